@@ -1,0 +1,213 @@
+"""The plugin contract: what trainers, validators and executors are given and what they give back.
+
+A plugin is a class registered under one of the entry-point groups `dupekit.trainers`,
+`dupekit.validators` and `dupekit.executors`. It is constructed without arguments, once per process, and
+kept for all its jobs. Its `Options` is a frozen dataclass; every field is an option that a user may set
+with `--set name=value`, with the field's default, and `metadata={"help": ...}` as its description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dupekit.files import real_path
+
+if TYPE_CHECKING:
+    from dupekit.cache import Cache
+
+TRAINERS = "dupekit.trainers"
+VALIDATORS = "dupekit.validators"
+EXECUTORS = "dupekit.executors"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One readable image of the dataset."""
+
+    file: Path
+    """Where it lies."""
+    digest: str
+    """SHA-256 of the file's content, 64 hexadecimal digits."""
+    width: int
+    """Pixels, after the EXIF orientation is applied."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Images(Sequence[Image]):
+    """Many images, held as columns; `images[i]` is an `Image`, `images[a:b]` and `take` are `Images`."""
+
+    root: Path
+    """The dataset's folder."""
+    paths: Sequence[str]
+    """Relative to `root`, escaped as in `dupekit.files`."""
+    digests: Sequence[str]
+    sizes: NDArray[np.int32]
+    """Shape (n, 2): width and height in pixels."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Images: ...
+    def __getitem__(self, index: int | slice) -> Image | Images:
+        if isinstance(index, slice):
+            return Images(self.root, self.paths[index], self.digests[index], self.sizes[index])
+        width, height = self.sizes[index].tolist()
+        return Image(real_path(self.root, self.paths[index]), self.digests[index], width, height)
+
+    def take(self, rows: ArrayLike) -> Images:
+        """The images of these rows, in their order."""
+        picked = np.asarray(rows).tolist()
+        return Images(
+            self.root,
+            [self.paths[i] for i in picked],
+            [self.digests[i] for i in picked],
+            self.sizes[picked].reshape(-1, 2),
+        )
+
+
+class Progress(Protocol):
+    """Receives how far a stage is. `figures` are numbers worth showing, such as images per second."""
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
+
+
+def silent(stage: str, done: int, total: int, /, **figures: float) -> None:
+    """The `Progress` that shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a model reads, so that a validator can prepare it from the cache.
+
+    `kind="pixels"`: array (n, channels, size_px, size_px), pixels / 255, standardised with `mean` and
+    `std` (one value a channel), named "pixels" in the model.
+    `kind="features"`: array (n, dim) of the cached array `features`, named "features" in the model.
+    `log_size`: the model also reads "log_size", array (n, 2), natural logarithms of width and height.
+    All are float32. The model returns one output, probabilities (n, classes).
+    """
+
+    kind: Literal["pixels", "features"]
+    size_px: int = 0
+    channels: int = 1
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    features: str = ""
+    """Name of the array in the cache, see `Cache.array`."""
+    log_size: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model on disk."""
+
+    path: Path
+    format: str
+    """Such as "onnx"; a validator states which formats it accepts."""
+    classes: tuple[str, ...]
+    input: Input
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Figures worth keeping in result.json, such as epochs or final loss. JSON values only."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTask:
+    """One training: half the images of a round, with their given labels."""
+
+    name: str
+    """Of the run, such as "p03-a"; unique in its round."""
+    images: Images
+    labels: NDArray[np.int32]
+    """Shape (len(images),): positions in `classes`."""
+    classes: tuple[str, ...]
+    pool: Images
+    """Every image of the round, unlabelled and including the held-out half: for what does not depend on
+    labels and is worth computing once, such as features."""
+    seed: int
+    """For everything random in the training. It is not the split's seed."""
+    device: str
+    """"auto", "cpu", "cuda" or "cuda:N"."""
+    workdir: Path
+    """Exists, belongs to this task, and is where the model goes."""
+    cache: Cache
+    options: Any
+    """An instance of the trainer's `Options`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictTask:
+    """One prediction: images that the model did not see in training."""
+
+    model: Model
+    images: Images
+    device: str
+    cache: Cache
+    options: Any
+    """An instance of the validator's `Options`."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Makes a model from labelled images.
+
+    A trainer may also define `train_many(tasks, progress) -> Iterator[Model]`, models in the order of
+    the tasks. A worker prefers it when it holds several jobs; all tasks then have equal options, classes
+    and pool.
+    """
+
+    Options: ClassVar[type]
+    produces: ClassVar[str]
+    """The format of its models."""
+
+    def train(self, task: TrainTask, progress: Progress) -> Model: ...
+
+
+@runtime_checkable
+class Validator(Protocol):
+    """Predicts held-out images with a model."""
+
+    Options: ClassVar[type]
+    accepts: ClassVar[frozenset[str]]
+    """The formats it can read."""
+
+    def predict(self, task: PredictTask, progress: Progress) -> NDArray[np.float32]:
+        """Class probabilities, shape (len(images), len(model.classes)); rows sum to 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, as an executor sees it: a folder holding job.json."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended. Where `error` is empty, result.json and predictions.npz are in its folder."""
+
+    job: Job
+    error: str = ""
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Decides where jobs run. What it runs is `python -m dupekit.jobs FOLDER...`."""
+
+    Options: ClassVar[type]
+
+    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Iterator[Outcome]:
+        """Yields one outcome per job, as they finish. A failed job is an outcome, not an exception.
+
+        Closing the iterator early must end what it started."""
+        ...

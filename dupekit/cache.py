@@ -1,0 +1,213 @@
+"""Memory-mapped arrays with a row an image, keyed by content digest: pixels, features.
+
+A cached array is a folder of three files: `array.json` (its shape and dtype), `rows.bin` (the rows, one
+after the other) and `index.bin` (for each row the image's digest and the row's CRC-32). Rows are only
+appended, the index after the rows, so that a reader never sees half a row and a killed writer loses at
+most what it had not indexed. A row whose checksum is wrong counts as missing and is made again.
+
+Everything here can be deleted at any time; it costs only the time to make it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import DTypeLike, NDArray
+
+from dupekit.api import Image, Images, Progress, silent
+from dupekit.errors import DatasetChanged, ImageError
+from dupekit.files import write_text
+from dupekit.pixels import MAX_PIXELS, square_pixels
+
+_INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
+
+Compute = Callable[[Images], NDArray[Any]]
+"""Makes the rows of some images, shape (len(images), *shape)."""
+
+
+class Cache:
+    """The cache folder of a project. `max_pixels` is the limit for decoding, as in `dupekit.pixels`."""
+
+    def __init__(self, folder: Path, *, max_pixels: int = MAX_PIXELS) -> None:
+        self.folder = folder
+        self.max_pixels = max_pixels
+
+    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> CachedArray:
+        """The cached array of this name, which must always be asked for with one shape and dtype."""
+        return CachedArray(self.folder / name, tuple(shape), np.dtype(dtype))
+
+    def pixels(self, images: Images, *, size_px: int, channels: int, progress: Progress = silent) -> Rows:
+        """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
+        array = self.array(
+            f"pixels-{size_px}-{'grey' if channels == 1 else 'rgb'}", (size_px, size_px, channels), np.uint8
+        )
+        return array.fill(
+            images,
+            lambda some: self.decode(some, size_px=size_px, channels=channels),
+            stage="decoding",
+            progress=progress,
+        )
+
+    def decode(self, images: Images, *, size_px: int, channels: int) -> NDArray[np.uint8]:
+        """Reads squares from the dataset without keeping them: (n, size_px, size_px, channels).
+
+        Raises DatasetChanged where a file is gone or no longer has its digest.
+        """
+
+        def one(image: Image) -> NDArray[np.uint8]:
+            content = _read_unchanged(image)
+            try:
+                return square_pixels(content, size_px=size_px, channels=channels, max_pixels=self.max_pixels)
+            except ImageError as error:
+                raise ImageError(f"{image.file}: {error.message}", hint=error.hint) from None
+
+        with ThreadPoolExecutor() as threads:  # hides the latency of network shares
+            rows = list(threads.map(one, images))
+        return np.stack(rows) if rows else np.empty((0, size_px, size_px, channels), np.uint8)
+
+
+class CachedArray:
+    """One array of the cache. Any number of processes may read it while one appends."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.dtype = dtype
+        self._row_bytes = int(np.prod(shape)) * dtype.itemsize
+
+    def fill(
+        self,
+        images: Images,
+        compute: Compute,
+        *,
+        stage: str,
+        progress: Progress = silent,
+        chunk: int = 256,
+    ) -> Rows:
+        """The rows of these images; `compute` makes those that are missing or damaged, chunk by chunk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            self._prepare()
+            _, first = np.unique(np.asarray(images.digests, dtype="S64"), return_index=True)
+            first.sort()
+            wanted = images.take(first)
+            missing = np.flatnonzero(self._find(wanted.digests, check=True) < 0)
+            for start in range(0, len(missing), chunk):
+                progress(stage, start, len(missing))
+                some = wanted.take(missing[start : start + chunk])
+                self._append(some.digests, compute(some))
+            if len(missing):
+                progress(stage, len(missing), len(missing))
+        return self.rows(images)
+
+    def rows(self, images: Images) -> Rows:
+        """The rows of these images, all of which must have been filled in. Raises KeyError otherwise."""
+        found = self._find(images.digests, check=False)
+        if (found < 0).any():
+            lost = images.paths[int(np.argmax(found < 0))]
+            raise KeyError(f"{self.folder.name} has no row for {lost}")
+        if not len(found):
+            return Rows(np.empty((0, *self.shape), self.dtype), found)
+        return Rows(self._memory(), found)
+
+    def _prepare(self) -> None:
+        """Makes the files, or brings them back to the last complete row; starts anew on another layout."""
+        meta = self.folder / "array.json"
+        layout = json.dumps({"version": 1, "shape": list(self.shape), "dtype": self.dtype.str})
+        rows, index = self.folder / "rows.bin", self.folder / "index.bin"
+        if not meta.is_file() or meta.read_text() != layout:
+            for file in (index, rows):
+                file.unlink(missing_ok=True)
+                file.touch()
+            write_text(meta, layout)
+        rows.touch()
+        index.touch()
+        count = min(rows.stat().st_size // self._row_bytes, index.stat().st_size // _INDEX.itemsize)
+        _truncate(index, count * _INDEX.itemsize)
+        _truncate(rows, count * self._row_bytes)
+
+    def _append(self, digests: Sequence[str], values: NDArray[Any]) -> None:
+        if values.shape != (len(digests), *self.shape):
+            raise ValueError(f"{self.folder.name}: rows {values.shape}, not {(len(digests), *self.shape)}")
+        values = np.ascontiguousarray(values, self.dtype)
+        entries = np.empty(len(digests), _INDEX)
+        entries["digest"] = [bytes.fromhex(digest) for digest in digests]
+        entries["crc"] = [zlib.crc32(row.tobytes()) for row in values]
+        for name, content in (("rows.bin", values.tobytes()), ("index.bin", entries.tobytes())):
+            with (self.folder / name).open("ab") as file:
+                file.write(content)
+
+    def _memory(self) -> NDArray[Any]:
+        count = (self.folder / "rows.bin").stat().st_size // self._row_bytes
+        return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(count, *self.shape))
+
+    def _find(self, digests: Sequence[str], *, check: bool) -> NDArray[np.int64]:
+        """The row of each digest, -1 where there is none or (with `check`) where it is damaged."""
+        found = np.full(len(digests), -1, np.int64)
+        index = np.fromfile(self.folder / "index.bin", _INDEX) if len(digests) else np.empty(0, _INDEX)
+        if not len(index):
+            return found
+        order = np.argsort(index["digest"], kind="stable")
+        ordered = index["digest"][order]
+        keys = np.array([bytes.fromhex(digest) for digest in digests], "S32")
+        last = np.searchsorted(ordered, keys, side="right") - 1  # the last entry of a digest counts
+        hit = (last >= 0) & (ordered[last] == keys)
+        found[hit] = order[last[hit]]
+        if check and hit.any():
+            memory = self._memory()
+            for at in np.flatnonzero(hit).tolist():
+                if zlib.crc32(memory[found[at]].tobytes()) != index["crc"][found[at]]:
+                    found[at] = -1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a cached array, in the order of the images asked for; read from disk when indexed."""
+
+    memory: NDArray[Any]
+    at: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.at), *self.memory.shape[1:])
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]] | list[int]) -> NDArray[Any]:
+        """A copy in memory of these rows, shape (k, *row shape)."""
+        return np.asarray(self.memory[self.at[rows]])
+
+    def batches(self, size: int) -> Iterator[NDArray[Any]]:
+        """All rows in order, at most `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+def _read_unchanged(image: Image) -> bytes:
+    try:
+        content = image.file.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image.digest:
+        raise DatasetChanged(
+            f"{image.file} is not what the last scan saw: changed or gone",
+            hint="Run `dupekit scan`, then begin a new round with `dupekit train`.",
+        )
+    return content
+
+
+def _truncate(file: Path, size: int) -> None:
+    if file.stat().st_size != size:
+        with file.open("rb+") as handle:
+            handle.truncate(size)

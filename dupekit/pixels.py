@@ -1,0 +1,122 @@
+"""Decodes images of every kind to 8-bit arrays and fits them into squares.
+
+Whatever the file holds (16-bit grey, palette, CMYK, transparency, an EXIF rotation, several frames), one
+rule turns it into grey or RGB, so that a scan, a cache and every trainer see the same picture.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageOps
+
+from dupekit.errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+"""Pillow's decoders that may be used; the others are never tried, whatever a file's first bytes say."""
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+
+MAX_PIXELS = 50_000_000
+"""The default limit: above it a file is taken for a decompression bomb."""
+
+_RESAMPLING = PillowImage.Resampling.BILINEAR  # Pillow's is antialiased when it shrinks
+
+
+def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> PillowImage.Image:
+    """The decoded first frame, upright, with its mode as stored.
+
+    Raises ImageError for what is not an image of FORMATS, is truncated, or has over `max_pixels` pixels.
+    """
+    try:
+        with PillowImage.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
+        ) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}",
+                    hint="Raise max_pixels in dupekit.toml if this is a real image.",
+                )
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except ImageError:
+        raise
+    except PillowImage.UnidentifiedImageError:
+        raise ImageError("not a readable image of a known format") from None
+    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
+        raise ImageError(str(error)) from None
+    # Pillow's decoders raise nearly anything on a damaged file: SyntaxError, ValueError, struct.error …
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's, not the image's
+        raise ImageError(f"damaged: {str(error) or type(error).__name__}") from None
+
+
+def to_array(image: PillowImage.Image, *, channels: int) -> NDArray[np.uint8]:
+    """Grey (`channels=1`) or RGB (`channels=3`) pixels, shape (height, width, channels).
+
+    More than 8 bits are scaled by the smallest even bit depth that holds the image's maximum, so that 12
+    and 14-bit cameras do not come out black; 32-bit values by their own range. Transparency is laid over
+    the colour of the border.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        image = PillowImage.fromarray(_to_8_bit(np.asarray(image)))
+    elif image.mode == "P" or "A" in image.mode or "a" in image.mode:
+        image = _opaque(image)
+    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return array.reshape(*array.shape[:2], channels)
+
+
+def fit(array: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Scales into a square of `size_px`, keeping the aspect ratio; shape (size_px, size_px, channels).
+
+    What is left of the square is filled with the border's own colour, the median of its outermost
+    pixels, so that a cut-out on a grey background gets no black bars.
+    """
+    height, width, channels = array.shape
+    scale = size_px / max(height, width)
+    new = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = PillowImage.fromarray(array[:, :, 0] if channels == 1 else array)
+    resized = np.asarray(image.resize(new, _RESAMPLING)).reshape(new[1], new[0], channels)
+    square = np.empty((size_px, size_px, channels), np.uint8)
+    square[:] = border_colour(array)
+    top, left = (size_px - new[1]) // 2, (size_px - new[0]) // 2
+    square[top : top + new[1], left : left + new[0]] = resized
+    return square
+
+
+def border_colour(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The median of the outermost pixels, shape (channels,)."""
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    return np.median(border, axis=0).astype(np.uint8)
+
+
+def square_pixels(
+    source: Path | bytes, *, size_px: int, channels: int, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Decodes a file into a square: shape (size_px, size_px, channels), uint8. Raises as `open_image`."""
+    return fit(to_array(open_image(source, max_pixels=max_pixels), channels=channels), size_px)
+
+
+def _to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint16:
+        bits = max(8, int(values.max(initial=0)).bit_length())
+        return (values >> (bits + bits % 2 - 8)).astype(np.uint8)
+    wide = np.nan_to_num(values.astype(np.float64))
+    low, high = wide.min(), wide.max()
+    if low >= 0 and high <= 65535 and values.dtype != np.float32:
+        return _to_8_bit(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
+    return ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def _opaque(image: PillowImage.Image) -> PillowImage.Image:
+    rgba = image.convert("RGBA")
+    pixels = np.asarray(rgba)
+    if (pixels[:, :, 3] == 255).all():
+        return rgba.convert("RGB")
+    background = PillowImage.new("RGBA", rgba.size, (*border_colour(pixels[:, :, :3]).tolist(), 255))
+    return PillowImage.alpha_composite(background, rgba).convert("RGB")
