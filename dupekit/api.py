@@ -8,14 +8,16 @@ with `--set name=value`, with the field's default, and `metadata={"help": ...}` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dupekit.errors import PluginError
 from dupekit.files import real_path
 
 if TYPE_CHECKING:
@@ -211,3 +213,43 @@ class Executor(Protocol):
 
         Closing the iterator early must end what it started."""
         ...
+
+
+METADATA_KEY = "dupekit"
+"""Under which a model file carries what `model_metadata` says, in ONNX's `metadata_props` for one."""
+
+
+def model_metadata(model: Model) -> dict[str, str]:
+    """What a model file must carry so that it can be used without dupekit's records: input and classes.
+
+    One entry, `METADATA_KEY`, whose value is JSON; `read_metadata` is its inverse.
+    """
+    # The model's path, and so `asdict(model)`, is where it lies now: not the model's own.
+    return {METADATA_KEY: json.dumps({"version": 1, "classes": model.classes, "input": asdict(model.input)})}
+
+
+def read_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Input]:
+    """Classes and input of a model from its file's metadata, as `model_metadata` wrote them.
+
+    Raises PluginError where they are missing, damaged, or of a newer dupekit.
+    """
+    text = metadata.get(METADATA_KEY)
+    if text is None:
+        raise PluginError(
+            f"the model file has no metadata {METADATA_KEY!r}: it does not say what it reads",
+            hint="A trainer adds dupekit.api.model_metadata(model) to the files that it writes.",
+        )
+    try:
+        content = json.loads(text)
+        if content["version"] != 1:
+            raise ValueError(f"version {content['version']}, not 1")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content["input"].items()
+        }
+        classes = tuple(content["classes"])
+        if values["kind"] not in ("pixels", "features") or not all(isinstance(c, str) for c in classes):
+            raise ValueError("not a kind of input, or not names of classes")
+        return classes, Input(**values)  # refuses a field that this dupekit does not know
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PluginError(f"the model file's metadata {METADATA_KEY!r} is damaged: {error}") from None

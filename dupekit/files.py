@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import platform
 import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Set
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from dupekit.errors import LockedError
 
 NAME_MAX_BYTES = 255
 """The longest name that ext4, XFS, Btrfs and ZFS take; NTFS, APFS and SMB take at least 255 characters."""
@@ -33,6 +40,11 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx", ".directory"})
 _TRASH = re.compile(r"(?i)\.trash(-\d+|es)?|\$recycle\.bin|recycler|#recycle")
+
+
+def now() -> str:
+    """The time as it stands in the ledger and in files: UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def escape(name: str) -> str:
@@ -100,7 +112,7 @@ def free_name(name: str, taken: Set[str]) -> str:
 
     Shortened in the stem and numbered " (2)", " (3)" before the extension where that is needed.
     """
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122: a name, not a path
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     if len(_encoded(suffix)) > 16:  # not an extension
         stem, suffix = name, ""
     for number in range(1, len(taken) + 2):
@@ -152,6 +164,34 @@ def write_text(path: Path, text: str) -> None:
     """Replaces the file's content by UTF-8 text, atomically."""
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock file while the block runs; the system frees it when the process dies, however it dies.
+
+    Raises LockedError at once where another process holds it, naming the holder.
+    """
+    holder = path.with_name(f"{path.name}.holder")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            by = json.loads(holder.read_text(encoding="utf-8"))
+            who = f"`dupekit {by['what']}`, process {by['pid']} on {by['host']}, since {by['since']}"
+        except (OSError, ValueError, KeyError):
+            who = "another process"
+        raise LockedError(
+            f"{path.parent} is in use by {who}.", hint="Wait until it has finished, or end it there."
+        ) from None
+    try:
+        entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
+        holder.write_text(json.dumps(entry), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from dupekit.errors import ImageError
 
@@ -45,7 +46,7 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> PillowI
             return ImageOps.exif_transpose(image)
     except ImageError:
         raise
-    except PillowImage.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("not a readable image of a known format") from None
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageError(str(error)) from None
@@ -92,7 +93,8 @@ def fit(array: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 def border_colour(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The median of the outermost pixels, shape (channels,)."""
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
-    return np.median(border, axis=0).astype(np.uint8)
+    colour: NDArray[np.uint8] = np.median(border, axis=0).astype(np.uint8)
+    return colour
 
 
 def square_pixels(
@@ -102,15 +104,17 @@ def square_pixels(
     return fit(to_array(open_image(source, max_pixels=max_pixels), channels=channels), size_px)
 
 
-def _to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == np.uint16:
         bits = max(8, int(values.max(initial=0)).bit_length())
-        return (values >> (bits + bits % 2 - 8)).astype(np.uint8)
+        scaled: NDArray[np.uint8] = (values >> (bits + bits % 2 - 8)).astype(np.uint8)
+        return scaled
     wide = np.nan_to_num(values.astype(np.float64))
     low, high = wide.min(), wide.max()
     if low >= 0 and high <= 65535 and values.dtype != np.float32:
         return _to_8_bit(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
-    return ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    stretched: NDArray[np.uint8] = ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return stretched
 
 
 def _opaque(image: PillowImage.Image) -> PillowImage.Image:

@@ -1,1 +1,127 @@
-"""Placeholder until written."""
+"""Validator "onnx": predicts held-out images with an ONNX model, on a GPU or a CPU, through onnxruntime.
+
+The model's file says itself what it reads (`dupekit.api.model_metadata`), so one validator serves
+networks that read pixels and heads that read features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import Model, PredictTask, Progress, read_metadata
+from dupekit.errors import OptionError, PluginError
+from dupekit_onnx.reading import cached_features, check_pixels, log_sizes, standardised
+from dupekit_onnx.sessions import open_session
+
+__all__ = ["OnnxOptions", "OnnxValidator"]
+
+_FEATURES_AT_ONCE = 64
+"""A head is so small that it takes this many times the batch of a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    batch_size: int = field(default=64, metadata={"help": "images per batch of a network that reads pixels"})
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise OptionError(f"batch_size={self.batch_size} is not at least 1.")
+
+
+class OnnxValidator:
+    Options: ClassVar[type] = OnnxOptions
+    accepts: ClassVar[frozenset[str]] = frozenset({"onnx"})
+
+    def predict(self, task: PredictTask, progress: Progress) -> NDArray[np.float32]:
+        """Class probabilities, shape (len(images), len(model.classes)), float32; rows sum to 1.
+
+        Raises PluginError where the file is no such model, contradicts `task.model`, refers to other
+        files, or gives what are not probabilities; OptionError and UsageError as `open_session`.
+        """
+        model, images = task.model, task.images
+        session = open_session(model.path, device=task.device)
+        _check(session, model)
+        probabilities = np.empty((len(images), len(model.classes)), np.float32)
+        for start, feed in _batches(task, session, progress):
+            rows = _run(session, feed, model)
+            probabilities[start : start + len(rows)] = rows
+            progress("predicting", start + len(rows), len(images))
+        return probabilities
+
+
+def _check(session: Any, model: Model) -> None:
+    """Raises PluginError where file, metadata and `model` do not agree."""
+    classes, given = read_metadata(session.get_modelmeta().custom_metadata_map)
+    if classes != model.classes or given != model.input:
+        what = "classes" if classes != model.classes else "input"
+        raise PluginError(
+            f"{model.path} says of its {what} otherwise than the trainer that made it.",
+            hint="A trainer builds one Model and writes dupekit.api.model_metadata of it into the file.",
+        )
+    if given.kind == "pixels":
+        check_pixels(given)
+    asked = {entry.name for entry in session.get_inputs()}
+    promised = {given.kind, "log_size"} if given.log_size else {given.kind}
+    if asked != promised or len(session.get_outputs()) != 1:
+        raise PluginError(
+            f"{model.path} reads {_listed(asked)} and gives {len(session.get_outputs())} outputs;"
+            f" by its metadata it reads {_listed(promised)} and gives one."
+        )
+
+
+def _batches(
+    task: PredictTask, session: Any, progress: Progress
+) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
+    """The first image's position and the input of each batch."""
+    given, images = task.model.input, task.images
+    if not len(images):
+        return
+    if given.kind == "pixels":
+        size = task.options.batch_size
+        rows = task.cache.pixels(images, size_px=given.size_px, channels=given.channels, progress=progress)
+    else:
+        size = task.options.batch_size * _FEATURES_AT_ONCE
+        rows = cached_features(task.cache, images, given.features)
+        dim = next(entry.shape[1] for entry in session.get_inputs() if entry.name == "features")
+        if isinstance(dim, int) and dim != rows.shape[1]:
+            raise PluginError(
+                f"{task.model.path} reads {dim} features, and {given.features!r} holds {rows.shape[1]}."
+            )
+    for number, batch in enumerate(rows.batches(size)):
+        start = number * size
+        feed = {
+            given.kind: standardised(batch, given.mean, given.std)
+            if given.kind == "pixels"
+            else batch.astype(np.float32)
+        }
+        if given.log_size:
+            feed["log_size"] = log_sizes(images[start : start + len(batch)])
+        yield start, feed
+
+
+def _run(session: Any, feed: dict[str, NDArray[np.float32]], model: Model) -> NDArray[np.float32]:
+    try:
+        (output,) = session.run(None, feed)
+    except Exception as error:  # onnxruntime's exceptions have no common base but this
+        raise PluginError(f"{model.path} failed: {error}") from None
+    rows = np.asarray(output, np.float32)
+    expected = (len(feed[model.input.kind]), len(model.classes))
+    if rows.shape != expected:
+        raise PluginError(f"{model.path} gave an array of shape {rows.shape}, not {expected}.")
+    total = rows.sum(axis=1, keepdims=True, dtype=np.float64)
+    # Far from 1 are logits; a sum a little off is half precision's, and is mended.
+    if not np.isfinite(rows).all() or (rows < 0).any() or (np.abs(total - 1) > 0.01).any():
+        raise PluginError(
+            f"{model.path} gave what are not probabilities: negative, not finite, or not summing to 1.",
+            hint="Does the model end with a softmax over the classes? Did the training diverge?",
+        )
+    return (rows / total).astype(np.float32)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,5 @@
+"""`python -m dupekit`."""
+
+from dupekit.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""What the commands print: tables, JSON, progress. Tables are plain text in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dupekit.api import Progress
+    from dupekit.project import Project
+
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option("-p", "--project", help="The project's folder; else the nearest one from here upward."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def open_project(path: Path | None) -> Project:
+    from dupekit.project import Project
+
+    return Project(path) if path else Project.find()
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=_plain) + "\n")
+
+
+def say(text: str) -> None:
+    """One line or more for the person, to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def warn(text: str) -> None:
+    """To stderr, so that it never gets into a pipe."""
+    sys.stderr.write(text + "\n")
+
+
+def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on a terminal; in a pipe tab-separated lines under their headings, for cut and awk.
+
+    Columns whose heading starts with "#" are numbers, set to the right.
+    """
+    names = [heading.lstrip("#") for heading in headings]
+    if not sys.stdout.isatty():
+        say(f"{title}\n" + "\t".join(names))
+        for row in rows:
+            say("\t".join(_cell(value) for value in row))
+        say("")
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading, name in zip(headings, names, strict=True):
+        shown.add_column(name, justify="right" if heading.startswith("#") else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(
+            *(Text(_cell(value)) for value in row)
+        )  # Text: a name may hold what rich takes for markup
+    Console().print(shown)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """A Progress that shows a bar a stage, with the time left, on stderr; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        from dupekit.api import silent
+
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int, /, **figures: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, figures="")
+            elif done == 0:
+                bars.reset(tasks[stage], total=total)
+            text = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+            bars.update(tasks[stage], completed=done, total=total, figures=text)
+
+        yield show
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        from dupekit.files import escape
+
+        return escape(str(value))
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return dump(mode="json", by_alias=True)
+    raise TypeError(f"no JSON for {type(value).__name__}")

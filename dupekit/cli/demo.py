@@ -1,0 +1,32 @@
+"""`dupekit demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import JsonOption, print_json, progress_bars, say, table
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    dir_: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to play it; default a new temporary folder.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The whole loop on real handwritten digits: errors planted, technician played by the known truth."""
+    from dupekit.demo import play
+
+    with progress_bars() as progress:
+        done = play(dir_, progress=progress, say=(lambda _: None) if json else say)
+    if json:
+        print_json(done)
+        return
+    table("Digits: what the loop found", ["what", "#result"], done.rows())
+    say(f"Everything it made: {done.folder}")

@@ -1,0 +1,35 @@
+"""`dupekit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, progress_bars, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(export)
+
+
+def export(
+    dest: Annotated[
+        Path | None, typer.Argument(help="The tree's folder; default rounds/NN/dupes in the project.")
+    ] = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copies the dupes into a review tree, with before.txt and manifest.json."""
+    opened = open_project(project)
+    with progress_bars() as progress:
+        made = opened.export(dest, progress=progress)
+    if json:
+        print_json({"tree": made.tree, "manifest": made.manifest})
+        return
+    say(
+        f"{len(made.manifest.files)} images to review in {made.tree}\n"
+        "In each class folder: delete what is labelled right, leave what is wrong, move it to another class's"
+        " folder,\nto _expunge (drop it) or to _unsure. Then: dupekit collect (or, meanwhile, dupekit watch)"
+    )

@@ -1,0 +1,60 @@
+"""`dupekit flag`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table, warn
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(flag)
+
+
+def flag(
+    project: ProjectOption = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="Votes that make a dupe; default 8 of 10 pairs.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Flag only the most suspicious so many.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """The dupes, most suspicious first, and a table per class pair."""
+    from dupekit.flag import by_class_pair
+
+    found = open_project(project).flag(threshold=threshold, limit=limit)
+    if found.pairs < found.pairs_planned:
+        warn(
+            f"Only {found.pairs} of {found.pairs_planned} pairs are complete: no image can have more than"
+            f" {found.pairs} votes, and the threshold stays {found.threshold}."
+        )
+    if json:
+        dupes = [
+            {
+                "path": dupe.path,
+                "given": dupe.given,
+                "suggested": dupe.suggested,
+                "votes": dupe.votes,
+                "score": dupe.score,
+                "probability_given": dupe.probability_given,
+                "probability_suggested": dupe.probability_suggested,
+            }
+            for dupe in found.dupes
+        ]
+        print_json({"round": found.round, "pairs": found.pairs, "threshold": found.threshold, "dupes": dupes})
+        return
+    table(
+        "Dupes, most suspicious first",
+        ["image", "suggested", "#votes", "#score", "#p(given)", "#p(suggested)"],
+        (
+            (d.path, d.suggested, d.votes, d.score, d.probability_given, d.probability_suggested)
+            for d in found.dupes
+        ),
+    )
+    table("By class pair", ["given", "suggested", "#dupes"], by_class_pair(found.dupes))
+    say(
+        f"Round {found.round}: {len(found.dupes)} images with at least {found.threshold} of {found.pairs}"
+        f" votes; {found.ignored} more are on the ignore list. Next: dupekit export"
+    )

@@ -1,0 +1,32 @@
+"""`dupekit next`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli.scan import show_scan
+
+
+def register(app: typer.Typer) -> None:
+    app.command("next")(next_round)
+
+
+def next_round(
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Default: the last corrected dataset, else the same as before.")
+    ] = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ends the current round; the next one begins on the corrected dataset."""
+    opened = open_project(project)
+    found = opened.next_round(dataset)
+    if json:
+        print_json({"dataset": opened.dataset, "scan": found})
+        return
+    show_scan(found)
+    say(f"The next round is on {opened.dataset}. Next: dupekit train")

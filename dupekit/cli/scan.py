@@ -1,0 +1,50 @@
+"""`dupekit scan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    progress_bars,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from dupekit.pipeline import Scan
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(scan)
+
+
+def scan(project: ProjectOption = None, json: JsonOption = False) -> None:
+    """Brings the ledger up to date with the dataset; reads only what is new or changed."""
+    opened = open_project(project)
+    with progress_bars() as progress:
+        found = opened.scan(progress=progress)
+    if json:
+        print_json(found)
+    else:
+        show_scan(found)
+
+
+def show_scan(found: Scan) -> None:
+    table("Classes", ["class", "#images"], found.classes)
+    if found.problems:
+        table("Images left out", ["image", "problem"], found.problems)
+    if found.skipped:
+        table("Not part of the dataset", ["path", "why"], found.skipped)
+    if found.not_assessable:
+        rows = found.not_assessable
+        table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+    say(
+        f"{found.images} images in {len(found.classes)} classes; {found.read} files read, {found.gone} gone,"
+        f" {len(found.problems)} left out, {found.other_files} other files passed over."
+    )

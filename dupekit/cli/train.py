@@ -1,0 +1,133 @@
+"""`dupekit train`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    progress_bars,
+    say,
+    table,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from dupekit.ledger.rounds import Run
+    from dupekit.project import Trained
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)
+
+
+def train(
+    project: ProjectOption = None,
+    pairs: Annotated[int | None, typer.Option(min=1, max=99, help="Pairs of trainings; default 10.")] = None,
+    trainer: Annotated[str | None, typer.Option(help="See `dupekit plugins list`.")] = None,
+    validator: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    executor: Annotated[str | None, typer.Option(help="Likewise: where the trainings run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Everything random follows from it.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the trainer; validator.KEY and executor.KEY for those.",
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="redraw (new halves for each pair) or fixed")] = None,
+    class_min: Annotated[
+        int | None, typer.Option(min=2, help="Classes with fewer different images are not assessed.")
+    ] = None,
+    keep_models: Annotated[bool, typer.Option(help="Keep each run's model file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Runs what is missing of a round; run it again to go on."""
+    opened = open_project(project)
+    with progress_bars() as progress:
+        ended: list[Run] = []
+
+        def one_ended(run: Run) -> None:
+            ended.append(run)
+            figures = [run.agreement for run in ended if run.agreement is not None]
+            mean = {"agreement": sum(figures) / len(figures)} if figures else {}
+            progress("runs", len(ended), total[0], **mean)
+            if run.error:
+                warn(f"{run.name}: {run.error}")
+
+        total = [0]
+
+        def begun(plan: Trained) -> None:
+            total[0] = len(plan.todo)
+            if not json:
+                show_plan(plan)
+            progress("runs", 0, total[0])
+
+        done = opened.train(
+            pairs=pairs,
+            dry_run=dry_run,
+            keep_models=keep_models,
+            progress=progress,
+            begun=begun,
+            ended=one_ended,
+            trainer=trainer,
+            validator=validator,
+            executor=executor,
+            device=device,
+            seed=seed,
+            split=split,
+            class_min=class_min,
+            options=parse_options(setting) if setting else None,
+        )
+    if json:
+        print_json(done)
+    elif dry_run:
+        show_plan(done)
+        say(f"To do: {' '.join(done.todo) or 'nothing'}")
+    else:
+        show_end(done)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def parse_options(settings: list[str]) -> dict[str, Any]:
+    """The options that `--set` gave. Raises OptionError for one that is not KEY=VALUE."""
+    from dupekit.errors import OptionError
+
+    options: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise OptionError(f"--set {setting!r} is not KEY=VALUE.", hint="As in --set epochs=20")
+        options[key] = value
+    return options
+
+
+def show_plan(plan: Trained) -> None:
+    say(
+        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {plan.pairs} pairs,"
+        f" {len(plan.todo)} runs to do.\n"
+        f"Trainer {plan.plan.trainer.name}, validator {plan.plan.validator.name}, executor {plan.executor},"
+        f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
+    )
+    if plan.not_assessable:
+        rows = plan.not_assessable
+        table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+
+
+def show_end(done: Trained) -> None:
+    if done.failed:
+        table("Failed; `dupekit train` tries them again", ["run", "error"], done.failed)
+    agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
+    say(
+        f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done; the models"
+        f" agree with {agreement} of the given labels. Next: dupekit flag"
+    )

@@ -1,0 +1,132 @@
+"""Dupes -> review tree, before list, manifest.
+
+The tree is built under a temporary name beside its destination and renamed when it is complete, so that a
+technician never meets half a tree.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from dupekit.api import Progress, silent
+from dupekit.errors import DatasetChanged, UsageError
+from dupekit.files import (
+    digest_file,
+    escape,
+    free_name,
+    portable_name,
+    real_path,
+    same_name_key,
+    sync_folder,
+    unescape,
+    write_lines,
+)
+from dupekit.flag import Dupe
+from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, write_manifest
+
+
+def plan_tree(
+    dupes: Sequence[Dupe], classes: Iterable[str], *, round_number: int, pairs: int, created: str
+) -> Manifest:
+    """Names every file of a tree: `<given>/[<sub/folders>/]<suggested>_<votes>_<original name>`.
+
+    Names that Windows or a network share would refuse or that are too long are changed, and names that
+    would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
+    """
+    folders: dict[str, str] = {}
+    folder_of: dict[str, str] = {}
+    # These names are the tree's own; a class called so gets a number.
+    taken = {same_name_key(name) for name in (MARKER, EXPUNGE, UNSURE)}
+    for label in classes:
+        name = escape(free_name(portable_name(unescape(label)), taken))
+        taken.add(same_name_key(name))
+        folders[name] = label
+        folder_of[label] = name
+    names: dict[str, set[str]] = {}
+    sub_folders: dict[tuple[str, str], str] = {}
+    files: list[ExportedFile] = []
+    for dupe in dupes:
+        parent = folder_of[dupe.given]
+        parts = PurePosixPath(dupe.path).parts[1:]
+        for part in parts[:-1]:
+            key = (parent, part)
+            if key not in sub_folders:
+                siblings = names.setdefault(parent, set())
+                name = escape(free_name(portable_name(unescape(part)), siblings))
+                siblings.add(same_name_key(name))
+                sub_folders[key] = f"{parent}/{name}"
+            parent = sub_folders[key]
+        wanted = portable_name(f"{unescape(dupe.suggested)}_{dupe.votes:02d}_{unescape(parts[-1])}")
+        siblings = names.setdefault(parent, set())
+        name = escape(free_name(wanted, siblings))
+        siblings.add(same_name_key(name))
+        files.append(
+            ExportedFile(
+                path=f"{parent}/{name}",
+                original=dupe.path,
+                given=dupe.given,
+                suggested=dupe.suggested,
+                votes=dupe.votes,
+                score=round(dupe.score, 6),
+                digest=dupe.digest,
+            )
+        )
+    return Manifest(
+        export=uuid.uuid4().hex,
+        round=round_number,
+        pairs=pairs,
+        created=created,
+        folders=folders,
+        files=files,
+    )
+
+
+def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress: Progress = silent) -> None:
+    """Copies the dupes to `destination`, which must not exist.
+
+    Raises UsageError where it exists, DatasetChanged where an image is no longer what the scan saw.
+    """
+    if destination.exists() or destination.is_symlink():
+        raise UsageError(
+            f"{destination} exists already; an export never writes into a folder that is there.",
+            hint="Name another folder, or move this one away.",
+        )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    partial = destination.with_name(f".{destination.name[:100]}.{manifest.export[:8]}.partial")
+    try:
+        partial.mkdir()
+        for done, file in enumerate(manifest.files):
+            progress("exporting", done, len(manifest.files))
+            _copy(real_path(dataset, file.original), real_path(partial, file.path), file.digest)
+        for name in (EXPUNGE, UNSURE):
+            (partial / name).mkdir()
+        marker = partial / MARKER
+        marker.mkdir()
+        write_manifest(manifest, marker / "manifest.json")
+        write_lines(marker / "before.txt", [file.path for file in manifest.files])
+        partial.rename(destination)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_folder(destination.parent)
+    progress("exporting", len(manifest.files), len(manifest.files))
+
+
+def _copy(source: Path, target: Path, digest: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        raise DatasetChanged(
+            f"{source} is gone.", hint="Run `dupekit scan`, then `dupekit flag`, and export again."
+        ) from None
+    if digest_file(target) != digest:
+        raise DatasetChanged(
+            f"{source} changed since the last scan.",
+            hint="Run `dupekit scan`; the round was trained on the earlier content.",
+        )
+    shutil.copystat(source, target)
+    target.chmod(target.stat().st_mode | 0o200)  # a read-only dataset must not make an undeletable tree

@@ -1,0 +1,265 @@
+"""Doing runs: trains, predicts, and writes what came out. One process, one plugin instance, many jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import (
+    TRAINERS,
+    VALIDATORS,
+    Images,
+    Model,
+    PredictTask,
+    Progress,
+    Trainer,
+    TrainTask,
+    Validator,
+)
+from dupekit.cache import Cache
+from dupekit.errors import DupekitError, PluginError
+from dupekit.files import now
+from dupekit.jobs import (
+    JOB,
+    LOG,
+    RESULT,
+    JobFile,
+    ResultFile,
+    RoundFile,
+    read_model,
+    write_model,
+    write_predictions,
+)
+from dupekit.registry import load, options_for
+from dupekit.tally import most_probable
+
+_VERSIONS_OF = ("dupekit", "numpy", "torch", "onnxruntime-gpu", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    folder: Path
+    job: JobFile
+    task: TrainTask
+    held_out: NDArray[np.intp]
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    """Of the held-out images."""
+
+
+def run_jobs(folders: Sequence[Path], progress: Progress) -> Iterator[tuple[Path, str]]:
+    """Does the runs of these job folders, one after the other; yields each folder and its error, or "".
+
+    Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends
+    the others.
+    """
+    jobs: list[tuple[Path, JobFile]] = []
+    for folder in folders:
+        try:
+            jobs.append((folder, read_model(folder / JOB, JobFile)))
+        except DupekitError as error:
+            yield folder, _failed(folder, folder.name, error)
+    for _, group in groupby(jobs, key=lambda item: _likeness(item[1])):
+        yield from _run_alike(list(group), progress)
+
+
+def _likeness(job: JobFile) -> str:
+    """Equal for jobs that one `train_many` may do: all but name, split and seed."""
+    different = {"name": "", "pair": 1, "half": "a", "seed": 0, "split": ""}
+    return job.model_copy(update=different).model_dump_json()
+
+
+def _run_alike(jobs: list[tuple[Path, JobFile]], progress: Progress) -> Iterator[tuple[Path, str]]:
+    try:
+        trainer, validator = _plugins(jobs[0][1])
+        prepared = _prepare(jobs, trainer)
+        predict_options = options_for(validator, jobs[0][1].validator.options)
+    except Exception as error:
+        for folder, _ in jobs:
+            yield folder, _failed(folder, folder.name, error)
+        return
+    models = _train(trainer, [one.task for one in prepared], progress)
+    for one in prepared:
+        with _logging_to(one.folder):
+            started = time.perf_counter()
+            try:
+                model = next(models)
+                if isinstance(model, Exception):
+                    raise model
+                _predict(one, model, validator, predict_options, progress, started)
+                error_text = ""
+            except Exception as error:
+                error_text = _failed(one.folder, one.job.name, error)
+        yield one.folder, error_text
+
+
+def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model | Exception]:
+    """For each task, in order, its model or why there is none."""
+    many = getattr(trainer, "train_many", None)
+    if many is None or len(tasks) == 1:
+        for task in tasks:
+            try:
+                yield _checked(trainer, task, trainer.train(task, progress))
+            except Exception as error:
+                yield error
+        return
+    given = 0
+    problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
+    try:
+        for task, model in zip(tasks, many(tasks, progress), strict=False):
+            given += 1
+            yield _checked(trainer, task, model)
+    except Exception as error:
+        problem = error
+    # A generator that raised is finished: what it has not given yet cannot come any more.
+    for _ in range(given, len(tasks)):
+        yield problem
+
+
+def _plugins(job: JobFile) -> tuple[Trainer, Validator]:
+    trainer: Trainer = load(TRAINERS, job.trainer.name)()
+    validator: Validator = load(VALIDATORS, job.validator.name)()
+    return trainer, validator
+
+
+def _prepare(jobs: list[tuple[Path, JobFile]], trainer: Trainer) -> list[_Prepared]:
+    first_folder, first = jobs[0]
+    of_round = read_model(first_folder / first.images, RoundFile)
+    pool = of_round.as_images()
+    labels = np.array(of_round.labels, np.int32)
+    ids = np.array(of_round.ids, np.int64)
+    cache = Cache((first_folder / first.cache).resolve(), max_pixels=first.max_pixels)
+    options = options_for(trainer, first.trainer.options)
+    return [
+        _prepare_one(folder, job, pool, labels, ids, tuple(of_round.classes), cache, options)
+        for folder, job in jobs
+    ]
+
+
+def _prepare_one(
+    folder: Path,
+    job: JobFile,
+    pool: Images,
+    labels: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    classes: tuple[str, ...],
+    cache: Cache,
+    options: Any,
+) -> _Prepared:
+    second = np.load(folder / job.split, allow_pickle=False)
+    held_out = np.flatnonzero(second if job.half == "a" else ~second)
+    trained = np.flatnonzero(~second if job.half == "a" else second)
+    task = TrainTask(
+        name=job.name,
+        images=pool.take(trained),
+        labels=labels[trained],
+        classes=classes,
+        pool=pool,
+        seed=job.seed,
+        device=job.device,
+        workdir=folder,
+        cache=cache,
+        options=options,
+    )
+    return _Prepared(folder, job, task, held_out, ids[held_out], labels[held_out])
+
+
+def _checked(trainer: Trainer, task: TrainTask, model: Model) -> Model:
+    if model.classes != task.classes or model.format != trainer.produces or not model.path.is_file():
+        raise PluginError(
+            f"{type(trainer).__name__} broke its contract for {task.name}: the model's classes, its format"
+            f" ({model.format!r}) or its file {model.path} are not as promised.",
+            hint="Its author can find out more with dupekit.testing.check_trainer.",
+        )
+    return model
+
+
+def _predict(
+    one: _Prepared, model: Model, validator: Validator, options: Any, progress: Progress, started: float
+) -> None:
+    trained = time.perf_counter()
+    images = one.task.pool.take(one.held_out)
+    probabilities = validator.predict(
+        PredictTask(model, images, one.job.device, one.task.cache, options), progress
+    )
+    expected = (len(images), len(model.classes))
+    if probabilities.shape != expected or not np.isfinite(probabilities).all():
+        raise PluginError(
+            f"{type(validator).__name__} gave probabilities of shape {probabilities.shape}, expected"
+            f" {expected}, all finite."
+        )
+    # As they are stored and counted: float16.
+    predicted = most_probable(probabilities.astype(np.float16), one.labels)
+    write_predictions(one.folder, images=one.ids, probabilities=probabilities)
+    if not one.job.keep_model:
+        model.path.unlink(missing_ok=True)
+    result = ResultFile(
+        name=one.job.name,
+        status="done",
+        finished=now(),
+        seconds_training=round(trained - started, 3),
+        seconds_predicting=round(time.perf_counter() - trained, 3),
+        images_trained=len(one.task.images),
+        images_predicted=len(images),
+        agreement=float((predicted == one.labels).mean()) if len(images) else 0.0,
+        host=platform.node(),
+        versions=_versions(),
+        notes=dict(model.notes),
+    )
+    write_model(one.folder / RESULT, result)
+
+
+def _failed(folder: Path, name: str, error: Exception) -> str:
+    """Writes that a run failed, with the whole traceback in its log; returns the error in short."""
+    text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):  # the folder itself may be what is missing
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{now()} ERROR {name}\n{''.join(traceback.format_exception(error))}")
+        write_model(
+            folder / RESULT,
+            ResultFile(name=name, status="failed", error=text, finished=now(), versions=_versions()),
+        )
+    return text
+
+
+@contextlib.contextmanager
+def _logging_to(folder: Path) -> Iterator[None]:
+    handler = logging.FileHandler(folder / LOG, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def end_with_parent(stdin: int) -> None:
+    """Waits until the parent's end of the pipe closes, then ends this process at once.
+
+    A parent that was killed can no longer stop its workers; a pipe that it held always closes."""
+    while os.read(stdin, 1):
+        pass
+    os._exit(1)

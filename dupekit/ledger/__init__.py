@@ -1,0 +1,101 @@
+"""The ledger: one SQLite file, the only record of truth of a project.
+
+`Ledger` opens it, brings its schema up to date and gives out transactions. The functions that read and
+write its tables stand in one module per group of tables: `images`, `rounds`, `tallies`, `review`.
+
+A rollback journal, not WAL: WAL needs shared memory, which network file systems do not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from dupekit.errors import LedgerError
+from dupekit.ledger.migrations import migrations
+
+BUSY_TIMEOUT_S = 30
+
+
+class Ledger:
+    """An open ledger. Use it as a context manager, or `close` it."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Opens a ledger and applies migrations that are missing.
+
+        Raises LedgerError where there is none (unless `create`), where the file is damaged, and where a
+        newer dupekit has written it.
+        """
+        if not create and not path.is_file():
+            raise LedgerError(
+                f"The ledger {path} is missing.",
+                hint="Restore it from a backup, or make a new project with `dupekit init`.",
+            )
+        self.path = path
+        self.connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            raise LedgerError(
+                f"The ledger {path} cannot be used: {error}.",
+                hint="If another program holds it, close that program; if it is damaged, restore a backup.",
+            ) from None
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of the block is recorded, or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Runs a query."""
+        return self.connection.execute(sql, values)
+
+    def value(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.connection.execute(sql, values).fetchone()
+        return row and row[0]
+
+    def schema(self) -> str:
+        """The schema as SQL, without SQLite's and sqlite-utils' own tables."""
+        found = self.rows(
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '%sqlite_%' ORDER BY rowid"
+        )
+        return "".join(f"{sql};\n" for (sql,) in found)
+
+    def _prepare(self) -> None:
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        db = Database(self.connection)
+        newer = {m.name for m in migrations.applied(db)} - {m.name for m in migrations._migrations}
+        if newer:
+            raise LedgerError(
+                f"The ledger {self.path} was written by a newer dupekit (it has {', '.join(sorted(newer))}).",
+                hint="Upgrade dupekit: pip install --upgrade dupekit",
+            )
+        if migrations.pending(db):
+            with self.write():  # two processes at once: the second waits, then finds nothing pending
+                migrations.apply(db)

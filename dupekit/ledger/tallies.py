@@ -1,0 +1,121 @@
+"""Tables `tallies` and `flags`: votes and scores of a round, and which images it flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.flag import Dupe
+from dupekit.ledger import Ledger
+from dupekit.tally import Tally
+
+
+def replace(
+    ledger: Ledger,
+    round_number: int,
+    tallies: Iterable[Tally],
+    *,
+    images: NDArray[np.int64],
+    given: NDArray[np.int64],
+    digests: list[str],
+    class_numbers: NDArray[np.int64],
+    pairs: int,
+) -> None:
+    """Records a round's tallies in place of earlier ones, in one transaction.
+
+    `images` and `given` hold the ledger's numbers of images and classes, row for row of the tally;
+    `class_numbers` those of the tally's classes.
+    """
+    with ledger.write() as db:
+        db.execute("DELETE FROM tallies WHERE round = ?", (round_number,))
+        for part in tallies:
+            rows = slice(part.start, part.start + len(part.votes))
+            db.executemany(
+                "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                zip(
+                    [round_number] * len(part.votes),
+                    images[rows].tolist(),
+                    given[rows].tolist(),
+                    digests[rows],
+                    part.predictions.tolist(),
+                    class_numbers[part.suggested].tolist(),
+                    part.votes.tolist(),
+                    part.p_given.tolist(),
+                    part.p_suggested.tolist(),
+                    part.p_other.tolist(),
+                    part.score.tolist(),
+                    strict=True,
+                ),
+            )
+        db.execute("UPDATE rounds SET tallied_pairs = ? WHERE id = ?", (pairs, round_number))
+
+
+_IGNORED = """
+    EXISTS (SELECT 1 FROM ignores WHERE ignores.digest = tallies.digest AND ignores.label = g.name)
+"""
+
+
+def dupes(ledger: Ledger, round_number: int, *, threshold: int) -> list[Dupe]:
+    """The images with at least `threshold` votes that are not on the ignore list, most suspicious first.
+
+    Equal scores are ordered by path.
+    """
+    return _dupes(ledger, round_number, f"votes >= ? AND NOT {_IGNORED}", threshold)
+
+
+def ignored(ledger: Ledger, round_number: int, *, threshold: int) -> int:
+    """How many more there would be without the ignore list."""
+    return len(_dupes(ledger, round_number, f"votes >= ? AND {_IGNORED}", threshold))
+
+
+def record_flags(ledger: Ledger, round_number: int, flagged: list[Dupe], *, threshold: int) -> None:
+    """Records the round's dupes in place of an earlier flagging."""
+    with ledger.write() as db:
+        db.execute("DELETE FROM flags WHERE round = ?", (round_number,))
+        db.executemany(
+            "INSERT INTO flags VALUES (?, ?, ?)",
+            [(round_number, rank, dupe.image) for rank, dupe in enumerate(flagged, 1)],
+        )
+        db.execute("UPDATE rounds SET threshold = ? WHERE id = ?", (threshold, round_number))
+
+
+def flagged(ledger: Ledger, round_number: int) -> list[Dupe]:
+    """The dupes of the last flagging, less what came onto the ignore list since, most suspicious first."""
+    return _dupes(
+        ledger,
+        round_number,
+        f"image IN (SELECT image FROM flags WHERE round = ?) AND NOT {_IGNORED}",
+        round_number,
+    )
+
+
+def scores(ledger: Ledger, round_number: int) -> list[tuple[str, str, str, int, float]]:
+    """Path, given label, suggested label, votes and score of every image of the round."""
+    return ledger.rows(
+        """
+        SELECT path, g.name, s.name, votes, score FROM tallies
+        JOIN images ON images.id = image
+        JOIN classes AS g ON g.id = given
+        JOIN classes AS s ON s.id = suggested
+        WHERE round = ? ORDER BY path
+        """,
+        (round_number,),
+    ).fetchall()
+
+
+def _dupes(ledger: Ledger, round_number: int, condition: str, value: int) -> list[Dupe]:
+    found = ledger.rows(
+        f"""
+        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given,
+            p_suggested
+        FROM tallies
+        JOIN images ON images.id = image
+        JOIN classes AS g ON g.id = given
+        JOIN classes AS s ON s.id = suggested
+        WHERE round = ? AND {condition} ORDER BY score DESC, path
+        """,
+        (round_number, value),
+    )
+    return [Dupe(*row) for row in found]

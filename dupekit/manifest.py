@@ -1,0 +1,66 @@
+"""The manifest: what a review tree holds. Written by an export, believed by a review."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dupekit.errors import TreeUnavailable
+from dupekit.files import write_text
+
+MARKER = ".dupekit"
+"""The folder that marks a review tree; a tree without it is never read."""
+EXPUNGE = "_expunge"
+UNSURE = "_unsure"
+
+
+class ExportedFile(BaseModel):
+    """One file of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="In the tree: escaped, relative, '/' between parts.")
+    original: str = Field(description="In the dataset, likewise.")
+    given: str = Field(description="Given label.")
+    suggested: str = Field(description="Suggested label.")
+    votes: int = Field(ge=0)
+    score: float
+    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")
+
+
+class Manifest(BaseModel):
+    """manifest.json: what a review tree holds, and which folder stands for which class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    format: Literal["dupekit/manifest/1"] = Field("dupekit/manifest/1", alias="schema")
+    export: str = Field(description="Names this export, and no other, wherever the tree goes.")
+    round: int = Field(ge=1)
+    pairs: int = Field(ge=1, description="Pairs of runs that voted.")
+    created: str = Field(description="UTC, ISO 8601.")
+    folders: dict[str, str] = Field(
+        description="Folder at the top of the tree -> class. A class's folder may not exist in the tree."
+    )
+    files: list[ExportedFile]
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    write_text(path, manifest.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises TreeUnavailable where the file is missing or is no manifest."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise TreeUnavailable(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Check that this is a review tree made by `dupekit export`, and that its share is mounted.",
+        ) from None
+    except ValueError as error:
+        raise TreeUnavailable(
+            f"{path} is not a manifest of a review tree: {str(error).splitlines()[0]}.",
+            hint="Restore the folder .dupekit of the tree, or export again.",
+        ) from None

@@ -1,0 +1,546 @@
+"""Project: the Python API. Each method is one command; it records what it does and returns plain values."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dupekit import pipeline
+from dupekit.api import Progress, silent
+from dupekit.apply import (
+    Correction,
+    Mode,
+    Source,
+    check_destination,
+    plan_dataset,
+    write_dataset,
+    write_patch,
+)
+from dupekit.errors import DatasetError, NotAProject, NothingToDo, TreeUnavailable, UsageError
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import escape, exclusive, now, unescape, write_lines
+from dupekit.flag import Dupe, default_threshold
+from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.manifest import Manifest, read_manifest, write_manifest
+from dupekit.pipeline import Scan
+from dupekit.review import Review, Verdict, list_tree, review_tree, tree_manifest
+from dupekit.runs import Plan, RoundFolder
+from dupekit.scan import list_dataset
+from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What `train` did, or with `dry_run` would do."""
+
+    round: int
+    begun: bool
+    """Whether this call began the round."""
+    plan: Plan
+    executor: str
+    device: str
+    images: int
+    classes: int
+    pairs: int
+    """Planned."""
+    todo: list[str]
+    """Runs that were missing when it began."""
+    failed: list[tuple[str, str]]
+    """Run and error."""
+    not_assessable: list[tuple[str, int]]
+    agreement: float | None
+    """Mean over the round's runs of the share of predictions that equal the given label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the project stands. What belongs to a round is None or empty before the first."""
+
+    dataset: str
+    images: int
+    classes: int
+    problems: int
+    round: rounds.Round | None
+    runs: list[rounds.Run]
+    pairs_done: int
+    flags: int
+    exports: list[review.Export]
+    verdicts: dict[str, int]
+    ignored: int
+    applications: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    round: int
+    pairs: int
+    """Complete pairs, so also the largest number of votes there can be."""
+    pairs_planned: int
+    threshold: int
+    dupes: list[Dupe]
+    """Most suspicious first."""
+    ignored: int
+    """How many more reach the threshold but are on the ignore list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    round: int
+    tree: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    round: int
+    tree: Path
+    review: Review
+    changed: list[Verdict]
+    """The verdicts that differ from what was recorded before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    round: int
+    destination: Path
+    files: int
+    corrections: list[Correction]
+    patch: Path
+
+
+class Project:
+    """A project folder: dupekit.toml, the ledger and the rounds.
+
+    Methods that write raise LockedError while another process writes; all raise subclasses of
+    DupekitError, and OSError where the system refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a project. Raises NotAProject where the folder holds no dupekit.toml."""
+        self.path = Path(path).absolute()
+        if not (self.path / FILE).is_file():
+            raise NotAProject(
+                f"{path} is not a dupekit project: it holds no {FILE}.",
+                hint="Make one with `dupekit init DATASET -p PROJECT`, or name one with -p.",
+            )
+        self.settings = read_settings(self.path / FILE)
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """Opens the nearest project from `start` (default: the current folder) upward."""
+        here = (start or Path.cwd()).absolute()
+        for folder in (here, *here.parents):
+            if (folder / FILE).is_file():
+                return cls(folder)
+        raise NotAProject(
+            f"There is no {FILE} in {here} or a folder above it.",
+            hint="Change into a project, name one with -p, or make one with `dupekit init DATASET -p PROJECT`.",
+        )
+
+    @classmethod
+    def create(cls, dataset: Path, path: Path, *, follow_symlinks: bool = False) -> Project:
+        """Makes a project for a dataset; `scan` is the next step.
+
+        Raises DatasetError where the dataset cannot serve, UsageError where there is a project already or
+        where it would lie inside the dataset.
+        """
+        dataset, path = Path(dataset).absolute(), Path(path).absolute()
+        if (path / FILE).exists():
+            raise UsageError(f"{path} is a dupekit project already.", hint="Name another folder with -p.")
+        list_dataset(dataset, follow_symlinks=follow_symlinks)
+        if path.resolve().is_relative_to(dataset.resolve()):
+            raise UsageError(
+                f"The project {path} would lie inside the dataset, which dupekit never writes to.",
+                hint="Name a folder elsewhere with -p.",
+            )
+        try:
+            str(dataset).encode()
+        except UnicodeEncodeError:
+            raise DatasetError(
+                f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so {FILE} cannot hold it.",
+                hint="Rename that folder, or reach it through a link with another name.",
+            ) from None
+        path.mkdir(parents=True, exist_ok=True)
+        with Ledger(path / "ledger.db", create=True):
+            pass
+        write_settings(path / FILE, Settings(dataset=str(dataset), follow_symlinks=follow_symlinks))
+        return cls(path)
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / self.settings.dataset  # an absolute setting stands for itself
+
+    def scan(self, *, progress: Progress = silent) -> Scan:
+        """Brings the ledger up to date with the dataset."""
+        with self._writing("scan") as ledger:
+            return pipeline.scan(ledger, self.dataset, self.settings, progress)
+
+    def train(
+        self,
+        *,
+        pairs: int | None = None,
+        dry_run: bool = False,
+        keep_models: bool = False,
+        progress: Progress = silent,
+        begun: Callable[[Trained], None] = lambda _: None,
+        ended: Callable[[rounds.Run], None] = lambda _: None,
+        **choices: Any,
+    ) -> Trained:
+        """Runs what is missing of the current round, or begins one; called again, it goes on.
+
+        `choices` are settings of this call: trainer, validator, executor, device, seed, split, class_min,
+        options (added to those of dupekit.toml). `begun` is told the plan before the first run starts, `ended` of each run that ends.
+        Raises UsageError where a choice contradicts the round that has begun; DatasetChanged where the
+        dataset is not what the last scan saw. Failed runs are in the result.
+        """
+        settings = self._chosen(choices)
+        with self._reading() if dry_run else self._writing("train") as ledger:
+            work = pipeline.find_work(ledger, self.path, self.dataset, settings, pairs=pairs)
+            if not work.begins:
+                _refuse_other_plan(work.plan, settings, choices, work.folder.number)
+            names = [rounds.run_name(pair, half) for pair in range(1, work.pairs + 1) for half in "ab"]
+            report = Trained(
+                round=work.folder.number,
+                begun=work.begins,
+                plan=work.plan,
+                executor=settings.executor,
+                device=settings.device,
+                images=len(work.of_round.ids),
+                classes=len(work.of_round.classes),
+                pairs=work.pairs,
+                todo=[name for name in names if name not in work.done],
+                failed=[],
+                not_assessable=work.not_assessable,
+                agreement=None,
+            )
+            if dry_run:
+                return report
+            pipeline.begin(ledger, work)
+            begun(report)
+            try:
+                pipeline.execute(
+                    ledger, work, settings, keep_models=keep_models, progress=progress, ended=ended
+                )
+            finally:
+                # Interrupted or not: what is done counts.
+                work.folder.update_tallies(ledger, progress)
+            runs = rounds.runs(ledger, work.folder.number)
+            agreements = [run.agreement for run in runs if run.agreement is not None]
+            return replace(
+                report,
+                failed=[(run.name, run.error) for run in runs if run.state == "failed"],
+                agreement=sum(agreements) / len(agreements) if agreements else None,
+            )
+
+    def status(self) -> Status:
+        """Where the project stands."""
+        with self._reading() as ledger:
+            current = rounds.latest(ledger)
+            sizes = images.class_sizes(ledger)
+            number = current.number if current else 0
+            return Status(
+                dataset=self.settings.dataset,
+                images=sum(count for _, count, _ in sizes),
+                classes=sum(count > 0 for _, count, _ in sizes),
+                problems=len(images.problems(ledger)),
+                round=current,
+                runs=rounds.runs(ledger, number),
+                pairs_done=len(rounds.complete_pairs(ledger, number)),
+                flags=len(tallies.flagged(ledger, number)),
+                exports=review.exports(ledger, number),
+                verdicts=review.verdict_counts(ledger, number),
+                ignored=len(review.ignores(ledger)),
+                applications=review.applications(ledger, number),
+            )
+
+    def flag(self, *, threshold: int | None = None, limit: int | None = None) -> Flagged:
+        """Flags the dupes of the current round; with `limit` only the most suspicious.
+
+        The threshold is the argument, else the setting, else four in five of the planned pairs. Raises
+        NothingToDo while no pair is complete.
+        """
+        with self._writing("flag") as ledger:
+            return self._flag(ledger, threshold=threshold, limit=limit)
+
+    def export(self, tree: Path | None = None, *, progress: Progress = silent) -> Exported:
+        """Writes the review tree of the flagged images, default place rounds/NN/dupes.
+
+        Flags with the defaults where nothing has been flagged yet. Raises NothingToDo where there is
+        nothing to review, UsageError where the tree exists.
+        """
+        with self._writing("export") as ledger:
+            current = rounds.current(ledger)
+            if current.threshold is None:
+                self._flag(ledger, threshold=None, limit=None)
+            dupes = tallies.flagged(ledger, current.number)
+            if not dupes:
+                raise NothingToDo(
+                    "No image is flagged, so there is nothing to review.",
+                    hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
+                )
+            folder = RoundFolder(self.path, current.number).path
+            tree = Path(tree).absolute() if tree else folder / "dupes"
+            self._refuse_inside_dataset(tree)
+            manifest = plan_tree(
+                dupes,
+                [name for name, _, _ in images.class_sizes(ledger)],
+                round_number=current.number,
+                pairs=current.tallied_pairs,
+                created=now(),
+            )
+            write_tree(manifest, self.dataset, tree, progress=progress)
+            self._keep_manifest(folder, manifest)
+            numbers = {dupe.path: dupe.image for dupe in dupes}
+            review.record_export(
+                ledger,
+                round_number=current.number,
+                key=manifest.export,
+                tree=escape(str(tree)),
+                files={file.path: numbers[file.original] for file in manifest.files},
+            )
+            return Exported(current.number, tree, manifest)
+
+    def collect(self, tree: Path | None = None, *, who: str = "") -> Collected:
+        """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
+
+        It may be called as often as one likes, also while the technician is at work. Raises
+        TreeUnavailable where the tree cannot be read in full or is not of this project.
+        """
+        with self._writing("collect") as ledger:
+            export, path = self._find_tree(ledger, tree)
+            manifest = self.manifest_of(export)
+            reviewed = review_tree(path, manifest)
+            changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who())
+            write_lines(self.after_file(export), [v.now_at for v in reviewed.verdicts if v.now_at])
+            return Collected(export.round, path, reviewed, changed)
+
+    def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
+        """Writes the corrected dataset and patch.csv. Raises NothingToDo before the first `collect`."""
+        with self._writing("apply") as ledger:
+            current = rounds.current(ledger)
+            if not review.verdict_counts(ledger, current.number):
+                raise NothingToDo(
+                    f"There are no verdicts in round {current.number} to apply.",
+                    hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
+                )
+            destination = Path(destination).absolute()
+            check_destination(self.dataset, destination)
+            pipeline.require_unchanged(ledger, self.dataset, self.settings)
+            corrections = review.corrections(ledger, current.number)
+            sources = [
+                Source(number, file.path, file.label, file.size, file.mtime_ns, digest)
+                for number, file, digest in images.present(ledger)
+            ]
+            placements = plan_dataset(sources, {c.image: c for c in corrections})
+            write_dataset(placements, self.dataset, destination, mode=mode, progress=progress)
+            patch = RoundFolder(self.path, current.number).path / "patch.csv"
+            write_patch(patch, corrections, placements)
+            review.record_application(
+                ledger,
+                round_number=current.number,
+                destination=escape(str(destination)),
+                mode=mode,
+                made=corrections,
+                placements=placements,
+            )
+            return Applied(current.number, destination, len(placements), corrections, patch)
+
+    def next_round(self, dataset: Path | None = None) -> Scan:
+        """Ends the current round and scans the dataset for the next: the last corrected one, or another.
+
+        The ignore list goes along. Raises NothingToDo where no round has been begun.
+        """
+        with self._writing("next") as ledger:
+            current = rounds.current(ledger)
+            applied = review.applications(ledger, current.number)
+            if dataset is None and applied:
+                dataset = Path(unescape(applied[-1][0]))
+            settings = self.settings
+            if dataset is not None:
+                linked = any(a == (escape(str(dataset)), "symlink") for a in (row[:2] for row in applied))
+                changes: dict[str, Any] = {"dataset": str(Path(dataset).absolute())}
+                if linked:  # dupekit made these links itself
+                    changes["follow_symlinks"] = True
+                settings = settings.model_copy(update=changes)
+                list_dataset(Path(settings.dataset), follow_symlinks=settings.follow_symlinks)
+                change_settings(self.path / FILE, **changes)
+                self.settings = settings
+            rounds.close(ledger, current.number)
+            return pipeline.scan(ledger, self.dataset, settings, silent)
+
+    def ignores(self) -> list[review.Ignored]:
+        """The ignore list."""
+        with self._reading() as ledger:
+            return review.ignores(ledger)
+
+    def ignore(self, paths: Sequence[str]) -> int:
+        """Adds images, by their escaped paths in the dataset; returns how many were new on the list."""
+        with self._writing("ignore") as ledger:
+            entries = [(digest, label, path) for path, digest, label in self._found(ledger, paths)]
+            return review.add_ignores(ledger, entries)
+
+    def unignore(self, paths: Sequence[str]) -> int:
+        """Takes images off the list again; returns how many were on it."""
+        with self._writing("ignore") as ledger:
+            entries = [(digest, label) for _, digest, label in self._found(ledger, paths)]
+            return review.remove_ignores(ledger, entries)
+
+    def tree(self, tree: Path | None = None) -> tuple[review.Export, Path]:
+        """The export that a review tree is of, and where it lies; default the last one exported."""
+        with self._reading() as ledger:
+            return self._find_tree(ledger, tree)
+
+    def manifest_of(self, export: review.Export) -> Manifest:
+        """The project's own copy of an export's manifest: the one that is believed."""
+        folder = RoundFolder(self.path, export.round).path
+        for name in ("manifest.json", f"manifest.{export.key[:8]}.json"):
+            if (folder / name).is_file():
+                manifest = read_manifest(folder / name)
+                if manifest.export == export.key:
+                    return manifest
+        raise TreeUnavailable(
+            f"The manifest of export {export.key[:8]} is missing in {folder}.",
+            hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
+        )
+
+    def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
+        """Adds what a watcher saw: time, kind, path and target."""
+        with self._reading() as ledger:  # a short transaction, which SQLite itself guards
+            review.record_event(ledger, export.number, events)
+
+    def scores(self) -> list[tuple[str, str, str, int, float]]:
+        """Path, given label, suggested label, votes and score of every image of the current round."""
+        with self._reading() as ledger:
+            return tallies.scores(ledger, rounds.current(ledger).number)
+
+    def predictions(self) -> Iterator[tuple[str, str]]:
+        """Path and predicted label of every held-out prediction of the current round."""
+        with self._reading() as ledger:
+            yield from rounds.predictions(ledger, rounds.current(ledger).number)
+
+    def _flag(self, ledger: Ledger, *, threshold: int | None, limit: int | None) -> Flagged:
+        current = rounds.current(ledger)
+        pairs = RoundFolder(self.path, current.number).update_tallies(ledger, silent)
+        if not pairs:
+            raise NothingToDo(
+                f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`."
+            )
+        least = threshold or self.settings.threshold or default_threshold(current.pairs)
+        if least > current.pairs:
+            raise UsageError(
+                f"A threshold of {least} votes cannot be reached: the round has {current.pairs} pairs.",
+                hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
+            )
+        dupes = tallies.dupes(ledger, current.number, threshold=least)[:limit]
+        tallies.record_flags(ledger, current.number, dupes, threshold=least)
+        return Flagged(
+            round=current.number,
+            pairs=pairs,
+            pairs_planned=current.pairs,
+            threshold=least,
+            dupes=dupes,
+            ignored=tallies.ignored(ledger, current.number, threshold=least),
+        )
+
+    def _find_tree(self, ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
+        if tree is None:
+            current = rounds.current(ledger)
+            found = review.exports(ledger, current.number)
+            if not found:
+                raise NothingToDo(
+                    f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`."
+                )
+            return found[-1], Path(unescape(found[-1].tree))
+        path = Path(tree).absolute()
+        list_tree(path)
+        key = tree_manifest(path).export
+        export = review.export_by_key(ledger, key)
+        if export is None:
+            raise TreeUnavailable(
+                f"{path} was exported by another project (export {key[:8]}).",
+                hint="Name the project it belongs to with -p.",
+            )
+        return export, path
+
+    def after_file(self, export: review.Export) -> Path:
+        """Where after.txt of an export stands."""
+        return RoundFolder(self.path, export.round).path / "after.txt"
+
+    def _keep_manifest(self, folder: Path, manifest: Manifest) -> None:
+        latest = folder / "manifest.json"
+        if latest.is_file():  # of an earlier export of this round, whose tree may still be out
+            latest.rename(folder / f"manifest.{read_manifest(latest).export[:8]}.json")
+        write_manifest(manifest, latest)
+        write_lines(folder / "before.txt", [file.path for file in manifest.files])
+
+    def _found(self, ledger: Ledger, paths: Sequence[str]) -> list[tuple[str, str, str]]:
+        found = []
+        for path in paths:
+            row = images.find(ledger, path)
+            if row is None:
+                raise UsageError(
+                    f"The dataset has no image {path}.",
+                    hint="Give paths as `dupekit flag` prints them, relative to the dataset.",
+                )
+            found.append((path, row[1], row[2]))
+        return found
+
+    def _refuse_inside_dataset(self, path: Path) -> None:
+        if path.resolve().is_relative_to(self.dataset.resolve()):
+            raise UsageError(
+                f"{path} lies inside the dataset, which dupekit never writes to.",
+                hint="Name a folder elsewhere.",
+            )
+
+    def _chosen(self, choices: dict[str, Any]) -> Settings:
+        given = {name: value for name, value in choices.items() if value is not None}
+        if "options" in given:
+            given["options"] = {**self.settings.options, **given["options"]}
+        return checked({**self.settings.model_dump(), **given})
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Ledger]:
+        with Ledger(self.path / "ledger.db") as ledger:
+            yield ledger
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[Ledger]:
+        """The ledger, while no other dupekit writes. The system frees the lock of a process that dies."""
+        with exclusive(self.path / "lock", what), self._reading() as ledger:
+            yield ledger
+
+
+def _refuse_other_plan(plan: Plan, settings: Settings, choices: dict[str, Any], number: int) -> None:
+    """Raises UsageError where this call asks for something else than the round was begun with."""
+    asked: dict[str, tuple[Any, Any]] = {
+        "trainer": (pipeline.choose_trainer(settings.trainer), plan.trainer.name),
+        "validator": (settings.validator, plan.validator.name),
+        "seed": (settings.seed, plan.seed),
+        "split": (settings.split, plan.split),
+        "class_min": (settings.class_min, plan.class_min),
+    }
+    if choices.get("options"):
+        wanted = pipeline.make_plan(settings)
+        asked["options"] = (
+            (wanted.trainer.options, wanted.validator.options),
+            (plan.trainer.options, plan.validator.options),
+        )
+    for name, (wanted_value, begun_with) in asked.items():
+        if choices.get(name) is not None and wanted_value != begun_with:
+            raise UsageError(
+                f"Round {number} was begun with {name} {begun_with}, not {wanted_value}; all runs of a round"
+                " are alike.",
+                hint="Leave the option out to go on, or begin another round with `dupekit next`.",
+            )
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (OSError, KeyError):  # no such user, as in some containers
+        return platform.node()

@@ -1,0 +1,169 @@
+"""Manifest and a listing of the tree -> verdicts.
+
+Events never decide: a verdict comes from comparing what was exported with what lies there now.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dupekit.errors import TreeUnavailable
+from dupekit.files import digest_file, escape, is_clutter, is_trash, real_path, same_name_key, sort_key
+from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
+
+CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure"
+
+Listing = dict[str, tuple[int, int]]
+"""Escaped path -> size in bytes and modification time in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the technician decided on one exported file."""
+
+    file: ExportedFile
+    verdict: str
+    """"correct", "relabel", "expunge" or "unsure"."""
+    label: str
+    """The label it shall have: escaped; the given one where it stays."""
+    now_at: str
+    """Where it lies in the tree; empty where it was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """All verdicts on a tree, in the order of the manifest."""
+
+    verdicts: list[Verdict]
+    strangers: list[str] = field(default_factory=list)
+    """Files in the tree that were not exported, or are second copies; they decide nothing."""
+
+
+def list_tree(tree: Path) -> Listing:
+    """Every file of a review tree, but for its marker, clutter of the system and trash folders.
+
+    Raises TreeUnavailable where the marker is missing or any folder cannot be read: that must never look
+    like files deleted.
+    """
+    if not (tree / MARKER).is_dir():
+        raise TreeUnavailable(
+            f"{tree} is not available as a review tree: it has no folder {MARKER}.",
+            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
+        )
+    listing: Listing = {}
+    folders = [tree]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_clutter(entry.name) or is_trash(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if not (folder == tree and entry.name == MARKER):
+                            folders.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        stat = entry.stat(follow_symlinks=False)
+                        path = escape(Path(entry.path).relative_to(tree).as_posix())
+                        listing[path] = (stat.st_size, stat.st_mtime_ns)
+        except OSError as error:
+            raise TreeUnavailable(
+                f"The folder {folder} of the review tree cannot be read: {error.strerror}.",
+                hint="Nothing was taken as deleted. Make it readable and try again.",
+            ) from None
+    if not (tree / MARKER).is_dir():  # the share may have gone away while we read
+        raise TreeUnavailable(f"{tree} went away while it was read.", hint="Mount it and try again.")
+    return listing
+
+
+def settled_listing(tree: Path, *, attempts: int = 20, pause_s: float = 0.25) -> Listing:
+    """A listing that two readings in a row agree on. Raises TreeUnavailable where the tree never rests."""
+    before = list_tree(tree)
+    for _ in range(attempts):
+        after = list_tree(tree)
+        if after == before:
+            return after
+        before = after
+        time.sleep(pause_s)
+    raise TreeUnavailable(
+        f"{tree} keeps changing while it is read.",
+        hint="Wait until the file manager has finished, then try again.",
+    )
+
+
+def tree_manifest(tree: Path) -> Manifest:
+    """The manifest that a review tree carries in its marker folder."""
+    return read_manifest(tree / MARKER / "manifest.json")
+
+
+def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) -> Review:
+    """The verdict on every exported file.
+
+    A file that lies where it was exported is recognised by its path (also where case or Unicode form
+    changed, as on a journey over another computer); any other by its content. `digest` gives the digest
+    of a file in the tree and is asked only for files that are not where they were exported.
+    """
+    place: dict[str, str] = {file.path: file.path for file in manifest.files if file.path in listing}
+    unknown = {path for path in listing if path not in place}
+    by_key = {same_name_key(path): path for path in unknown}
+    for file in manifest.files:
+        twin = by_key.get(same_name_key(file.path))
+        if file.path not in place and twin in unknown:
+            place[file.path] = twin
+            unknown.remove(twin)
+
+    missing = [file for file in manifest.files if file.path not in place]
+    found: dict[str, list[str]] = defaultdict(list)
+    if missing:
+        for path in sorted(unknown, key=sort_key):
+            found[digest(path)].append(path)
+    for file in missing:
+        if candidates := found.get(file.digest):
+            # Of equal contents, the one that kept its name; else one that kept its folder; else the first.
+            best = min(candidates, key=lambda path: _distance(file.path, path))
+            candidates.remove(best)
+            unknown.remove(best)
+            place[file.path] = best
+    verdicts = [_verdict(file, place.get(file.path, ""), manifest) for file in manifest.files]
+    return Review(verdicts, sorted(unknown, key=sort_key))
+
+
+def review_tree(tree: Path, manifest: Manifest) -> Review:
+    """Reads a tree and judges it. Raises TreeUnavailable as `settled_listing`."""
+    return judge(manifest, settled_listing(tree), lambda path: _digest(tree, path))
+
+
+def _digest(tree: Path, path: str) -> str:
+    try:
+        return digest_file(real_path(tree, path))
+    except OSError as error:
+        raise TreeUnavailable(
+            f"{path} in the review tree cannot be read: {error.strerror}.",
+            hint="Nothing was recorded. Make it readable, or wait until it is written, and try again.",
+        ) from None
+
+
+def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:
+    parent, _, name = exported.rpartition("/")
+    other_parent, _, other_name = path.rpartition("/")
+    return name != other_name, parent != other_parent, sort_key(path)
+
+
+def _verdict(file: ExportedFile, now_at: str, manifest: Manifest) -> Verdict:
+    if not now_at:
+        return Verdict(file, CORRECT, file.given, "")
+    folder, slash, _ = now_at.partition("/")
+    exported_in = file.path.partition("/")[0]
+    if same_name_key(folder) == same_name_key(exported_in):
+        return Verdict(file, RELABEL, file.suggested, now_at)
+    if same_name_key(folder) == EXPUNGE:
+        return Verdict(file, EXPUNGED, file.given, now_at)
+    if same_name_key(folder) == UNSURE or not slash:  # a file beside the class folders is in no class
+        return Verdict(file, UNDECIDED, file.given, now_at)
+    known = {same_name_key(name): label for name, label in manifest.folders.items()}
+    return Verdict(file, RELABEL, known.get(same_name_key(folder), folder), now_at)

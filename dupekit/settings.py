@@ -1,0 +1,89 @@
+"""dupekit.toml: where the dataset lies, and the defaults of the commands."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dupekit.errors import UsageError
+from dupekit.files import write_text
+from dupekit.pixels import MAX_PIXELS
+
+FILE = "dupekit.toml"
+
+
+class Settings(BaseModel):
+    """What a project's dupekit.toml may say; options of the commands go before it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(description="The dataset's folder; its immediate sub-folders are the classes.")
+    follow_symlinks: bool = Field(False, description="Also read images that are symbolic links.")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, description="Larger images are refused as decompression bombs.")
+    pairs: int = Field(10, ge=1, le=99, description="Pairs of trainings in a round.")
+    threshold: int | None = Field(
+        None, ge=1, description="Votes that make a dupe. Unset: four in five of the planned pairs."
+    )
+    class_min: int = Field(2, ge=2, description="Classes with fewer different images are not assessed.")
+    split: Literal["redraw", "fixed"] = Field(
+        "redraw", description="'redraw' draws new halves for each pair; 'fixed' keeps the first."
+    )
+    seed: int = Field(0, ge=0, description="Everything random follows from it.")
+    trainer: str = Field("auto", description="'auto' is torch where there is a CUDA device, else probe.")
+    validator: str = Field("onnx", description="Predicts with the trained models.")
+    executor: str = Field("local", description="Where the trainings run.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description='Options of the trainer; those of the others as "validator.x" and "executor.x".',
+    )
+
+
+def checked(values: dict[str, Any], *, where: str = "") -> Settings:
+    """Settings of these values. Raises UsageError naming the first that is wrong."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{where}{name}: {first['msg']}.",
+            hint=f"The settings are: {', '.join(Settings.model_fields)}.",
+        ) from None
+
+
+def read_settings(path: Path) -> Settings:
+    """Raises UsageError where the file is no TOML or a setting is wrong, naming the setting."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", hint="Correct it in a text editor.") from None
+    return checked(values, where=f"{path}: ")
+
+
+def write_settings(path: Path, settings: Settings) -> None:
+    """Writes a new file with each setting's description; settings at their default are commented out."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("Settings of a dupekit project. Options of the commands go before them."))
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        document.add(tomlkit.nl())
+        document.add(tomlkit.comment(field.description or ""))
+        if value == field.get_default(call_default_factory=True) and not field.is_required():
+            shown = 8 if value is None else value
+            line = "[options]" if name == "options" else f"{name} = {tomlkit.item(shown).as_string()}"
+            document.add(tomlkit.comment(line))
+        else:
+            document.add(name, value)
+    write_text(path, tomlkit.dumps(document))
+
+
+def change_settings(path: Path, **changes: Any) -> None:
+    """Changes settings in the file and keeps its comments."""
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document.update(changes)
+    write_text(path, tomlkit.dumps(document))

@@ -1,0 +1,57 @@
+"""What a model is fed: standardised pixels, cached features, sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import Images, Input
+from dupekit.cache import Cache, Rows
+from dupekit.errors import PluginError
+
+
+def standardised(
+    pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+) -> NDArray[np.float32]:
+    """Pixels (n, height, width, channels) as (n, channels, height, width), float32, (x / 255 - mean) / std."""
+    scale = 1 / (255 * np.asarray(std, np.float32))
+    offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+    planes = pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    planes *= scale[:, None, None]
+    planes -= offset[:, None, None]
+    return planes
+
+
+def log_sizes(images: Images) -> NDArray[np.float32]:
+    """Natural logarithms of width and height in pixels, shape (n, 2)."""
+    return np.log(np.maximum(images.sizes, 1)).astype(np.float32).reshape(-1, 2)
+
+
+def cached_features(cache: Cache, images: Images, name: str) -> Rows:
+    """The rows that a trainer left in the cache under this name, shape (n, dim).
+
+    Raises PluginError where there are none for some image.
+    """
+    try:
+        layout = json.loads((cache.folder / name / "array.json").read_text())
+        rows = cache.array(name, layout["shape"], layout["dtype"]).rows(images)
+    except (OSError, ValueError, KeyError) as error:
+        raise PluginError(
+            f"The model reads {name!r}, and the cache does not hold it for every image: {error}",
+            hint="The trainer makes it: was the cache deleted? Run `dupekit train` again.",
+        ) from None
+    if len(rows.shape) != 2:
+        raise PluginError(f"{name!r} in the cache has rows of shape {rows.shape[1:]}, not features.")
+    return rows
+
+
+def check_pixels(given: Input) -> None:
+    """Raises PluginError for pixels that cannot be prepared."""
+    length = given.channels
+    if length not in (1, 3) or given.size_px < 1:
+        raise PluginError(f"The model asks for {length} channels of {given.size_px} pixels.")
+    if len(given.mean) != length or len(given.std) != length or not all(value > 0 for value in given.std):
+        raise PluginError(f"The model's mean and std are not {length} values each, std above 0.")

@@ -1,0 +1,183 @@
+"""Opens ONNX models with onnxruntime: on a GPU only where that can work, and never with external data."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+
+from dupekit.errors import OptionError, PluginError, UsageError
+
+_LOG = logging.getLogger("dupekit.onnx")
+_DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_FATAL, _ERROR, _WARNING = 4, 3, 2  # onnxruntime's levels of severity
+_HINT = 'Set the device to "auto" or "cpu", or see `dupekit doctor`.'
+
+
+def open_session(model: Path | bytes, *, device: str) -> Any:
+    """An `onnxruntime.InferenceSession` of a model file, or of its content.
+
+    `device` is "cpu", "cuda", "cuda:N", or "auto": the first GPU where there is one and onnxruntime's
+    CUDA provider loads, else the CPU. Raises OptionError for any other device, UsageError where a GPU was
+    named and cannot be had, PluginError for what is not a model or keeps its weights in other files.
+    """
+    number = _gpu_number(device)
+    content = model if isinstance(model, bytes) else _read(model)
+    name = "the model" if isinstance(model, bytes) else str(model)
+    refuse_external_data(content, name)
+    if number is not None:
+        problem = cuda_problem(number)
+        if not problem:
+            try:
+                session = _session(content, name, number)
+            except PluginError:
+                if device != "auto":
+                    raise
+                problem = "it did not take the model"  # the CPU may, or says why not
+            else:
+                if _CUDA in session.get_providers():
+                    _say(f"onnxruntime {onnxruntime.__version__} computes on GPU {number}")
+                    return session
+                problem = "onnxruntime could not load its CUDA provider"
+        if device != "auto":
+            raise UsageError(f"The device {device!r} cannot be used: {problem}.", hint=_HINT)
+        _say(f"onnxruntime {onnxruntime.__version__} computes on the CPU: {problem}")
+    else:
+        _say(f"onnxruntime {onnxruntime.__version__} computes on the CPU")
+    return _session(content, name, None)
+
+
+def refuse_external_data(content: bytes, name: str) -> None:
+    """Raises PluginError for a model that refers to other files, or is none.
+
+    onnxruntime would read whatever file such a model names, also through hard links.
+    """
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's own, of whichever protobuf is installed
+        raise PluginError(f"{name} is not an ONNX model: {error}") from None
+    for tensor in _tensors(model):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise PluginError(
+                f"{name} keeps the tensor {tensor.name!r} in another file, which is refused.",
+                hint="Save it as a single file: onnx.save(model, path, save_as_external_data=False).",
+            )
+
+
+@functools.cache
+def cuda_problem(number: int = 0) -> str:
+    """Why onnxruntime cannot use this GPU; empty where it should be able to.
+
+    Asking onnxruntime for a provider that does not load prints errors, so this looks first.
+    """
+    if _CUDA not in onnxruntime.get_available_providers():
+        return "the installed onnxruntime has no CUDA provider; that of onnxruntime-gpu has"
+    count = _gpu_count()
+    if count <= number:
+        return f"this machine shows {count} GPUs" if count else "no NVIDIA GPU or driver is visible"
+    # Finds the libraries that PyTorch brought along, and prints which of them it does not find.
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        onnxruntime.preload_dlls()
+    lost = [line.strip() for line in said.getvalue().splitlines() if "Failed to load" in line]
+    if lost:
+        return "; ".join(lost)
+    if os.name == "posix":  # preload_dlls passes over a missing cuDNN, convolutions do not
+        try:
+            ctypes.CDLL("libcudnn.so.9")
+        except OSError as error:
+            return str(error)
+    return ""
+
+
+def threads() -> int:
+    """How many processors this process may use; fewer where OMP_NUM_THREADS says so."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed
+
+
+def _session(content: bytes, name: str, gpu: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    # Left to itself, onnxruntime binds threads to processors, and prints errors where a container or
+    # SLURM has taken some away.
+    options.intra_op_num_threads = threads()
+    options.use_deterministic_compute = True
+    options.log_severity_level = _ERROR
+    providers: list[Any] = [_CPU]
+    if gpu is not None:
+        # No TF32: a GPU shall give the features and probabilities that a CPU gives.
+        settings = {"device_id": gpu, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+        providers.insert(0, (_CUDA, settings))
+    try:
+        with _quiet():
+            return onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # onnxruntime's exceptions have no common base but this
+        raise PluginError(f"onnxruntime cannot open {name}: {error}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What goes wrong at opening is raised or found out afterwards; onnxruntime prints it as well."""
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def _gpu_number(device: str) -> int | None:
+    match = _DEVICE.fullmatch(device)
+    if match is None:
+        raise OptionError(
+            f"There is no device {device!r}.", hint='Devices are "auto", "cpu", "cuda" and "cuda:N".'
+        )
+    return None if device == "cpu" else int(match.group(1) or 0)
+
+
+def _gpu_count() -> int:
+    """GPUs that the driver shows to this process, without loading any other library of CUDA's."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Logs a line once per process."""
+    _LOG.info(text)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor anywhere in a model: initializers, constants, subgraphs, functions, sparse parts."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for part in value if field.is_repeated else (value,):
+            if isinstance(part, onnx.TensorProto):
+                yield part
+            else:
+                yield from _tensors(part)
