@@ -15,17 +15,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dupekit.api import Input, Model
+from dupekit.api import Input
 from dupekit.errors import PluginError
+
+Weights = Mapping[str, NDArray[np.float32]]
 
 DIM = 1280
 _OPSET = 17
-_EPSILON = 1e-3  # of the batch norms, TensorFlow's default
-# Kernel size, stride of the first, how many blocks.
-_STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1))
+_IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for onnxruntime
+_EPSILON = 1e-3  # of the batch norms: TensorFlow's
+_STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
+"""Stride of the first block, and how many blocks. Widths and kernels are those of the weights."""
 
 
-def load_weights() -> dict[str, NDArray[np.float32]]:
+def load_weights() -> Weights:
     """The state dict, as arrays. Raises PluginError where torch or the weights are not installed."""
     try:
         import torch
@@ -40,21 +43,77 @@ def load_weights() -> dict[str, NDArray[np.float32]]:
     return {name: value.numpy() for name, value in state.items()}
 
 
-def build(weights: Mapping[str, NDArray[np.float32]], *, size_px: int) -> onnx.ModelProto:
+def given_input(size_px: int) -> Input:
+    """What the weights were trained on: (pixel - 127) / 128."""
+    return Input("pixels", size_px=size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+
+
+def build(weights: Weights, *, size_px: int) -> Any:
     """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1280)."""
     graph = _Graph(weights)
     at = graph.conv("pixels", "_conv_stem", "_bn0", stride=2, relu=True)
-    number = 0
-    for _kernel, first_stride, blocks in _STAGES:
-        for block in range(blocks):
-            at = graph.block(at, f"_blocks.{number}", stride=first_stride if block == 0 else 1)
-            number += 1
+    strides = [stride if block == 0 else 1 for stride, blocks in _STAGES for block in range(blocks)]
+    for number, stride in enumerate(strides):
+        at = graph.block(at, f"_blocks.{number}", stride)
     at = graph.conv(at, "_conv_head", "_bn1", relu=True)
-    pooled = graph.add("GlobalAveragePool", [at])
-    graph.nodes.append(helper.make_node("Flatten", [pooled], ["features"]))
-    return graph.model(size_px)
+    at = graph.add("GlobalAveragePool", at)
+    graph.nodes.append(helper.make_node("Flatten", [at], ["features"]))
+    made = helper.make_graph(
+        graph.nodes,
+        "efficientnet-lite0",
+        [helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["n", 3, size_px, size_px])],
+        [helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", DIM])],
+        graph.tensors,
+    )
+    opset = [helper.make_opsetid("", _OPSET)]
+    return helper.make_model(made, opset_imports=opset, ir_version=_IR_VERSION, producer_name="dupekit")
 
 
-def given_input(size_px: int) -> Input:
-    """The network was trained on (pixel - 127) / 128."""
-    return Input("pixels", size_px=size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+class _Graph:
+    """The nodes and tensors so far."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.nodes: list[Any] = []
+        self.tensors = [
+            numpy_helper.from_array(np.float32(0), "zero"),
+            numpy_helper.from_array(np.float32(6), "six"),
+        ]
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Appends a node; the name of its output."""
+        output = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def conv(self, at: str, conv: str, norm: str, *, stride: int = 1, relu: bool) -> str:
+        """A convolution with its batch norm folded in, and ReLU6."""
+        kernel = self.weights[f"{conv}.weight"]
+        variance = self.weights[f"{norm}.running_var"]
+        scale = self.weights[f"{norm}.weight"] / np.sqrt(variance + _EPSILON)
+        bias = self.weights[f"{norm}.bias"] - self.weights[f"{norm}.running_mean"] * scale
+        self.tensors += [
+            numpy_helper.from_array((kernel * scale[:, None, None, None]).astype(np.float32), conv),
+            numpy_helper.from_array(bias.astype(np.float32), f"{conv}.bias"),
+        ]
+        depthwise = kernel.shape[1] == 1
+        at = self.add(
+            "Conv", at, conv, f"{conv}.bias",
+            auto_pad="SAME_UPPER",
+            strides=[stride, stride],
+            kernel_shape=list(kernel.shape[2:]),
+            group=kernel.shape[0] if depthwise else 1,
+        )  # fmt: skip
+        return self.add("Clip", at, "zero", "six") if relu else at
+
+    def block(self, start: str, name: str, stride: int) -> str:
+        """An inverted residual: expand, depthwise, project; plus its input where the shapes agree."""
+        at = start
+        if f"{name}._expand_conv.weight" in self.weights:
+            at = self.conv(at, f"{name}._expand_conv", f"{name}._bn0", relu=True)
+        at = self.conv(at, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, relu=True)
+        at = self.conv(at, f"{name}._project_conv", f"{name}._bn2", relu=False)
+        first = self.weights.get(f"{name}._expand_conv.weight", self.weights[f"{name}._depthwise_conv.weight"])
+        wide_in = first.shape[1] if f"{name}._expand_conv.weight" in self.weights else first.shape[0]
+        wide_out = self.weights[f"{name}._project_conv.weight"].shape[0]
+        return self.add("Add", at, start) if stride == 1 and wide_in == wide_out else at

@@ -1,0 +1,29 @@
+"""For authors of plugins: a tiny dataset, fakes that work, and checks of the contract in `dupekit.api`.
+
+    from dupekit.testing import check_trainer
+
+    def test_contract():
+        check_trainer(MyTrainer, MyValidator)
+
+The checks raise PluginError naming the first thing that is broken. What they cannot see: whether a
+plugin leaks memory, uses the GPU it is told to, or is any good on real images.
+"""
+
+from __future__ import annotations
+
+from dupekit.testing.checks import check_trainer, check_validator
+from dupekit.testing.data import load_images, make_dataset, make_jobs, register
+from dupekit.testing.executing import check_executor
+from dupekit.testing.fakes import CentroidTrainer, CentroidValidator
+
+__all__ = [
+    "CentroidTrainer",
+    "CentroidValidator",
+    "check_executor",
+    "check_trainer",
+    "check_validator",
+    "load_images",
+    "make_dataset",
+    "make_jobs",
+    "register",
+]

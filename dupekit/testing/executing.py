@@ -1,0 +1,105 @@
+"""Runs an executor through its contract."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dupekit.api import Executor, Job, Outcome
+from dupekit.errors import PluginError
+from dupekit.jobs import JOB, LOG, PREDICTIONS, RESULT
+from dupekit.registry import options_for
+from dupekit.testing.checks import _broken, _call, _check_class, _Listener
+
+_T = TypeVar("_T")
+
+
+def check_executor(
+    executor: type[Executor],
+    jobs: Sequence[Job],
+    *,
+    options: Mapping[str, Any] | None = None,
+    timeout_s: float = 120,
+) -> None:
+    """Runs these jobs, which must be able to succeed, and a broken one; then again, and stops in between.
+
+    Checks that there is one outcome a job, that a broken job.json is an outcome and spoils no other run,
+    that no jobs are no outcomes, and that closing the iterator early comes back. Each of the three steps
+    may take `timeout_s`. What it cannot see: whether everything that was started has ended.
+    `dupekit.testing.make_jobs` makes jobs; `options` as `--set executor.NAME=…` would give them.
+    """
+    _check_class(executor)
+    chosen = options_for(executor, options or {})
+    plugin: Executor = _call(executor, "its constructor", executor)
+    broken = Job("broken", jobs[0].folder.parent / "broken")
+    broken.folder.mkdir()
+    (broken.folder / JOB).write_text("{}", encoding="utf-8")
+    progress = _Listener()
+
+    def everything(some: Sequence[Job]) -> list[Outcome]:
+        return list(plugin.run(some, chosen, progress))
+
+    def first_only() -> None:
+        outcomes = plugin.run(jobs, chosen, progress)
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+
+    if _within(executor, "run() of no jobs", timeout_s, lambda: everything([])):
+        _broken(executor, "run() of no jobs gave outcomes")
+    given = [*jobs, broken]
+    outcomes = _within(executor, f"run() of {len(given)} jobs", timeout_s, lambda: everything(given))
+    progress.check(executor)
+    _check_outcomes(executor, given, outcomes)
+    for job in jobs:
+        _clear(job.folder)
+    _within(executor, "closing what run() gave after its first outcome", timeout_s, first_only)
+
+
+def _check_outcomes(executor: type[Executor], jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if not isinstance(outcome, Outcome) or outcome.job not in jobs:
+            _broken(executor, f"run() gave {outcome!r}, not the Outcome of a job that it was given")
+    for job in jobs:
+        own = [outcome for outcome in outcomes if outcome.job == job]
+        if len(own) != 1:
+            _broken(executor, f"run() gave {len(own)} outcomes, not one, for the job {job.name!r}")
+        error = own[0].error
+        if job.name == "broken":
+            if not isinstance(error, str) or not error:
+                _broken(executor, "run() says of a job whose job.json is not valid that it was done")
+        elif error:
+            _broken(executor, f"the job {job.name!r} failed, although it can be done: {error}")
+        elif not all((job.folder / name).is_file() for name in (RESULT, PREDICTIONS)):
+            _broken(
+                executor, f"run() says that {job.name!r} is done, but {RESULT} or {PREDICTIONS} is missing"
+            )
+
+
+def _within(executor: type[Executor], what: str, timeout_s: float, function: Callable[[], _T]) -> _T:
+    """The function's value; PluginError where it raises or takes too long.
+
+    In a thread, since a plugin that hangs could not be stopped here."""
+    done: queue.SimpleQueue[tuple[_T | None, PluginError | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((_call(executor, what, function), None))
+        except PluginError as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = done.get(timeout=timeout_s)
+    except queue.Empty:
+        _broken(executor, f"{what} has not ended after {timeout_s:g} s")
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+def _clear(folder: Path) -> None:
+    for name in (RESULT, PREDICTIONS, LOG):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""Which pixels a model sees, and how they reach the device.
+
+Everything here depends on the pool alone, all images of the round without their labels, so that it is
+the same for every run of a round and is made once per worker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dupekit.api import Images
+from dupekit.cache import Cache, Rows
+from dupekit.errors import PluginError
+
+GREY_SAMPLE = 64
+"""So many images, evenly spaced over the pool, decide whether the data are grey."""
+
+GREY_TOLERANCE = 8
+"""Levels of 255 by which the channels of a grey image may differ: JPEG's rounding, not a colour."""
+
+STATISTICS_SAMPLE = 4096
+"""So many images, evenly spaced over the pool, give mean and standard deviation."""
+
+RESIDENT_SHARE = 0.5
+"""Of the device's free memory that pixels may take; the rest is for the network's activations."""
+
+
+def is_grey(pool: Images, cache: Cache) -> bool:
+    """Whether a sample of the pool shows no colour, also where it is stored as RGB."""
+    some = pool.take(_evenly(len(pool), GREY_SAMPLE))
+    pixels = cache.decode(some, size_px=64, channels=3).astype(np.int16)
+    return int(np.ptp(pixels, axis=3).max(initial=0)) <= GREY_TOLERANCE
+
+
+def typical_size(pool: Images, *, low: int, high: int) -> int:
+    """The median of the images' longer sides, rounded to a multiple of 8, within bounds; pixels."""
+    median = float(np.median(pool.sizes.max(axis=1)))
+    return int(np.clip(round(median / 8) * 8, low, high))
+
+
+def mean_and_std(rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel, of pixels / 255, over a sample of the rows."""
+    sample = rows[_evenly(len(rows), STATISTICS_SAMPLE)]
+    channels = sample.shape[3]
+    # Whole numbers: exact, whatever the order of summing.
+    counts = np.stack([np.bincount(sample[..., c].ravel(), minlength=256) for c in range(channels)])
+    values = np.arange(256) / 255
+    total = counts.sum(1)
+    mean = counts @ values / total
+    std = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 0))
+    return tuple(mean.tolist()), tuple(np.maximum(std, 0.01).tolist())
+
+
+def log_sizes(images: Images) -> NDArray[np.float32]:
+    """Natural logarithms of width and height in pixels, shape (n, 2)."""
+    return np.log(np.maximum(images.sizes, 1)).astype(np.float32)
+
+
+class Positions:
+    """Finds images in the pool by their digest."""
+
+    def __init__(self, pool: Images) -> None:
+        digests = np.asarray(pool.digests, "S64")
+        self._order = np.argsort(digests, kind="stable")
+        self._sorted = digests[self._order]
+
+    def find(self, images: Images) -> NDArray[np.int64]:
+        """The row in the pool of each image. Raises PluginError for one that is not in it."""
+        digests = np.asarray(images.digests, "S64")
+        at = np.minimum(np.searchsorted(self._sorted, digests), len(self._sorted) - 1)
+        strange = self._sorted[at] != digests
+        if strange.any():
+            raise PluginError(f"{images.paths[int(np.argmax(strange))]} is to be trained on but not in the pool")
+        return self._order[at]
+
+
+class Source(Protocol):
+    """Gives batches of the pool's pixels on the device."""
+
+    index_device: torch.device
+    """Where the rows that it is asked for must lie."""
+
+    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """For each index tensor (b,) int64 the pixels (b, s, s, channels), uint8, on the device."""
+        ...
+
+
+class Resident:
+    """The whole pool as one tensor on the device; a batch is one gather there."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self.index_device = device
+        self._pixels = torch.empty(rows.shape, dtype=torch.uint8, device=device)
+        start = 0
+        for chunk in rows.batches(4096):  # never a second copy of all of it in memory
+            self._pixels[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
+            start += len(chunk)
+
+    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        for some in rows:
+            yield self._pixels[some]
+
+
+class Streamed:
+    """Batches read from the cache while the device is busy with the batch before, pinned for CUDA."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self.index_device = torch.device("cpu")
+        self._rows = rows
+        self._device = device
+
+    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        with ThreadPoolExecutor(1) as reader:
+            ahead = None
+            for some in rows:
+                ahead, ready = reader.submit(self._read, some), ahead
+                if ready is not None:
+                    yield self._send(ready.result())
+            if ahead is not None:
+                yield self._send(ahead.result())
+
+    def _read(self, rows: Tensor) -> Tensor:
+        pixels = torch.from_numpy(self._rows[rows.numpy()])
+        return pixels.pin_memory() if self._device.type == "cuda" else pixels
+
+    def _send(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self._device, non_blocking=True)
+
+
+def source(rows: Rows, device: torch.device, choice: str) -> Resident | Streamed:
+    """Pixels held on the device where they fit or are wanted there ("resident"), else batch by batch."""
+    size = int(np.prod(rows.shape))
+    if choice == "stream" or (choice == "auto" and size > RESIDENT_SHARE * _free_bytes(device)):
+        return Streamed(rows, device)
+    return Resident(rows, device)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, macOS: the cache's memory map does as well
+        return 0
+
+
+def _evenly(count: int, sample: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, sample)).round().astype(np.int64))

@@ -1,0 +1,218 @@
+"""The networks: a compact one of ours for small images, and torchvision's classifiers.
+
+Both are a trunk from pixels to features; `Classifier` adds the image's size and a linear head.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dupekit.errors import OptionError, PluginError
+from dupekit_torch.options import COMPACT, TORCHVISION
+
+SIZE_FEATURES = 16
+"""How many features the image's width and height become before they join those of the pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that a network is made from; equal specs give networks with equal parameter names and shapes."""
+
+    model: str
+    pretrained: bool
+    width: int
+    size_px: int
+    channels: int
+    classes: int
+    log_mean: tuple[float, float] | None
+    """Mean of log width and log height over the pool, None where the size is not fed to the model."""
+    log_std: tuple[float, float] | None
+
+
+class Classifier(nn.Module):
+    """Logits from standardised pixels (n, channels, s, s) and, if used, log sizes (n, 2); all float32."""
+
+    def __init__(self, trunk: nn.Module, features: int, spec: Spec) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.uses_size = spec.log_mean is not None and spec.log_std is not None
+        if self.uses_size:
+            self.register_buffer("log_mean", torch.tensor(spec.log_mean))
+            self.register_buffer("log_std", torch.tensor(spec.log_std))
+            self.size = nn.Linear(2, SIZE_FEATURES)
+            features += SIZE_FEATURES
+        self.head = nn.Linear(features, spec.classes)
+
+    def forward(self, pixels: Tensor, log_size: Tensor | None = None) -> Tensor:
+        features = self.trunk(pixels)
+        if self.uses_size:
+            assert log_size is not None
+            standard = (log_size - self.log_mean) / self.log_std
+            features = torch.cat([features, functional.relu(self.size(standard))], 1)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut; halves the image where `stride` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        nn.init.zeros_(self.norm2.weight)  # begins as the shortcut: trains well at high learning rates
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        # Averaging before the 1 x 1 keeps what a strided one would throw away (He et al., "Bag of
+        # Tricks", 2019, ResNet-D). No max pooling anywhere: its gradient is summed in any order on CUDA.
+        short = functional.avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
+        return functional.relu(self.skip(short) + y)
+
+
+class Compact(nn.Module):
+    """A residual network for images of 16 to about 100 pixels: a stem and four blocks.
+
+    The first stage works at no more than about half of `size_px` above 40 pixels: there lies most of the
+    cost, and cut-outs of that size are mostly blown-up detail.
+    """
+
+    def __init__(self, *, channels: int, width: int, size_px: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, 2 if size_px > 40 else 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        widths = [width, width, 2 * width, 4 * width, 8 * width]
+        self.blocks = nn.Sequential(
+            *(Block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
+        )
+        self.features = widths[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = functional.relu(self.norm(self.stem(pixels)))
+        features: Tensor = self.blocks(x).mean((2, 3))
+        return features
+
+
+class ThreeChannels(nn.Module):
+    """Shows one grey channel to a network that expects three."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.network(pixels.expand(-1, 3, -1, -1))
+        return features
+
+
+def build(spec: Spec, *, seed: int) -> Classifier:
+    """A network on the CPU, its random parameters drawn from `seed`; the caller's random state is kept.
+
+    Raises OptionError for an unknown model or an image size that it does not take, PluginError where
+    pretrained weights are not at hand.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if spec.model == COMPACT:
+            compact = Compact(channels=spec.channels, width=spec.width, size_px=spec.size_px)
+            return Classifier(compact, compact.features, spec)
+        trunk, features = _torchvision(spec)
+        return Classifier(trunk, features, spec)
+
+
+def _torchvision(spec: Spec) -> tuple[nn.Module, int]:
+    """A torchvision classifier without its last layer, and the number of features that it gives."""
+    from torchvision import models
+
+    name = spec.model.removeprefix(TORCHVISION)
+    known = models.list_models(module=models)
+    if name not in known:
+        raise OptionError(
+            f"torchvision has no classifier {name!r}.", hint=f"It has: {', '.join(sorted(known))}."
+        )
+    if spec.pretrained:
+        weights = models.get_model_weights(name).DEFAULT
+        with _safe_loading(weights.url):
+            network = models.get_model(name, weights=weights, progress=False)
+    else:
+        # These two have an initialisation that warns unless it is chosen.
+        extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+        network = models.get_model(name, weights=None, **extra)
+    if hasattr(network, "aux_logits"):  # the same two: further heads, used in training only
+        network.aux_logits = False
+        for part in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, part):
+                setattr(network, part, None)
+    _remove_head(network)
+    trunk = network if spec.channels == 3 else ThreeChannels(network)
+    return trunk, _count_features(trunk, spec)
+
+
+def _remove_head(network: nn.Module) -> None:
+    """Puts an identity in the place of the last layer, which gives ImageNet's 1000 classes."""
+    heads = [
+        path
+        for path, module in network.named_modules()
+        if (isinstance(module, nn.Linear) and module.out_features == 1000)
+        or (isinstance(module, nn.Conv2d) and module.out_channels == 1000)  # SqueezeNet's
+    ]
+    parent, _, child = heads[-1].rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+
+
+def _count_features(trunk: nn.Module, spec: Spec) -> int:
+    trunk.eval()
+    try:
+        with torch.no_grad():
+            shape = trunk(torch.zeros(2, spec.channels, spec.size_px, spec.size_px)).shape
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise OptionError(
+            f"{spec.model} does not take images of {spec.size_px} pixels: {str(error).splitlines()[0]}",
+            hint="Set image_size to what it was made for, such as image_size=224.",
+        ) from error
+    trunk.train()
+    return int(shape[1])
+
+
+@contextlib.contextmanager
+def _safe_loading(url: str) -> Iterator[None]:
+    """Lets torchvision load weights by its own path, but never run code from the file.
+
+    torchvision calls `torch.load` with weights_only=False; PyTorch's own switch overrules it. Its message
+    about a download goes to stderr: stdout belongs to the command's output.
+    """
+    switch = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(switch)
+    os.environ[switch] = "1"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except OSError as error:  # URLError is one
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+        raise PluginError(
+            f"The pretrained weights are not at hand and cannot be downloaded: {error}",
+            hint=f"Download {url} on another computer and put it at {file}",
+        ) from error
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before

@@ -1,0 +1,293 @@
+"""One training: the schedule, the order of the images, the steps.
+
+Everything is fixed before the first step. There is no validation, no early stop and no choice of a best
+epoch: such a choice would have to look at labels, and the labels of the held-out half are what is judged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dupekit.api import Progress
+from dupekit.errors import PluginError
+from dupekit_torch.augment import Augmentation, Moves, move
+from dupekit_torch.data import Source
+from dupekit_torch.options import Options
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 0.2
+"""Share of the steps in which the learning rate rises; it falls by a half cosine in the rest."""
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Mean loss of a batch: pixels (b, s, s, c) uint8, symmetry codes (b,), shifts (b, 2), log sizes (b, 2),
+labels (b,) int64, weights (b,) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is fixed before a training of `images` images."""
+
+    images: int
+    epochs: int
+    batch: int
+    steps: int
+    learning_rate: float
+
+
+def plan(images: int, options: Options) -> Plan:
+    """Epochs, batch and learning rate by the number of images, unless they are given.
+
+    Few images get more epochs and smaller batches, so that a network has steps enough to learn.
+    """
+    batch = options.batch_size or min(512, max(32, 2 ** round(math.log2(max(1, images / 50)))))
+    epochs = options.epochs or min(30, max(12, round(40_000 / images)))
+    rate = options.learning_rate or 2e-3 * math.sqrt(batch / 64)
+    return Plan(images, epochs, batch, max(1, math.ceil(epochs * images / batch)), rate)
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """The learning rate as a share of its peak: up in a line, down in a half cosine, never quite 0."""
+    at = (step + 0.5) / steps
+    if at < WARM_UP:
+        return at / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))
+
+
+def visits(images: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of constant size: positions (b,) among the images, and how often each was shown before.
+
+    Every image comes once before any comes again; a batch may hold the end of one such epoch and the
+    beginning of the next, so that no batch is smaller than the others (a batch of one has no variance
+    to normalise by, and a new shape would be compiled anew).
+    """
+    rest = torch.empty(0, dtype=torch.int64, device=generator.device)
+    epoch = 0
+    for _ in range(steps):
+        while len(rest) < batch:
+            order = torch.randperm(images, generator=generator, device=generator.device)
+            rest = torch.cat([rest, order + epoch * images])
+            epoch += 1
+        some, rest = rest[:batch], rest[batch:]
+        yield some % images, some // images
+
+
+def class_weights(labels: Tensor, classes: int, balance: str) -> Tensor:
+    """The weight of each image in the loss, shape (n,), of mean 1; absent classes need none."""
+    counts = torch.bincount(labels, minlength=classes).double()
+    power = {"none": 0.0, "sqrt": -0.5, "full": -1.0}[balance]
+    weights = counts[labels] ** power
+    return (weights / weights.mean()).float()
+
+
+def loss_function(model: nn.Module, *, mean: Tensor, std: Tensor, smoothing: float, autocast: bool) -> Loss:
+    """Augmentation, standardising, network and loss in one function, so that they compile into one."""
+
+    def loss(
+        pixels: Tensor, codes: Tensor, shifts: Tensor, sizes: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensor:
+        pixels = move(pixels, codes, shifts)
+        standard = (pixels.float() / 255 - mean) / std
+        # (b, s, s, c) seen as (b, c, s, s) is channels_last without a copy.
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=autocast):
+            logits = model(standard.permute(0, 3, 1, 2), sizes)
+        each = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+        return (each * weights).mean()
+
+    return loss
+
+
+def optimizer(model: nn.Module, plan: Plan, *, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, with decay on matrices and convolutions but not on biases and normalisations."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The images of one training. All tensors lie where `source.index_device` says, but for the sizes."""
+
+    source: Source
+    rows: Tensor
+    """Positions in the pool, (n,) int64."""
+    labels: Tensor
+    """(n,) int64."""
+    weights: Tensor
+    """(n,) float32."""
+    sizes: Tensor
+    """Log width and log height, (n, 2) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a training went."""
+
+    loss: float
+    """Mean over the last epoch."""
+    seconds: float
+    micro_batch: int
+    """So many images went through the network at once: the batch, unless memory did not suffice."""
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    data: Data,
+    plan: Plan,
+    *,
+    augmentation: Augmentation,
+    weight_decay: float,
+    seed: int,
+    reset: Callable[[], None],
+    progress: Progress,
+    device: torch.device,
+    micro_batch: int = 0,
+) -> Fitted:
+    """Trains the model in place from what `reset` makes it.
+
+    Where memory does not suffice, the run begins again with half as many images at once: gradients of
+    the parts are added up, so that batch and schedule stay, and the result is the same as if it had
+    begun so. Only batch normalisation then sees smaller groups. Raises PluginError where two images at
+    once are too many.
+    """
+    micro = min(micro_batch or plan.batch, plan.batch)
+    began = time.monotonic()
+    while True:
+        reset()
+        torch.manual_seed(seed)  # for dropout; all else has generators of its own
+        run = _Run(model, loss, data, plan, augmentation, seed, micro, device)
+        try:
+            mean_loss = run.steps(weight_decay, progress)
+            return Fitted(mean_loss, time.monotonic() - began, micro)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if micro <= 2:
+            raise PluginError(
+                "Not enough memory to train on two images at once.",
+                hint="Choose a smaller image_size or model, or free the device's memory.",
+            )
+        micro = max(2, micro // 2)
+        log.warning("out of memory: the run begins again with %d images at once", micro)
+        model.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA raises OutOfMemoryError; the CPU's allocator a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+class _Run:
+    """The steps of one training, at one size of micro-batch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        data: Data,
+        plan: Plan,
+        augmentation: Augmentation,
+        seed: int,
+        micro: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.loss, self.data, self.plan = model, loss, data, plan
+        self.micro, self.device = micro, device
+        generator = torch.Generator(data.source.index_device).manual_seed(seed)
+        moves = Moves(augmentation, plan.images, generator)
+        self._drawn: list[tuple[Tensor, ...]] = []
+        self._order = self._draw(visits(plan.images, plan.batch, plan.steps, generator), moves)
+
+    def _draw(self, order: Iterator[tuple[Tensor, Tensor]], moves: Moves) -> Iterator[Tensor]:
+        """Rows of the pool for the source; what belongs to them waits in `_drawn` until they come."""
+        for some, seen in order:
+            codes, shifts = moves.draw(some, seen)
+            self._drawn.append(
+                (codes, shifts, self.data.sizes[some], self.data.labels[some], self.data.weights[some])
+            )
+            yield self.data.rows[some]
+
+    def steps(self, weight_decay: float, progress: Progress) -> float:
+        """Does them all; returns the mean loss of the last epoch."""
+        plan = self.plan
+        adam = optimizer(self.model, plan, weight_decay=weight_decay)
+        self.model.train()
+        last = max(1, math.ceil(plan.images / plan.batch))
+        losses: list[Tensor] = []
+        meter = _Meter(plan, progress, self.device)
+        with _deterministic():
+            for step, pixels in enumerate(self.data.source.batches(self._order)):
+                for group in adam.param_groups:
+                    group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
+                losses.append(self._gradients(pixels))
+                adam.step()
+                adam.zero_grad(set_to_none=True)
+                losses = losses[-last:]
+                meter.show(step + 1, losses)
+        return float(torch.stack(losses).mean())
+
+    def _gradients(self, pixels: Tensor) -> Tensor:
+        inputs = (pixels, *(part.to(self.device, non_blocking=True) for part in self._drawn.pop(0)))
+        if self.micro >= self.plan.batch:
+            loss = self.loss(*inputs)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        total = torch.zeros((), device=self.device)
+        for some in zip(*(part.split(self.micro) for part in inputs), strict=True):
+            loss = self.loss(*some) * (len(some[0]) / self.plan.batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+
+class _Meter:
+    """Tells the progress about once a second; reading a loss waits for the device, so no oftener."""
+
+    def __init__(self, plan: Plan, progress: Progress, device: torch.device) -> None:
+        self._plan, self._progress, self._device = plan, progress, device
+        self._began = self._last = time.monotonic()
+        progress("training", 0, plan.images * plan.epochs)
+
+    def show(self, step: int, losses: list[Tensor]) -> None:
+        if time.monotonic() < self._last + 1 and step < self._plan.steps:
+            return
+        figures = {"loss": float(losses[-1])}
+        if not math.isfinite(figures["loss"]):
+            raise PluginError(
+                f"The training diverged: its loss is {figures['loss']} after {step} steps.",
+                hint="Choose a lower learning_rate, or precision=float32.",
+            )
+        if self._device.type == "cuda":
+            figures["memory_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
+        self._last = time.monotonic()
+        seen = step * self._plan.batch
+        figures["images_per_second"] = seen / max(1e-9, self._last - self._began)
+        total = self._plan.images * self._plan.epochs
+        self._progress("training", min(seen, total), total, **figures)
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Keeps cuDNN from choosing algorithms by timing them, which differs from process to process."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before

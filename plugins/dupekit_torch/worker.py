@@ -1,0 +1,229 @@
+"""What all trainings of one process share: pixels, network, compiled step, exporter."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dupekit.api import Images, Input, Model, Progress, TrainTask
+from dupekit.errors import PluginError, UsageError
+from dupekit_torch import data, training
+from dupekit_torch.augment import augmentation
+from dupekit_torch.export import Exporter
+from dupekit_torch.models import Spec, build
+from dupekit_torch.options import COMPACT, Options
+
+log = logging.getLogger(__name__)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+CHECKED_IMAGES = 4
+"""So many training images are predicted by network and file, to see that they agree."""
+
+Key = tuple[Options, tuple[str, ...], str, str, str]
+
+
+def key_of(task: TrainTask) -> Key:
+    """Equal for tasks that can share a worker."""
+    digests = hashlib.sha256("".join(task.pool.digests).encode()).hexdigest()
+    return task.options, task.classes, task.device, str(task.cache.folder), digests
+
+
+def device_named(name: str) -> torch.device:
+    """Raises UsageError for a device that is not there, or is not one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (number and not number.isdecimal())):
+        raise UsageError(f"There is no device {name!r}; valid are auto, cpu, cuda and cuda:N.")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise UsageError(
+                f"The device {name} is not there: PyTorch {torch.__version__} sees {count} CUDA devices.",
+                hint="Use --device cpu, or see that driver and PyTorch's CUDA version fit: `dupekit doctor`.",
+            )
+    return torch.device(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """How the model's input is made, and where the pool's log sizes lie."""
+
+    input: Input
+    log_mean: tuple[float, float] | None
+    log_std: tuple[float, float] | None
+
+
+class Worker:
+    """Trains any number of runs of one round on one device."""
+
+    def __init__(self, task: TrainTask, progress: Progress) -> None:
+        self.options: Options = task.options
+        self.device = device_named(task.device)
+        if not len(task.pool):
+            raise PluginError("There are no images to train on.")
+        input_, rows = self._prepare_pixels(task, progress)
+        self.input = input_
+        self.positions = data.Positions(task.pool)
+        self.source = data.source(rows, self.device, self.options.pixels)
+        self.spec = self._spec(task)
+        self.autocast = _bfloat16(self.device, self.options.precision)
+        self.model = build(self.spec, seed=0).to(self.device, memory_format=torch.channels_last)
+        self.loss, self.compiled = self._loss()
+        self.exporter: Exporter | None = None
+        self.micro_batch = 0
+
+    def _prepare_pixels(self, task: TrainTask, progress: Progress) -> tuple[Input, data.Rows]:
+        options, pool = self.options, task.pool
+        channels = options.channels or (1 if data.is_grey(pool, task.cache) else 3)
+        # Networks of torchvision shrink images 32 times before they look at the whole.
+        low, high = (32, 64) if options.model == COMPACT else (96, 224)
+        size_px = options.image_size or data.typical_size(pool, low=low, high=high)
+        rows = task.cache.pixels(pool, size_px=size_px, channels=channels, progress=progress)
+        mean, std = data.mean_and_std(rows)
+        if options.pretrained:  # what those weights were trained with
+            mean = IMAGENET_MEAN if channels == 3 else (float(np.mean(IMAGENET_MEAN)),)
+            std = IMAGENET_STD if channels == 3 else (float(np.mean(IMAGENET_STD)),)
+        # Of images that are all of one size the size says nothing.
+        log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
+        return Input("pixels", size_px, channels, mean, std, log_size=log_size), rows
+
+    def _spec(self, task: TrainTask) -> Spec:
+        log_mean = log_std = None
+        if self.input.log_size:
+            sizes = data.log_sizes(task.pool).astype(np.float64)
+            width, height = sizes.mean(0).tolist()
+            log_mean = (width, height)
+            width, height = np.maximum(sizes.std(0), 0.05).tolist()
+            log_std = (width, height)
+        return Spec(
+            model=self.options.model,
+            pretrained=self.options.pretrained,
+            width=self.options.width,
+            size_px=self.input.size_px,
+            channels=self.input.channels,
+            classes=len(task.classes),
+            log_mean=log_mean,
+            log_std=log_std,
+        )
+
+    def _loss(self) -> tuple[training.Loss, bool]:
+        """The function of a step, and whether it is compiled."""
+        plain = training.loss_function(
+            self.model,
+            mean=torch.tensor(self.input.mean, device=self.device),
+            std=torch.tensor(self.input.std, device=self.device),
+            smoothing=self.options.label_smoothing,
+            autocast=self.autocast,
+        )
+        wanted = self.options.compile
+        if wanted == "off" or (wanted == "auto" and self.device.type != "cuda"):
+            return plain, False  # on CPU compiling takes a minute and gains nothing
+        compiled: training.Loss = torch.compile(plain, dynamic=False)
+        try:  # it compiles when it is first called
+            compiled(*self._trial()).backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            if wanted == "on":
+                raise PluginError(f"torch.compile fails: {error}", hint="Set compile=off.") from error
+            log.warning("torch.compile fails, training goes on without it: %s", str(error).partition("\n")[0])
+            return plain, False
+        return compiled, True
+
+    def _trial(self) -> tuple[Tensor, ...]:
+        rows = torch.zeros(2, dtype=torch.int64, device=self.source.index_device)
+        (pixels,) = self.source.batches([rows])
+        long = {"dtype": torch.int64, "device": self.device}
+        codes, shifts = torch.zeros(2, **long), torch.zeros(2, 2, **long)
+        floats = torch.ones(2, 2, device=self.device)
+        return pixels, codes, shifts, floats, torch.zeros(2, **long), floats[0]
+
+    def run(self, task: TrainTask, progress: Progress) -> Model:
+        """One training, exported to "model.onnx" in the task's folder."""
+        options = self.options
+        run_data = self._data(task)
+        plan = training.plan(len(task.images), options)
+        fitted = training.fit(
+            self.model,
+            self.loss,
+            run_data,
+            plan,
+            augmentation=augmentation(
+                flips=options.flips, rotations=options.rotations, shift_px=options.shift_px
+            ),
+            weight_decay=options.weight_decay,
+            seed=task.seed,
+            reset=lambda: self._reset(task.seed),
+            progress=progress,
+            device=self.device,
+            micro_batch=self.micro_batch,
+        )
+        self.micro_batch = fitted.micro_batch if fitted.micro_batch < plan.batch else 0
+        notes = {
+            "epochs": plan.epochs,
+            "batch_size": plan.batch,
+            "micro_batch": fitted.micro_batch,
+            "steps": plan.steps,
+            "learning_rate": plan.learning_rate,
+            "loss": fitted.loss,
+            "training_seconds": round(fitted.seconds, 3),
+            "images_per_second": round(plan.steps * plan.batch / max(fitted.seconds, 1e-9), 1),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "image_size": self.input.size_px,
+            "channels": self.input.channels,
+            "device": _describe(self.device),
+            "precision": "bfloat16" if self.autocast else "float32",
+            "compiled": self.compiled,
+            "torch": torch.__version__,
+        }
+        model = Model(task.workdir / "model.onnx", "onnx", task.classes, self.input, notes)
+        self._export(model, run_data, progress)
+        return model
+
+    def _reset(self, seed: int) -> None:
+        """The parameters of a new network, put into the one that is there (and perhaps compiled)."""
+        self.model.load_state_dict(build(self.spec, seed=seed).state_dict())
+
+    def _data(self, task: TrainTask) -> training.Data:
+        if not len(task.images):
+            raise PluginError(f"The run {task.name} has no images to train on.")
+        device = self.source.index_device
+        labels = torch.from_numpy(task.labels.astype(np.int64))
+        return training.Data(
+            self.source,
+            torch.from_numpy(self.positions.find(task.images)).to(device),
+            labels.to(device),
+            training.class_weights(labels, len(task.classes), self.options.class_balance).to(device),
+            torch.from_numpy(data.log_sizes(task.images)).to(device),
+        )
+
+    def _export(self, model: Model, run_data: training.Data, progress: Progress) -> None:
+        progress("exporting", 0, 1)
+        if self.exporter is None:
+            self.exporter = Exporter(self.spec)
+        (pixels,) = self.source.batches([run_data.rows[:CHECKED_IMAGES]])
+        standard = (pixels.cpu().float() / 255 - torch.tensor(self.input.mean)) / torch.tensor(self.input.std)
+        check = (standard.permute(0, 3, 1, 2).contiguous(), run_data.sizes[:CHECKED_IMAGES].cpu())
+        weights = {name: value.cpu() for name, value in self.model.state_dict().items()}
+        self.exporter.write(weights, model, check=check if self.input.log_size else check[:1])
+        progress("exporting", 1, 1)
+
+
+def same_pool(a: Images, b: Images) -> bool:
+    return a is b
+
+
+def _bfloat16(device: torch.device, choice: str) -> bool:
+    if choice != "auto":
+        return choice == "bfloat16"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,132 @@
+CREATE TABLE classes (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    class INTEGER NOT NULL REFERENCES classes (id),
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    mode TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('ok', 'problem', 'gone')),
+    problem TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE rounds (
+    id INTEGER PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    begun TEXT NOT NULL,
+    closed TEXT,
+    pairs INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    plan TEXT NOT NULL,
+    tallied_pairs INTEGER NOT NULL DEFAULT 0,
+    threshold INTEGER
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    pair INTEGER NOT NULL,
+    half TEXT NOT NULL CHECK (half IN ('a', 'b')),
+    state TEXT NOT NULL CHECK (state IN ('planned', 'done', 'failed')),
+    finished TEXT,
+    seconds REAL,
+    agreement REAL,
+    error TEXT NOT NULL DEFAULT '',
+    UNIQUE (round, pair, half)
+);
+CREATE TABLE predictions (
+    image INTEGER NOT NULL REFERENCES images (id),
+    run INTEGER NOT NULL REFERENCES runs (id),
+    predicted INTEGER NOT NULL REFERENCES classes (id),
+    probability REAL NOT NULL,
+    probability_given REAL NOT NULL,
+    PRIMARY KEY (image, run)
+) WITHOUT ROWID;
+CREATE TABLE tallies (
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    image INTEGER NOT NULL REFERENCES images (id),
+    given INTEGER NOT NULL REFERENCES classes (id),
+    digest TEXT NOT NULL,
+    predictions INTEGER NOT NULL,
+    suggested INTEGER NOT NULL REFERENCES classes (id),
+    votes INTEGER NOT NULL,
+    p_given REAL NOT NULL,
+    p_suggested REAL NOT NULL,
+    p_other REAL NOT NULL,
+    score REAL NOT NULL,
+    PRIMARY KEY (round, image)
+) WITHOUT ROWID;
+CREATE INDEX tallies_votes ON tallies (round, votes, score);
+CREATE TABLE flags (
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    rank INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images (id),
+    PRIMARY KEY (round, rank)
+) WITHOUT ROWID;
+CREATE TABLE exports (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    key TEXT NOT NULL UNIQUE,
+    tree TEXT NOT NULL,
+    created TEXT NOT NULL
+);
+CREATE TABLE exported_files (
+    export INTEGER NOT NULL REFERENCES exports (id),
+    path TEXT NOT NULL,
+    image INTEGER NOT NULL REFERENCES images (id),
+    PRIMARY KEY (export, path)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    export INTEGER NOT NULL REFERENCES exports (id),
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    path TEXT NOT NULL,
+    target TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY,
+    export INTEGER NOT NULL REFERENCES exports (id),
+    at TEXT NOT NULL,
+    who TEXT NOT NULL
+);
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id),
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    image INTEGER NOT NULL REFERENCES images (id),
+    verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'relabel', 'expunge', 'unsure')),
+    label TEXT NOT NULL,
+    previous TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX verdicts_image ON verdicts (round, image, id);
+CREATE TABLE ignores (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    label TEXT NOT NULL,
+    path TEXT NOT NULL,
+    added TEXT NOT NULL,
+    collection INTEGER REFERENCES collections (id),
+    UNIQUE (digest, label)
+);
+CREATE TABLE applications (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    at TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    mode TEXT NOT NULL
+);
+CREATE TABLE corrections (
+    application INTEGER NOT NULL REFERENCES applications (id),
+    image INTEGER NOT NULL REFERENCES images (id),
+    path TEXT NOT NULL,
+    old_label TEXT NOT NULL,
+    new_label TEXT NOT NULL,
+    new_path TEXT NOT NULL,
+    PRIMARY KEY (application, image)
+) WITHOUT ROWID
+;

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from dupekit.api import Images
+from dupekit.cache import Cache
+from dupekit.errors import DatasetChanged
+from dupekit.files import digest_file
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Images:
+    root = tmp_path / "data"
+    root.mkdir()
+    for i in range(7):
+        PillowImage.new("L", (4 + i, 5), 30 * i).save(root / f"{i}.png")
+    (root / "copy.png").write_bytes((root / "3.png").read_bytes())
+    paths = sorted(path.name for path in root.iterdir())
+    return Images(root, paths, [digest_file(root / path) for path in paths], np.ones((8, 2), np.int32))
+
+
+def counting(calls: list[int]):
+    def compute(some: Images) -> np.ndarray:
+        calls.append(len(some))
+        return np.array([[int(digest[:4], 16), 1] for digest in some.digests], np.float32)
+
+    return compute
+
+
+def expected(images: Images) -> list[int]:
+    return [int(digest[:4], 16) for digest in images.digests]
+
+
+def test_rows_come_in_the_order_asked_for_and_once_per_content(tmp_path, images) -> None:
+    calls: list[int] = []
+    array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
+    rows = array.fill(images, counting(calls), stage="x", chunk=3)
+    assert rows[:][:, 0].tolist() == expected(images)
+    assert calls == [3, 3, 1]  # eight files, seven contents
+    back = images.take([5, 0, 0])
+    assert array.fill(back, counting(calls), stage="x")[:][:, 0].tolist() == expected(back)
+    assert len(calls) == 3
+
+
+def test_only_new_images_are_computed(tmp_path, images) -> None:
+    calls: list[int] = []
+    array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
+    array.fill(images[:4], counting(calls), stage="x")
+    array.fill(images, counting(calls), stage="x")
+    assert sum(calls) == 7
+
+
+@pytest.mark.parametrize(
+    "damage", ["row", "half a row", "half an entry", "index gone", "rows gone", "layout"]
+)
+def test_damage_is_noticed_and_made_good(tmp_path, images, damage: str) -> None:
+    array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
+    array.fill(images, counting([]), stage="x")
+    rows, index = array.folder / "rows.bin", array.folder / "index.bin"
+    content = bytearray(rows.read_bytes())
+    if damage == "row":
+        content[9] ^= 255
+        rows.write_bytes(content)
+    elif damage == "half a row":
+        rows.write_bytes(content[:-3])
+    elif damage == "half an entry":
+        index.write_bytes(index.read_bytes()[:-5])
+    elif damage == "index gone":
+        index.unlink()
+    elif damage == "rows gone":
+        rows.unlink()
+    else:
+        (array.folder / "array.json").write_text('{"version": 0}')
+    calls: list[int] = []
+    assert array.fill(images, counting(calls), stage="x")[:][:, 0].tolist() == expected(images)
+    assert 1 <= sum(calls) <= 7
+
+
+def test_a_row_that_is_missing_is_an_error(tmp_path, images) -> None:
+    array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
+    array.fill(images[:2], counting([]), stage="x")
+    with pytest.raises(KeyError, match="no row for"):
+        array.rows(images)
+
+
+def test_pixels_are_squares_of_the_files(tmp_path, images) -> None:
+    rows = Cache(tmp_path / "cache").pixels(images, size_px=8, channels=1)
+    assert rows.shape == (8, 8, 8, 1)
+    assert rows[[2]].max() == 60
+    assert [len(batch) for batch in rows.batches(5)] == [5, 3]
+
+
+def test_a_file_that_changed_since_the_scan_is_refused(tmp_path, images) -> None:
+    cache = Cache(tmp_path / "cache")
+    (images.root / "2.png").write_bytes((images.root / "1.png").read_bytes())
+    with pytest.raises(DatasetChanged, match=r"2\.png is not what the last scan saw"):
+        cache.pixels(images, size_px=8, channels=1)
+    (images.root / "2.png").unlink()
+    with pytest.raises(DatasetChanged):
+        cache.pixels(images, size_px=8, channels=1)
+
+
+FILL = """
+import sys, pathlib, numpy as np
+from dupekit.api import Images
+from dupekit.cache import Cache
+n = 400
+images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
+rows = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(
+    images, lambda some: np.array([[int(d, 16)] * 3 for d in some.digests]), stage="x", chunk=7)
+assert rows[:].tolist() == [[i] * 3 for i in range(n)]
+"""
+
+
+def test_several_processes_fill_one_array(tmp_path) -> None:
+    workers = [subprocess.Popen([sys.executable, "-c", FILL, tmp_path]) for _ in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert (tmp_path / "f" / "rows.bin").stat().st_size == 400 * 24

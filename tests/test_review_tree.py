@@ -1,0 +1,235 @@
+"""Export and review: the tree, and what is read from it. Real files and real operations on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import digest_file, escape, read_lines, real_path
+from dupekit.flag import Dupe
+from dupekit.manifest import MARKER, Manifest
+from dupekit.review import judge, list_tree, review_tree, tree_manifest
+from tests.support import refusing
+
+CLASSES = ["Acantharia", "Bacillaria", "with_under score"]
+
+
+def dupes_in(dataset: Path, images: dict[str, tuple[str, str]]) -> list[Dupe]:
+    """Writes a file for each path (content, suggested label) and describes it as a dupe."""
+    dupes = []
+    for number, (path, (content, suggested)) in enumerate(images.items(), 1):
+        file = real_path(dataset, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        given_label = path.partition("/")[0]
+        dupes.append(Dupe(number, path, digest_file(file), given_label, suggested, 9, 1.5, 0.1, 0.8))
+    return dupes
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    images = {
+        "Acantharia/1.png": ("one", "Bacillaria"),
+        "Acantharia/2.png": ("two", "with_under score"),
+        "Bacillaria/sub/3_x.png": ("three", "Acantharia"),
+        "with_under score/4.png": ("four", "Bacillaria"),
+    }
+    dupes = dupes_in(tmp_path / "data", images)
+    manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="2026-01-01T00:00:00+00:00")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def verdicts(tree: Path) -> dict[str, tuple[str, str]]:
+    review = review_tree(tree, tree_manifest(tree))
+    return {v.file.original: (v.verdict, v.label) for v in review.verdicts}
+
+
+UNTOUCHED = {
+    "Acantharia/1.png": ("relabel", "Bacillaria"),
+    "Acantharia/2.png": ("relabel", "with_under score"),
+    "Bacillaria/sub/3_x.png": ("relabel", "Acantharia"),
+    "with_under score/4.png": ("relabel", "Bacillaria"),
+}
+
+
+def test_the_tree_shows_given_and_suggested_label_and_votes(tree) -> None:
+    expected = [
+        "Acantharia/Bacillaria_09_1.png",
+        "Acantharia/with_under score_09_2.png",
+        "Bacillaria/sub/Acantharia_09_3_x.png",
+        "with_under score/Bacillaria_09_4.png",
+    ]
+    assert sorted(list_tree(tree)) == expected
+    assert read_lines(tree / MARKER / "before.txt") == expected
+    assert (tree / "_expunge").is_dir()
+    assert (tree / "_unsure").is_dir()
+
+
+def test_nothing_touched_relabels_everything(tree) -> None:
+    assert verdicts(tree) == UNTOUCHED
+
+
+def move(source: str, target: str) -> Callable[[Path], None]:
+    def do(tree: Path) -> None:
+        (tree / target).parent.mkdir(exist_ok=True)
+        (tree / source).rename(tree / target)
+
+    return do
+
+
+ONE, NAME = "Acantharia/1.png", "Acantharia/Bacillaria_09_1.png"
+
+
+@pytest.mark.parametrize(
+    ("do", "verdict"),
+    [
+        (lambda tree: (tree / NAME).unlink(), ("correct", "Acantharia")),
+        (move(NAME, ".Trash-1000/1.png"), ("correct", "Acantharia")),
+        (move(NAME, "$RECYCLE.BIN/1.png"), ("correct", "Acantharia")),
+        (move(NAME, "with_under score/x.png"), ("relabel", "with_under score")),
+        (move(NAME, "Bacillaria/Bacillaria_09_1.png"), ("relabel", "Bacillaria")),
+        (move(NAME, "brand new/1.png"), ("relabel", "brand new")),
+        (move(NAME, "_expunge/1.png"), ("expunge", "Acantharia")),
+        (move(NAME, "_unsure/1.png"), ("unsure", "Acantharia")),
+        (move(NAME, "on top.png"), ("unsure", "Acantharia")),
+        (move(NAME, "Acantharia/renamed.png"), ("relabel", "Bacillaria")),
+        (move(NAME, "Acantharia/BACILLARIA_09_1.PNG"), ("relabel", "Bacillaria")),
+        (move(NAME, "Acantharia/deeper/1.png"), ("relabel", "Bacillaria")),
+    ],
+)
+def test_what_a_technician_may_do(tree, do: Callable[[Path], None], verdict: tuple[str, str]) -> None:
+    if "deeper" in str(do.__closure__ and [c.cell_contents for c in do.__closure__]):
+        (tree / "Acantharia" / "deeper").mkdir()
+    do(tree)
+    assert verdicts(tree) == {**UNTOUCHED, ONE: verdict}
+
+
+def test_a_copy_and_clutter_decide_nothing(tree) -> None:
+    shutil.copy(tree / NAME, tree / "Bacillaria" / "copy.png")
+    for name in ("Thumbs.db", ".DS_Store", "._Bacillaria_09_1.png", "desktop.ini"):
+        (tree / "Acantharia" / name).write_text("one")
+    (tree / "notes.txt").write_text("mine")
+    review = review_tree(tree, tree_manifest(tree))
+    assert verdicts(tree) == UNTOUCHED
+    assert review.strangers == ["Bacillaria/copy.png", "notes.txt"]
+
+
+def test_of_two_equal_contents_each_keeps_its_own_verdict(tmp_path) -> None:
+    images = {"Acantharia/1.png": ("same", "Bacillaria"), "Bacillaria/2.png": ("same", "Acantharia")}
+    dupes = dupes_in(tmp_path / "data", images)
+    manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    (tmp_path / "tree" / "Acantharia" / "Bacillaria_09_1.png").unlink()
+    expected = {"Acantharia/1.png": ("correct", "Acantharia"), "Bacillaria/2.png": ("relabel", "Acantharia")}
+    assert verdicts(tmp_path / "tree") == expected
+
+
+def test_a_tree_without_its_marker_was_not_emptied(tree) -> None:
+    shutil.rmtree(tree / MARKER)
+    with pytest.raises(TreeUnavailable, match=r"no folder \.dupekit"):
+        list_tree(tree)
+    with pytest.raises(TreeUnavailable, match="not available"):
+        list_tree(tree / "gone")
+
+
+def test_an_unreadable_folder_was_not_emptied(tree, monkeypatch) -> None:
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir, tree / "Acantharia"))
+    with pytest.raises(TreeUnavailable, match=r"Acantharia .* cannot be read: Permission denied"):
+        list_tree(tree)
+
+
+def test_a_damaged_manifest_is_said(tree) -> None:
+    (tree / MARKER / "manifest.json").write_text('{"schema": "else"}')
+    with pytest.raises(TreeUnavailable, match="is not a manifest"):
+        tree_manifest(tree)
+
+
+def test_the_manifest_comes_back_as_it_was_written(tree) -> None:
+    manifest = tree_manifest(tree)
+    assert Manifest.model_validate_json(manifest.model_dump_json(by_alias=True)) == manifest
+    assert manifest.model_dump(by_alias=True)["schema"] == "dupekit/manifest/1"
+
+
+def test_an_export_never_writes_over_something(tree, tmp_path) -> None:
+    manifest = tree_manifest(tree)
+    with pytest.raises(UsageError, match="exists already"):
+        write_tree(manifest, tmp_path / "data", tree)
+
+
+def test_an_image_that_changed_stops_the_export_and_leaves_nothing(tree, tmp_path) -> None:
+    manifest = tree_manifest(tree)
+    (tmp_path / "data" / "Acantharia" / "2.png").write_text("other")
+    with pytest.raises(DatasetChanged, match="changed since the last scan"):
+        write_tree(manifest, tmp_path / "data", tmp_path / "again")
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "tree"}
+
+
+def test_images_of_a_read_only_dataset_can_be_deleted_in_the_tree(tmp_path) -> None:
+    dupes = dupes_in(tmp_path / "data", {"Acantharia/1.png": ("x", "Bacillaria")})
+    (tmp_path / "data" / "Acantharia" / "1.png").chmod(0o444)
+    manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    assert (tmp_path / "tree" / NAME).stat().st_mode & 0o200
+
+
+# Any bytes make a name; "." and ".." are not names.
+file_names = st.binary(min_size=1, max_size=100).filter(
+    lambda b: b"/" not in b and b"\0" not in b and b not in (b".", b"..")
+)
+class_names = st.sampled_from(["a", "A", "å", "a\u030a", "_expunge", ".dupekit", "con", "x:y", "_unsure"])
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(class_names, file_names, class_names), min_size=1, max_size=12, unique_by=lambda r: r[:2]
+    )
+)
+def test_any_names_export_and_come_back(tmp_path_factory, rows: list[tuple[str, bytes, str]]) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    images = {
+        f"{escape(label)}/{escape(os.fsdecode(name))}": (f"{i}", escape(suggested))
+        for i, (label, name, suggested) in enumerate(rows)
+    }
+    dupes = dupes_in(folder / "data", images)
+    classes = sorted({escape(name) for label, _, suggested in rows for name in (label, suggested)})
+    manifest = plan_tree(dupes, classes, round_number=1, pairs=10, created="")
+    write_tree(manifest, folder / "data", folder / "tree")
+    expected = {path: ("relabel", suggested) for path, (_, suggested) in images.items()}
+    assert verdicts(folder / "tree") == expected
+    assert len({path.casefold() for path in list_tree(folder / "tree")}) == len(rows)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from(["delete", "keep", "b", "_unsure", "_expunge"])),
+        max_size=15,
+    )
+)
+def test_the_last_place_of_a_file_decides(steps: list[tuple[int, str]]) -> None:
+    """Against a model: any sequence of moves, and judging twice gives the same."""
+    files = [Dupe(i, f"a/{i}.png", f"{i:064x}", "a", "c", 9, 1.0, 0.1, 0.9) for i in range(10)]
+    manifest = plan_tree(files, ["a", "b", "c"], round_number=1, pairs=10, created="")
+    place: dict[int, str | None] = {i: manifest.files[i].path for i in range(10)}
+    for i, step in steps:
+        if place[i] is not None and step != "keep":
+            place[i] = None if step == "delete" else f"{step}/{i}.png"
+    at = {path: i for i, path in place.items() if path}
+    review = judge(manifest, dict.fromkeys(at, (1, 1)), lambda path: f"{at[path]:064x}")
+    again = judge(manifest, dict.fromkeys(at, (1, 1)), lambda path: f"{at[path]:064x}")
+    assert review == again
+    for i, verdict in enumerate(review.verdicts):
+        top = (place[i] or "").partition("/")[0]
+        expected = {"": ("correct", "a"), "a": ("relabel", "c"), "b": ("relabel", "b"), "_unsure": ("unsure", "a"),
+                    "_expunge": ("expunge", "a")}[top]  # fmt: skip
+        assert (verdict.verdict, verdict.label) == expected
