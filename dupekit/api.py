@@ -9,7 +9,7 @@ with `--set name=value`, with the field's default, and `metadata={"help": ...}` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
@@ -208,10 +208,10 @@ class Executor(Protocol):
 
     Options: ClassVar[type]
 
-    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Generator[Outcome, None, None]:
         """Yields one outcome per job, as they finish. A failed job is an outcome, not an exception.
 
-        Closing the iterator early must end what it started."""
+        Closing the generator early must end what it started."""
         ...
 
 

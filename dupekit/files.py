@@ -8,6 +8,7 @@ are exact inverses, so any file name can be stored, printed, sorted and found ag
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -173,6 +174,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     Raises LockedError at once where another process holds it, naming the holder.
     """
     holder = path.with_name(f"{path.name}.holder")
+    if not path.parent.is_dir():  # FileLock would make it, and with it, perhaps, a review tree's marker
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

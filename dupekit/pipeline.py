@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS, Progress
+from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS, Executor, Progress
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files import escape, sort_key
 from dupekit.jobs import Choice, RoundFile
@@ -145,6 +145,12 @@ def make_plan(settings: Settings) -> Plan:
     )
 
 
+def make_executor(settings: Settings) -> tuple[Executor, Any]:
+    """The executor and its options. Raises UsageError, OptionError or PluginError."""
+    executor: Executor = load(EXECUTORS, settings.executor)()
+    return executor, options_for(executor, split_options(settings.options)[2])
+
+
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The options of the trainer, of the validator ("validator.x") and of the executor ("executor.x")."""
     trainer: dict[str, Any] = {}
@@ -180,6 +186,7 @@ def find_work(ledger: Ledger, project: Path, dataset: Path, settings: Settings, 
 
     Raises DatasetChanged where a round would begin on another dataset than the last scan saw.
     """
+    make_executor(settings)
     found = rounds.latest(ledger)
     if found is not None and found.closed is None:
         plan = Plan.model_validate_json(found.plan)
@@ -230,8 +237,7 @@ def execute(
     if not todo:
         return
     by_name = {run.name: run for run in todo}
-    executor = load(EXECUTORS, settings.executor)()
-    options = options_for(executor, split_options(settings.options)[2])
+    executor, options = make_executor(settings)
     jobs = [folder.prepare(run, work.plan, settings, keep_models=keep_models) for run in todo]
     outcomes = executor.run(jobs, options, progress)
     try:

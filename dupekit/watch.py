@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from watchdog.events import (
@@ -91,27 +91,32 @@ def follow(
     already, and TreeUnavailable where it cannot be read at the start; later it waits until it can.
     """
     watcher = _Watcher(tree, manifest)
+    first = watcher.look()
+    if first.review is None:
+        raise TreeUnavailable(first.trouble)
+    every_s = poll_s or (POLL_NETWORK_S if is_network(tree) else POLL_S)
     with exclusive(tree / MARKER / "watch.lock", "watch"):
-        first = watcher.look()
-        if first.review is None:
-            raise TreeUnavailable(first.trouble)
-        every_s = poll_s or (POLL_NETWORK_S if is_network(tree) else POLL_S)
         try:
-            trouble = watcher.listen()
-            seen = watcher.look()  # what happened before events came
-            yield _kept(Snapshot(seen.review, seen.trouble or trouble, ()), journal)
-            previous = seen
-            while not stop.is_set():
-                events = watcher.wait(every_s, stop)
-                current = watcher.look()
-                if (current.review is None) != (previous.review is None):
-                    watcher.unlisten()
-                    if current.review is not None:  # the tree came back: events need a new start
-                        watcher.listen()
+            deaf = watcher.listen()
+            current = watcher.look()  # what happened before events came
+            events: list[Event] = []
+            previous: _Look | None = None
+            while True:
                 last = stop.is_set()
                 if events or last or current != previous:
-                    yield _kept(Snapshot(current.review, current.trouble, events, last), journal)
-                previous = current
+                    snapshot = Snapshot(current.review, current.trouble or deaf, events, last)
+                    problem = _keep(snapshot, journal)
+                    yield replace(snapshot, trouble=problem) if problem else snapshot
+                    previous = None if problem else current
+                if last:
+                    return
+                events = watcher.wait(every_s, stop)
+                gone = current.review is None
+                current = watcher.look()
+                if gone != (current.review is None):
+                    watcher.unlisten()
+                    if gone:  # the tree came back: events need a new start
+                        deaf = watcher.listen()
         finally:
             watcher.unlisten()
 
@@ -132,13 +137,16 @@ def is_network(path: Path) -> bool:
     return kind.startswith(_NETWORK)
 
 
-def _kept(snapshot: Snapshot, journal: Journal) -> Snapshot:
-    with contextlib.suppress(OSError) if snapshot.review is None else contextlib.nullcontext():
+def _keep(snapshot: Snapshot, journal: Journal) -> str:
+    """Writes the events and after.txt; returns why that failed, as where a share has just gone away."""
+    try:
         if snapshot.events:
             journal.record(snapshot.events)
         if snapshot.review is not None:
             write_lines(journal.after, [v.now_at for v in snapshot.review.verdicts if v.now_at])
-    return snapshot
+    except OSError as error:
+        return f"after.txt could not be written: {error}; will be tried again"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

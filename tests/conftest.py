@@ -1,7 +1,68 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from dupekit.project import Project
+from dupekit.testing import make_dataset
 
 # A shared machine is sometimes slow; pytest-timeout stops what hangs.
 settings.register_profile("dupekit", deadline=None)
 settings.load_profile("dupekit")
+
+POINTS = """
+[dupekit.trainers]
+centroid = dupekit.testing:CentroidTrainer
+broken = tests.support:BrokenTrainer
+[dupekit.validators]
+centroid = dupekit.testing:CentroidValidator
+"""
+
+
+@pytest.fixture(scope="session")
+def fast_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder holding the metadata of a distribution that registers the fakes of dupekit.testing."""
+    folder = tmp_path_factory.mktemp("site")
+    info = folder / "dupekit_fakes-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dupekit-fakes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    return folder
+
+
+@pytest.fixture
+def fast(fast_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Makes the fakes available, here and in worker processes; gives the choices that name them."""
+    monkeypatch.syspath_prepend(str(fast_plugins))
+    root = Path(__file__).parent.parent
+    paths = [str(fast_plugins), str(root), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
+    return {"trainer": "centroid", "validator": "centroid"}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Three classes that are easy to tell apart, twelve images each, and two of them in a wrong folder."""
+    folder = tmp_path / "data"
+    make_dataset(folder, classes=("amoeba", "ciliate", "diatom"), per_class=12, seed=3)
+    for source, target in (("amoeba", "ciliate"), ("diatom", "amoeba")):
+        file = sorted((folder / source).iterdir())[0]
+        file.rename(folder / target / f"wrong_{source}.png")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, dataset: Path) -> Project:
+    made = Project.create(dataset, tmp_path / "project")
+    made.scan()
+    return made
+
+
+@pytest.fixture
+def trained(project: Project, fast: dict[str, object]) -> Project:
+    done = project.train(pairs=3, **fast)
+    assert not done.failed
+    return project

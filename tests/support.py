@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from dupekit.api import Model, Progress, TrainTask
+from dupekit.testing import CentroidTrainer
 
 
 def refusing(scandir: Callable[..., Any], folder: Path) -> Callable[..., Any]:
@@ -18,3 +24,40 @@ def refusing(scandir: Callable[..., Any], folder: Path) -> Callable[..., Any]:
         return scandir(path)
 
     return refuse
+
+
+@dataclass(frozen=True)
+class BrokenOptions:
+    how: str = "raise"
+    """ "raise", "kill", "classes" or "none"."""
+    run: str = "p02-a"
+    """The run that goes wrong."""
+
+
+class BrokenTrainer:
+    """A centroid trainer of which one run goes wrong in the way that is asked for."""
+
+    Options: ClassVar[type] = BrokenOptions
+    produces: ClassVar[str] = "centroids"
+
+    def train(self, task: TrainTask, progress: Progress) -> Model:
+        options = task.options
+        print("a plugin that prints")  # noqa: T201 - must not get among the worker's messages
+        if task.name == options.run:
+            if options.how == "raise":
+                raise RuntimeError("it broke")
+            if options.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        made = CentroidTrainer().train(dataclasses.replace(task, options=CentroidTrainer.Options()), progress)
+        if task.name == options.run and options.how == "classes":
+            return dataclasses.replace(made, classes=("else",))
+        return made
+
+
+def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below a folder with its content and modification time."""
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "watch": BASE | STAGES | {"ledger"},
     "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline"},
     "demo": BASE | STAGES | {"project"},
-    "testing": BASE | STAGES | {"jobs"},
+    "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
 EXPORT_READS = {("export", "flag")}

@@ -69,9 +69,6 @@ def main() -> None:
         if error.hint:
             sys.stderr.write(f"{error.hint}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; what was finished is recorded. The same command goes on from there.\n")
-        sys.exit(130)
     except BrokenPipeError:  # `dupekit flag | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

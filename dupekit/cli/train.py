@@ -71,22 +71,26 @@ def train(
                 show_plan(plan)
             progress("runs", 0, total[0])
 
-        done = opened.train(
-            pairs=pairs,
-            dry_run=dry_run,
-            keep_models=keep_models,
-            progress=progress,
-            begun=begun,
-            ended=one_ended,
-            trainer=trainer,
-            validator=validator,
-            executor=executor,
-            device=device,
-            seed=seed,
-            split=split,
-            class_min=class_min,
-            options=parse_options(setting) if setting else None,
-        )
+        try:
+            done = opened.train(
+                pairs=pairs,
+                dry_run=dry_run,
+                keep_models=keep_models,
+                progress=progress,
+                begun=begun,
+                ended=one_ended,
+                trainer=trainer,
+                validator=validator,
+                executor=executor,
+                device=device,
+                seed=seed,
+                split=split,
+                class_min=class_min,
+                options=parse_options(setting) if setting else None,
+            )
+        except KeyboardInterrupt:
+            warn("Interrupted; finished runs are recorded. The same command goes on from there.")
+            raise typer.Exit(130) from None
     if json:
         print_json(done)
     elif dry_run:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class LocalExecutor:
 
     Options = LocalOptions
 
-    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Iterator[Outcome]:  # noqa: ARG002
+    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Generator[Outcome, None, None]:  # noqa: ARG002
         """Yields an outcome per job, in order. Closing the iterator ends the worker."""
         waiting = {str(job.folder): job for job in jobs}
         while waiting:
@@ -36,9 +36,8 @@ class LocalExecutor:
                 job = waiting.pop(next(iter(waiting)))
                 yield Outcome(job, _death(code, job.folder.parent / LOG))
 
-    def _work(
-        self, waiting: dict[str, Job], progress: Progress
-    ) -> Any:  # a generator of outcomes that returns the worker's exit code
+    def _work(self, waiting: dict[str, Job], progress: Progress) -> Generator[Outcome, None, int]:
+        """One worker, until it has done all or died; returns its exit code."""
         log_file = next(iter(waiting.values())).folder.parent / LOG
         with log_file.open("ab") as log:
             worker = subprocess.Popen(

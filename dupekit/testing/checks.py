@@ -9,21 +9,21 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dupekit.api import Images, Input, Model, PredictTask, Trainer, TrainTask, Validator
 from dupekit.cache import Cache
-from dupekit.errors import DupekitError, PluginError
 from dupekit.files import digest_file
-from dupekit.registry import as_values, options_for
+from dupekit.registry import options_for
 from dupekit.split import split
+from dupekit.testing.contract import Listener, broken, call, check_class
 from dupekit.testing.data import load_images, make_dataset
 
 _T = TypeVar("_T")
@@ -46,9 +46,9 @@ def check_trainer(
     held-out images must be right, where guessing gives a third. `options` as `--set` would give them,
     such as fewer epochs.
     """
-    _check_class(trainer, produces=str)
+    check_class(trainer, produces=str)
     with _bench(trainer, options, device) as bench:
-        plugin: Trainer = _call(trainer, "its constructor", trainer)
+        plugin: Trainer = call(trainer, "its constructor", trainer)
         task = bench.task("first", seed=1)
         model = _trained(bench, plugin, task)
         if validator is None:
@@ -80,21 +80,21 @@ def check_validator(
 
     A row must not depend on the other images that are predicted with it, to within `tolerance`.
     """
-    _check_class(validator, accepts=frozenset)
+    check_class(validator, accepts=frozenset)
     if trainer.produces not in validator.accepts:
-        _broken(validator, f"it does not accept {trainer.produces!r}, what {trainer.__name__} produces")
+        broken(validator, f"it does not accept {trainer.produces!r}, what {trainer.__name__} produces")
     with _bench(trainer, trainer_options, device) as bench:
-        plugin: Trainer = _call(trainer, "its constructor", trainer)
+        plugin: Trainer = call(trainer, "its constructor", trainer)
         model = _trained(bench, plugin, bench.task("first", seed=1))
         judge = _Judge(bench, validator, options)
         rows = judge.predict(model)
         n = len(rows)
         backwards = judge.predict(model, "of the images in reverse", rows=np.arange(n)[::-1])
         if not np.allclose(backwards[::-1], rows, atol=tolerance):
-            _broken(validator, "predict() gives other rows, or in another order, for images in reverse order")
+            broken(validator, "predict() gives other rows, or in another order, for images in reverse order")
         one = judge.predict(model, "of one image", rows=[n // 2])
         if not np.allclose(one[0], rows[n // 2], atol=tolerance):
-            _broken(validator, "what predict() says of an image depends on the images beside it")
+            broken(validator, "what predict() says of an image depends on the images beside it")
         judge.predict(model, "of no images", rows=[])
         bench.check_files("predicting")
 
@@ -144,7 +144,7 @@ class _Bench:
         for path in sorted(self.files.keys() | now.keys()):
             if now.get(path) != self.files.get(path):
                 what = "was added to" if path not in self.files else "was changed in or removed from"
-                _broken(self.trainer, f"{path} {what} the dataset's folder during {during}")
+                broken(self.trainer, f"{path} {what} the dataset's folder during {during}")
 
 
 @contextmanager
@@ -165,10 +165,10 @@ class _Judge:
     """Predicts held-out images with one validator, and checks what it gives."""
 
     def __init__(self, bench: _Bench, validator: type[Validator], options: Mapping[str, Any] | None) -> None:
-        _check_class(validator, accepts=frozenset)
+        check_class(validator, accepts=frozenset)
         self.bench = bench
         self.owner = validator
-        self.plugin: Validator = _call(validator, "its constructor", validator)
+        self.plugin: Validator = call(validator, "its constructor", validator)
         self.options = options_for(validator, options or {})
 
     def predict(
@@ -176,74 +176,24 @@ class _Judge:
     ) -> NDArray[np.float32]:
         """Predicts the held-out images, or these `rows` of them."""
         if model.format not in self.owner.accepts:
-            _broken(self.owner, f"it does not accept the format {model.format!r}")
+            broken(self.owner, f"it does not accept the format {model.format!r}")
         held_out = self.bench.images.take(self.bench.held_out)
         images = held_out if rows is None else held_out.take(np.asarray(rows, np.intp))
         task = PredictTask(model, images, self.bench.device, self.bench.cache, self.options)
         before = _copy(images)
-        progress = _Listener()
-        found = _call(self.owner, f"predict() {of}", lambda: self.plugin.predict(task, progress))
+        progress = Listener()
+        found = call(self.owner, f"predict() {of}", lambda: self.plugin.predict(task, progress))
         progress.check(self.owner)
         if not _same_images(images, before):
-            _broken(self.owner, f"predict() {of} changed task.images")
+            broken(self.owner, f"predict() {of} changed task.images")
         _check_probabilities(self.owner, of, found, (len(images), len(model.classes)))
         return found
 
 
-class _Listener:
-    """A `Progress` that notes what is wrong with its calls; raising there could be swallowed."""
-
-    def __init__(self) -> None:
-        self.problem = ""
-
-    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
-        if not isinstance(stage, str) or not stage:
-            self.problem = f"the stage {stage!r}, not a text"
-        elif not all(isinstance(n, int | np.integer) for n in (done, total)) or not 0 <= done <= total:
-            self.problem = f"{done!r} done of {total!r} in {stage!r}, not two ascending whole numbers from 0"
-        for name, value in figures.items():
-            if not isinstance(value, int | float | np.number):
-                self.problem = f"{name}={value!r} in {stage!r}, not a number"
-
-    def check(self, owner: type) -> None:
-        if self.problem:
-            _broken(owner, f"it told progress {self.problem}")
-
-
-def _check_class(plugin: type, **attributes: type) -> None:
-    """`Options`, and attributes of the class that must have a type, such as produces=str."""
-    if not isinstance(plugin, type):
-        raise PluginError(
-            f"{plugin!r} is not a class.", hint="Give the class that the entry point names, not an instance."
-        )
-    for name, kind in attributes.items():
-        value = getattr(plugin, name, None)
-        if not isinstance(value, kind) or not value:
-            _broken(plugin, f"its {name} is {value!r}, not a {kind.__name__} with something in it")
-    options = getattr(plugin, "Options", None)
-    if not isinstance(options, type) or not is_dataclass(options):
-        _broken(plugin, f"its Options is {options!r}, not a dataclass")
-    if not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        _broken(plugin, "its Options is not frozen: @dataclass(frozen=True)")
-    try:
-        default = options()
-    except TypeError as error:
-        _broken(plugin, f"its Options has a field without a default: {error}")
-    try:  # as they travel in job.json
-        again = options_for(plugin, json.loads(json.dumps(as_values(default))))
-    except Exception as error:
-        _broken(plugin, f"its Options do not pass through JSON: {error}", error)
-    if again != default:
-        _broken(plugin, f"its Options come back from JSON as {again}, not as {default}")
-    for field in fields(options):
-        if not field.metadata.get("help"):
-            _broken(plugin, f"its option {field.name} has no description: metadata={{'help': ...}}")
-
-
 def _trained(bench: _Bench, plugin: Trainer, task: TrainTask) -> Model:
     before = _copy(task.images), task.labels.copy(), _copy(task.pool)
-    progress = _Listener()
-    model = _call(bench.trainer, f"train() of {task.name!r}", lambda: plugin.train(task, progress))
+    progress = Listener()
+    model = call(bench.trainer, f"train() of {task.name!r}", lambda: plugin.train(task, progress))
     progress.check(bench.trainer)
     for name, same in (
         ("images", _same_images(task.images, before[0])),
@@ -251,43 +201,43 @@ def _trained(bench: _Bench, plugin: Trainer, task: TrainTask) -> Model:
         ("pool", _same_images(task.pool, before[2])),
     ):
         if not same:
-            _broken(bench.trainer, f"train() changed task.{name}")
+            broken(bench.trainer, f"train() changed task.{name}")
     _check_model(bench.trainer, task, model)
     return model
 
 
 def _check_model(trainer: type[Trainer], task: TrainTask, model: Any) -> None:
     if not isinstance(model, Model):
-        _broken(trainer, f"train() returned a {type(model).__name__}, not a dupekit.api.Model")
+        broken(trainer, f"train() returned a {type(model).__name__}, not a dupekit.api.Model")
     if model.format != trainer.produces:
-        _broken(trainer, f"its model has the format {model.format!r}, but it produces {trainer.produces!r}")
+        broken(trainer, f"its model has the format {model.format!r}, but it produces {trainer.produces!r}")
     if model.classes != task.classes:
-        _broken(
+        broken(
             trainer, f"its model has the classes {model.classes!r}, not those of the task, {task.classes!r}"
         )
     if not isinstance(model.path, Path) or not model.path.is_file():
-        _broken(trainer, f"its model's path {model.path} is not a file")
+        broken(trainer, f"its model's path {model.path} is not a file")
     if not model.path.resolve().is_relative_to(task.workdir.resolve()):
-        _broken(trainer, f"its model of {task.name!r}, {model.path}, lies outside that task's workdir")
+        broken(trainer, f"its model of {task.name!r}, {model.path}, lies outside that task's workdir")
     try:
         json.dumps(dict(model.notes), allow_nan=False)
     except (TypeError, ValueError) as error:
-        _broken(trainer, f"its model's notes {model.notes!r} are not JSON values: {error}")
+        broken(trainer, f"its model's notes {model.notes!r} are not JSON values: {error}")
     _check_input(trainer, model.input)
 
 
 def _check_input(trainer: type[Trainer], given: Any) -> None:
     if not isinstance(given, Input):
-        _broken(trainer, f"its model's input is a {type(given).__name__}, not a dupekit.api.Input")
+        broken(trainer, f"its model's input is a {type(given).__name__}, not a dupekit.api.Input")
     if given.kind == "features":
         if not given.features:
-            _broken(trainer, "its model reads features, but does not name the cached array")
+            broken(trainer, "its model reads features, but does not name the cached array")
     elif given.kind != "pixels":
-        _broken(trainer, f"its model reads {given.kind!r}, neither 'pixels' nor 'features'")
+        broken(trainer, f"its model reads {given.kind!r}, neither 'pixels' nor 'features'")
     elif given.size_px < 1 or given.channels not in (1, 3):
-        _broken(trainer, f"its model reads {given.channels} channels of {given.size_px} px; 1 or 3 are known")
+        broken(trainer, f"its model reads {given.channels} channels of {given.size_px} px; 1 or 3 are known")
     elif not len(given.mean) == len(given.std) == given.channels or not all(s > 0 for s in given.std):
-        _broken(
+        broken(
             trainer, f"its model's mean {given.mean} and std {given.std} are not one value a channel, std > 0"
         )
 
@@ -296,13 +246,13 @@ def _check_probabilities(owner: type, of: str, found: Any, expected: tuple[int, 
     what = f"predict() {of} gave"
     if not isinstance(found, np.ndarray) or found.dtype != np.float32:
         kind = f"an array of {found.dtype}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
-        _broken(owner, f"{what} {kind}, not a NumPy array of float32")
+        broken(owner, f"{what} {kind}, not a NumPy array of float32")
     if found.shape != expected:
-        _broken(owner, f"{what} the shape {found.shape}, not {expected}: images, classes")
+        broken(owner, f"{what} the shape {found.shape}, not {expected}: images, classes")
     if not np.isfinite(found).all():
-        _broken(owner, f"{what} values that are not finite")
+        broken(owner, f"{what} values that are not finite")
     if (found < 0).any() or not np.allclose(found.sum(axis=1), 1, atol=1e-3):
-        _broken(owner, f"{what} rows that are not probabilities: negative, or not summing to 1")
+        broken(owner, f"{what} rows that are not probabilities: negative, or not summing to 1")
 
 
 def _check_accuracy(
@@ -310,7 +260,7 @@ def _check_accuracy(
 ) -> None:
     right = int((probabilities.argmax(axis=1) == labels).sum())
     if right < math.ceil(least * len(labels)):
-        _broken(
+        broken(
             trainer,
             f"its model has {right} of {len(labels)} easy held-out images right, fewer than {least:.0%};"
             " does it take labels for positions in classes, and keep images and labels together?",
@@ -328,11 +278,11 @@ def _check_repeatable(
 
     if not differs(plugin, "again", reverse_pool=True):
         return
-    if differs(_call(bench.trainer, "its constructor", bench.trainer), "fresh"):
-        _broken(bench.trainer, "the same task with the same seed gives a model that predicts otherwise")
+    if differs(call(bench.trainer, "its constructor", bench.trainer), "fresh"):
+        broken(bench.trainer, "the same task with the same seed gives a model that predicts otherwise")
     if differs(plugin, "third"):
-        _broken(bench.trainer, "a training depends on those that the same instance did before it")
-    _broken(bench.trainer, "a training depends on the order of task.pool")
+        broken(bench.trainer, "a training depends on those that the same instance did before it")
+    broken(bench.trainer, "a training depends on the order of task.pool")
 
 
 def _check_many(bench: _Bench, plugin: Any) -> None:
@@ -340,27 +290,13 @@ def _check_many(bench: _Bench, plugin: Any) -> None:
         bench.task("many-a", seed=1),
         bench.task("many-b", seed=2, rows=bench.held_out),
     ]
-    progress = _Listener()
-    models = _call(bench.trainer, "train_many()", lambda: list(plugin.train_many(tasks, progress)))
+    progress = Listener()
+    models = call(bench.trainer, "train_many()", lambda: list(plugin.train_many(tasks, progress)))
     progress.check(bench.trainer)
     if len(models) != len(tasks):
-        _broken(bench.trainer, f"train_many() gave {len(models)} models for {len(tasks)} tasks")
+        broken(bench.trainer, f"train_many() gave {len(models)} models for {len(tasks)} tasks")
     for task, model in zip(tasks, models, strict=True):
         _check_model(bench.trainer, task, model)
-
-
-def _call(owner: type, what: str, function: Callable[[], _T]) -> _T:
-    try:
-        return function()
-    except Exception as error:
-        text = error.message if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
-        _broken(owner, f"{what} raised {text}", error)
-
-
-def _broken(owner: type, problem: str, cause: Exception | None = None) -> NoReturn:
-    raise PluginError(
-        f"{owner.__name__} breaks its contract: {problem}.", hint="The contract is dupekit.api."
-    ) from cause
 
 
 def _digests(folder: Path) -> dict[str, str]:

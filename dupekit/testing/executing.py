@@ -12,7 +12,7 @@ from dupekit.api import Executor, Job, Outcome
 from dupekit.errors import PluginError
 from dupekit.jobs import JOB, LOG, PREDICTIONS, RESULT
 from dupekit.registry import options_for
-from dupekit.testing.checks import _broken, _call, _check_class, _Listener
+from dupekit.testing.contract import Listener, broken, call, check_class
 
 _T = TypeVar("_T")
 
@@ -31,13 +31,14 @@ def check_executor(
     may take `timeout_s`. What it cannot see: whether everything that was started has ended.
     `dupekit.testing.make_jobs` makes jobs; `options` as `--set executor.NAME=…` would give them.
     """
-    _check_class(executor)
+    check_class(executor)
     chosen = options_for(executor, options or {})
-    plugin: Executor = _call(executor, "its constructor", executor)
-    broken = Job("broken", jobs[0].folder.parent / "broken")
-    broken.folder.mkdir()
-    (broken.folder / JOB).write_text("{}", encoding="utf-8")
-    progress = _Listener()
+    plugin: Executor = call(executor, "its constructor", executor)
+    impossible = Job("impossible", jobs[0].folder.parent / "impossible")
+    impossible.folder.mkdir(exist_ok=True)
+    _clear(impossible.folder)
+    (impossible.folder / JOB).write_text("{}", encoding="utf-8")
+    progress = Listener()
 
     def everything(some: Sequence[Job]) -> list[Outcome]:
         return list(plugin.run(some, chosen, progress))
@@ -45,35 +46,37 @@ def check_executor(
     def first_only() -> None:
         outcomes = plugin.run(jobs, chosen, progress)
         next(outcomes)
-        outcomes.close()  # type: ignore[attr-defined]
+        outcomes.close()  # type: ignore[attr-defined]  # a generator has it
 
     if _within(executor, "run() of no jobs", timeout_s, lambda: everything([])):
-        _broken(executor, "run() of no jobs gave outcomes")
-    given = [*jobs, broken]
+        broken(executor, "run() of no jobs gave outcomes")
+    given = [*jobs, impossible]
     outcomes = _within(executor, f"run() of {len(given)} jobs", timeout_s, lambda: everything(given))
     progress.check(executor)
-    _check_outcomes(executor, given, outcomes)
+    _check_outcomes(executor, given, outcomes, impossible)
     for job in jobs:
         _clear(job.folder)
     _within(executor, "closing what run() gave after its first outcome", timeout_s, first_only)
 
 
-def _check_outcomes(executor: type[Executor], jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+def _check_outcomes(
+    executor: type[Executor], jobs: Sequence[Job], outcomes: Sequence[Outcome], impossible: Job
+) -> None:
     for outcome in outcomes:
         if not isinstance(outcome, Outcome) or outcome.job not in jobs:
-            _broken(executor, f"run() gave {outcome!r}, not the Outcome of a job that it was given")
+            broken(executor, f"run() gave {outcome!r}, not the Outcome of a job that it was given")
     for job in jobs:
         own = [outcome for outcome in outcomes if outcome.job == job]
         if len(own) != 1:
-            _broken(executor, f"run() gave {len(own)} outcomes, not one, for the job {job.name!r}")
+            broken(executor, f"run() gave {len(own)} outcomes, not one, for the job {job.name!r}")
         error = own[0].error
-        if job.name == "broken":
+        if job == impossible:
             if not isinstance(error, str) or not error:
-                _broken(executor, "run() says of a job whose job.json is not valid that it was done")
+                broken(executor, "run() says of a job whose job.json is not valid that it was done")
         elif error:
-            _broken(executor, f"the job {job.name!r} failed, although it can be done: {error}")
+            broken(executor, f"the job {job.name!r} failed, although it can be done: {error}")
         elif not all((job.folder / name).is_file() for name in (RESULT, PREDICTIONS)):
-            _broken(
+            broken(
                 executor, f"run() says that {job.name!r} is done, but {RESULT} or {PREDICTIONS} is missing"
             )
 
@@ -86,7 +89,7 @@ def _within(executor: type[Executor], what: str, timeout_s: float, function: Cal
 
     def run() -> None:
         try:
-            done.put((_call(executor, what, function), None))
+            done.put((call(executor, what, function), None))
         except PluginError as error:
             done.put((None, error))
 
@@ -94,7 +97,7 @@ def _within(executor: type[Executor], what: str, timeout_s: float, function: Cal
     try:
         value, error = done.get(timeout=timeout_s)
     except queue.Empty:
-        _broken(executor, f"{what} has not ended after {timeout_s:g} s")
+        broken(executor, f"{what} has not ended after {timeout_s:g} s")
     if error is not None:
         raise error
     return value  # type: ignore[return-value]

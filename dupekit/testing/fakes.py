@@ -65,5 +65,5 @@ class CentroidValidator:
 
 def _pixels(cache: Cache, images: Images, given: Input, progress: Progress) -> NDArray[np.float32]:
     rows = cache.pixels(images, size_px=given.size_px, channels=given.channels, progress=progress)
-    flat: NDArray[np.float32] = (rows[:] / np.float32(255)).reshape(len(rows), -1)
-    return flat
+    width = given.size_px * given.size_px * given.channels
+    return rows[:].reshape(len(rows), width).astype(np.float32) / np.float32(255)

@@ -144,9 +144,7 @@ def _train_group(
     report(steps)
     weights = weight.detach().transpose(1, 2).contiguous().cpu().numpy()
     biases = bias.detach()[:, 0].cpu().numpy()
-    return [
-        Head(weights[at], biases[at], float(loss), steps) for at, loss in enumerate(tail.cpu().tolist())
-    ]
+    return [Head(weights[at], biases[at], float(loss), steps) for at, loss in enumerate(tail.cpu().tolist())]
 
 
 def schedule(step: int, steps: int) -> float:

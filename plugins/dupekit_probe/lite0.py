@@ -113,7 +113,9 @@ class _Graph:
             at = self.conv(at, f"{name}._expand_conv", f"{name}._bn0", relu=True)
         at = self.conv(at, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, relu=True)
         at = self.conv(at, f"{name}._project_conv", f"{name}._bn2", relu=False)
-        first = self.weights.get(f"{name}._expand_conv.weight", self.weights[f"{name}._depthwise_conv.weight"])
+        first = self.weights.get(
+            f"{name}._expand_conv.weight", self.weights[f"{name}._depthwise_conv.weight"]
+        )
         wide_in = first.shape[1] if f"{name}._expand_conv.weight" in self.weights else first.shape[0]
         wide_out = self.weights[f"{name}._project_conv.weight"].shape[0]
         return self.add("Add", at, start) if stride == 1 and wide_in == wide_out else at

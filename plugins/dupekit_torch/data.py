@@ -78,7 +78,9 @@ class Positions:
         at = np.minimum(np.searchsorted(self._sorted, digests), len(self._sorted) - 1)
         strange = self._sorted[at] != digests
         if strange.any():
-            raise PluginError(f"{images.paths[int(np.argmax(strange))]} is to be trained on but not in the pool")
+            raise PluginError(
+                f"{images.paths[int(np.argmax(strange))]} is to be trained on but not in the pool"
+            )
         return self._order[at]
 
 
@@ -148,7 +150,11 @@ def _free_bytes(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows, macOS: the cache's memory map does as well
+    except (
+        AttributeError,
+        ValueError,
+        OSError,
+    ):  # Windows, macOS: the cache's memory map does as well
         return 0
 
 

@@ -12,7 +12,6 @@ import contextlib
 import io
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ class Exporter:
             name for name in self._twin.state_dict() if not name.endswith("num_batches_tracked")
         } - self._places.keys()
         if lost:
-            raise PluginError(f"torch.onnx.export of this PyTorch renames weights: {sorted(lost)[0]} is missing")
+            raise PluginError(f"torch.onnx.export of this PyTorch renames weights: {min(lost)} is missing")
 
     def write(self, weights: Mapping[str, Tensor], model: Model, *, check: tuple[Tensor, ...]) -> None:
         """Puts a `Classifier`'s state into the file `model.path`, with the model's metadata.
@@ -125,4 +124,8 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
             dynamic_shapes={name: {0: count} for name in names},
         )
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    for part in (*graph.graph.node, *graph.graph.input, *graph.graph.output, *graph.graph.value_info):
+        part.ClearField("metadata_props")  # stack traces, with the paths of this installation
+    graph.graph.ClearField("metadata_props")
+    return graph

@@ -6,7 +6,9 @@ Both are a trunk from pixels to features; `Classifier` adds the image's size and
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +43,9 @@ class Spec:
 
 class Classifier(nn.Module):
     """Logits from standardised pixels (n, channels, s, s) and, if used, log sizes (n, 2); all float32."""
+
+    log_mean: Tensor
+    log_std: Tensor
 
     def __init__(self, trunk: nn.Module, features: int, spec: Spec) -> None:
         super().__init__()
@@ -98,7 +103,7 @@ class Compact(nn.Module):
         self.norm = nn.BatchNorm2d(width)
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         self.blocks = nn.Sequential(
-            *(Block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
+            *(Block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(itertools.pairwise(widths)))
         )
         self.features = widths[-1]
         for module in self.modules():
@@ -146,7 +151,8 @@ def _torchvision(spec: Spec) -> tuple[nn.Module, int]:
     known = models.list_models(module=models)
     if name not in known:
         raise OptionError(
-            f"torchvision has no classifier {name!r}.", hint=f"It has: {', '.join(sorted(known))}."
+            f"torchvision has no classifier {name!r}.",
+            hint=f"It has: {', '.join(sorted(known))}.",
         )
     if spec.pretrained:
         weights = models.get_model_weights(name).DEFAULT
@@ -199,14 +205,19 @@ def _safe_loading(url: str) -> Iterator[None]:
     torchvision calls `torch.load` with weights_only=False; PyTorch's own switch overrules it. Its message
     about a download goes to stderr: stdout belongs to the command's output.
     """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     switch = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(switch)
     os.environ[switch] = "1"
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise PluginError(
+            f"{file} is damaged, or holds other than this model's weights: {str(error).partition(chr(10))[0]}",
+            hint=f"Delete it, and download {url} again.",
+        ) from error
     except OSError as error:  # URLError is one
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
         raise PluginError(
             f"The pretrained weights are not at hand and cannot be downloaded: {error}",
             hint=f"Download {url} on another computer and put it at {file}",

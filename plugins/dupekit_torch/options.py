@@ -25,11 +25,14 @@ class Options:
     """What a user may set for a training. Raises OptionError for a value that cannot be meant."""
 
     model: str = _option(
-        COMPACT, '"compact", our small residual network, or "torchvision:NAME", such as "torchvision:resnet18"'
+        COMPACT,
+        '"compact", our small residual network, or "torchvision:NAME", such as "torchvision:resnet18"',
     )
     pretrained: bool = _option(False, "begin with torchvision's pretrained weights (not for compact)")
     width: int = _option(32, "channels of the compact network's first stage")
-    image_size: int = _option(0, "side of the square that images are fitted into, in pixels; 0: from the data")
+    image_size: int = _option(
+        0, "side of the square that images are fitted into, in pixels; 0: from the data"
+    )
     channels: int = _option(0, "1: grey, 3: colour, 0: from the data")
     log_size: bool = _option(True, "feed the logarithms of width and height to the model beside the pixels")
     epochs: int = _option(0, "how often each image is seen; 0: by the number of images")
@@ -44,13 +47,14 @@ class Options:
     rotations: bool = _option(True, "turn images by 90 degrees at random in training")
     shift_px: int = _option(0, "move images at random by up to this many pixels in training")
     precision: Literal["auto", "float32", "bfloat16"] = _option(
-        "auto", "auto: bfloat16 autocast on GPUs that have it, else float32"
+        "auto", "auto: bfloat16 autocast where the GPU or processor has it, else float32"
     )
     compile: Literal["auto", "on", "off"] = _option(
         "auto", "torch.compile; auto: on CUDA, and plain PyTorch where it fails"
     )
     pixels: Literal["auto", "resident", "stream"] = _option(
-        "auto", "hold all pixels on the device, or bring batches from the cache; auto: hold them if they fit"
+        "auto",
+        "hold all pixels on the device, or bring batches from the cache; auto: hold them if they fit",
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,15 @@ log = logging.getLogger(__name__)
 
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises; it falls by a half cosine in the rest."""
+
+LEARNING_RATE = 4e-3
+"""At the top, for batches of 32; it grows with the batch's square root, as AdamW's noise does. On 1,331
+plankton images, 15 epochs: 1.4e-3 gave an accuracy of .646, 4e-3 .673; SGD with Nesterov's momentum at
+.05 gave .522."""
+
+FEWEST_EPOCHS, MOST_EPOCHS = 12, 200
+LOOKS, STEPS = 30_000, 400
+"""Few images are shown until so many have been looked at and so many steps done."""
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """Mean loss of a batch: pixels (b, s, s, c) uint8, symmetry codes (b,), shifts (b, 2), log sizes (b, 2),
@@ -49,9 +59,10 @@ def plan(images: int, options: Options) -> Plan:
 
     Few images get more epochs and smaller batches, so that a network has steps enough to learn.
     """
-    batch = options.batch_size or min(512, max(32, 2 ** round(math.log2(max(1, images / 50)))))
-    epochs = options.epochs or min(30, max(12, round(40_000 / images)))
-    rate = options.learning_rate or 2e-3 * math.sqrt(batch / 64)
+    batch = options.batch_size or min(512, max(32, 2 ** round(math.log2(images / 100))))
+    enough = max(round(LOOKS / images), math.ceil(STEPS * batch / images))
+    epochs = options.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, enough))
+    rate = options.learning_rate or min(1e-2, LEARNING_RATE * math.sqrt(batch / 32))
     return Plan(images, epochs, batch, max(1, math.ceil(epochs * images / batch)), rate)
 
 
@@ -63,7 +74,9 @@ def one_cycle(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))
 
 
-def visits(images: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def visits(
+    images: int, batch: int, steps: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of constant size: positions (b,) among the images, and how often each was shown before.
 
     Every image comes once before any comes again; a batch may hold the end of one such epoch and the
@@ -93,7 +106,12 @@ def loss_function(model: nn.Module, *, mean: Tensor, std: Tensor, smoothing: flo
     """Augmentation, standardising, network and loss in one function, so that they compile into one."""
 
     def loss(
-        pixels: Tensor, codes: Tensor, shifts: Tensor, sizes: Tensor, labels: Tensor, weights: Tensor
+        pixels: Tensor,
+        codes: Tensor,
+        shifts: Tensor,
+        sizes: Tensor,
+        labels: Tensor,
+        weights: Tensor,
     ) -> Tensor:
         pixels = move(pixels, codes, shifts)
         standard = (pixels.float() / 255 - mean) / std
@@ -104,6 +122,26 @@ def loss_function(model: nn.Module, *, mean: Tensor, std: Tensor, smoothing: flo
         return (each * weights).mean()
 
     return loss
+
+
+def compiled(plain: Loss, trial: tuple[Tensor, ...], *, required: bool) -> tuple[Loss, bool]:
+    """`plain` compiled, and True; or as it is, and False, where `torch.compile` fails.
+
+    `trial` has the shapes of a run's batches: others would mean compiling again. Raises PluginError
+    where it fails although it is `required`.
+    """
+    faster: Loss = torch.compile(plain, dynamic=False)
+    try:  # it compiles when it is first called
+        faster(*trial).backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # of dynamo, inductor, triton, or a C compiler that is not there
+        if is_out_of_memory(error):
+            return faster, True  # the training halves the batch, and then compiles
+        reason = str(error).partition("\n")[0]
+        if required:
+            raise PluginError(f"torch.compile fails: {reason}", hint="Set compile=off.") from error
+        log.warning("torch.compile fails, training goes on without it: %s", reason)
+        return plain, False
+    return faster, True
 
 
 def optimizer(model: nn.Module, plan: Plan, *, weight_decay: float) -> torch.optim.Optimizer:
@@ -167,10 +205,11 @@ def fit(
     began = time.monotonic()
     while True:
         reset()
-        torch.manual_seed(seed)  # for dropout; all else has generators of its own
+        model.zero_grad(set_to_none=True)
         run = _Run(model, loss, data, plan, augmentation, seed, micro, device)
         try:
-            mean_loss = run.steps(weight_decay, progress)
+            with _deterministic(device, seed):
+                mean_loss = run.steps(weight_decay, progress)
             return Fitted(mean_loss, time.monotonic() - began, micro)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -182,8 +221,8 @@ def fit(
             )
         micro = max(2, micro // 2)
         log.warning("out of memory: the run begins again with %d images at once", micro)
-        model.zero_grad(set_to_none=True)
         if device.type == "cuda":
+            model.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
 
 
@@ -218,7 +257,13 @@ class _Run:
         for some, seen in order:
             codes, shifts = moves.draw(some, seen)
             self._drawn.append(
-                (codes, shifts, self.data.sizes[some], self.data.labels[some], self.data.weights[some])
+                (
+                    codes,
+                    shifts,
+                    self.data.sizes[some],
+                    self.data.labels[some],
+                    self.data.weights[some],
+                )
             )
             yield self.data.rows[some]
 
@@ -227,28 +272,28 @@ class _Run:
         plan = self.plan
         adam = optimizer(self.model, plan, weight_decay=weight_decay)
         self.model.train()
-        last = max(1, math.ceil(plan.images / plan.batch))
-        losses: list[Tensor] = []
+        losses: deque[Tensor] = deque(maxlen=max(1, math.ceil(plan.images / plan.batch)))
         meter = _Meter(plan, progress, self.device)
-        with _deterministic():
-            for step, pixels in enumerate(self.data.source.batches(self._order)):
-                for group in adam.param_groups:
-                    group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
-                losses.append(self._gradients(pixels))
-                adam.step()
-                adam.zero_grad(set_to_none=True)
-                losses = losses[-last:]
-                meter.show(step + 1, losses)
-        return float(torch.stack(losses).mean())
+        for step, pixels in enumerate(self.data.source.batches(self._order)):
+            for group in adam.param_groups:
+                group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
+            losses.append(self._gradients(pixels))
+            adam.step()
+            adam.zero_grad(set_to_none=True)
+            meter.show(step + 1, losses[-1])
+        return float(torch.stack(tuple(losses)).mean())
 
     def _gradients(self, pixels: Tensor) -> Tensor:
-        inputs = (pixels, *(part.to(self.device, non_blocking=True) for part in self._drawn.pop(0)))
+        inputs = (
+            pixels,
+            *(part.to(self.device, non_blocking=True) for part in self._drawn.pop(0)),
+        )
         if self.micro >= self.plan.batch:
             loss = self.loss(*inputs)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         total = torch.zeros((), device=self.device)
-        for some in zip(*(part.split(self.micro) for part in inputs), strict=True):
+        for some in zip(*(torch.split(part, self.micro) for part in inputs), strict=True):
             loss = self.loss(*some) * (len(some[0]) / self.plan.batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -263,10 +308,10 @@ class _Meter:
         self._began = self._last = time.monotonic()
         progress("training", 0, plan.images * plan.epochs)
 
-    def show(self, step: int, losses: list[Tensor]) -> None:
+    def show(self, step: int, loss: Tensor) -> None:
         if time.monotonic() < self._last + 1 and step < self._plan.steps:
             return
-        figures = {"loss": float(losses[-1])}
+        figures = {"loss": float(loss)}
         if not math.isfinite(figures["loss"]):
             raise PluginError(
                 f"The training diverged: its loss is {figures['loss']} after {step} steps.",
@@ -282,12 +327,15 @@ class _Meter:
 
 
 @contextlib.contextmanager
-def _deterministic() -> Iterator[None]:
-    """Keeps cuDNN from choosing algorithms by timing them, which differs from process to process."""
+def _deterministic(device: torch.device, seed: int) -> Iterator[None]:
+    """Makes a run repeatable: seeds what has no generator of its own, dropout, and keeps cuDNN from
+    choosing algorithms by timing them, which differs from process to process."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        yield
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

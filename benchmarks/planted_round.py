@@ -1,0 +1,130 @@
+"""A whole round on real images with planted label errors: what it finds, how long it takes, how much memory.
+
+    python benchmarks/planted_round.py DATASET WORKDIR [-- further options of `dupekit train`]
+
+Copies DATASET into WORKDIR with 5 % of its labels made wrong (half uniform, half between the classes most
+alike; seed 1), takes it through every command of dupekit as a user would type them, plays the technician
+by the known truth, and prints what was found. DATASET itself is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dupekit.evaluate import average_precision
+from dupekit.files import real_path, unescape
+from dupekit.manifest import ExportedFile
+from dupekit.pixels import square_pixels
+from dupekit.planting import centroid_likeness, plant_errors
+from dupekit.project import Project
+from dupekit.scan import list_dataset
+
+SHARE, SEED = 0.05, 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("workdir", type=Path, help="must not exist yet")
+    parser.add_argument("train", nargs="*", default=["--trainer", "probe", "--pairs", "10"])
+    arguments = parser.parse_args()
+    workdir: Path = arguments.workdir.absolute()
+    workdir.mkdir(parents=True)
+    truth = plant(arguments.dataset, workdir / "planted")
+    wrong = {path for path, true in truth.items() if path.partition("/")[0] != true}
+    print(f"{len(truth)} images, {len(wrong)} with a planted wrong label (seed {SEED})")
+
+    project = workdir / "project"
+    seconds: dict[str, float] = {}
+    run(seconds, "init", str(workdir / "planted"), "-p", str(project))
+    run(seconds, "train", "-p", str(project), *arguments.train)
+    flagged = {row["path"]: row for row in run(seconds, "flag", "-p", str(project), "--json")["dupes"]}
+    opened = Project(project)
+    scores = [row for row in opened.scores() if row[0] in truth]
+    ap = average_precision([row[4] for row in scores], [row[0] in wrong for row in scores])
+    right = [predicted == truth[path] for path, predicted in opened.predictions()]
+    run(seconds, "export", "-p", str(project))
+    tree = opened.tree()[1]
+    play_technician(tree, opened.manifest_of(opened.tree()[0]).files, truth)
+    run(seconds, "collect", "-p", str(project))
+    run(seconds, "apply", str(workdir / "corrected"), "-p", str(project))
+    left = count_wrong(workdir / "corrected", truth)
+
+    found = wrong & flagged.keys()
+    fixed_label = sum(flagged[path]["suggested"] == truth[path] for path in found)
+    print(f"flagged {len(flagged)}: {len(found)} of {len(wrong)} planted errors found, "
+          f"{len(wrong - found)} missed, {len(flagged.keys() - wrong)} others suspected")  # fmt: skip
+    print(f"suggested label right for {fixed_label} of the {len(found)} found")
+    print(f"average precision of the score over all images: {ap:.3f}")
+    print(f"mean held-out accuracy on the true labels: {np.mean(right):.3f}")
+    print(f"wrong labels before {len(wrong)}, in the corrected dataset {left}")
+    print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"largest process: {peak:.0f} MiB; {platform.machine()}, Python {platform.python_version()}")
+
+
+def plant(dataset: Path, target: Path) -> dict[str, str]:
+    """Writes the copy; returns the path of each image in it -> its true label."""
+    listing = list_dataset(dataset)
+    number = {label: i for i, label in enumerate(listing.classes)}
+    labels = np.array([number[file.label] for file in listing.files])
+    features = []
+    for file in listing.files:
+        pixels = square_pixels(real_path(dataset, file.path), size_px=24, channels=1)
+        features.append(np.append(pixels.ravel() / 255, np.log(file.size)))
+    planted = plant_errors(
+        labels, centroid_likeness(np.array(features), labels, len(number)), share=SHARE, seed=SEED
+    )
+    truth: dict[str, str] = {}
+    for index, (file, label) in enumerate(zip(listing.files, planted.tolist(), strict=True)):
+        name = f"{index:06d}_{Path(unescape(file.path)).name}"
+        new = target / unescape(listing.classes[label]) / name
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(real_path(dataset, file.path), new)
+        truth[f"{listing.classes[label]}/{name}"] = file.label
+    return truth
+
+
+def run(seconds: dict[str, float], *command: str) -> dict[str, list[dict[str, str]]]:
+    print(f"$ dupekit {' '.join(command)}")
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "dupekit", *command], check=True, stdout=subprocess.PIPE, text=True
+    )
+    seconds[command[0]] = time.perf_counter() - started
+    if "--json" in command:
+        return json.loads(done.stdout)
+    print("\n".join(done.stdout.strip().splitlines()[-2:]))
+    return {}
+
+
+def play_technician(tree: Path, files: list[ExportedFile], truth: dict[str, str]) -> None:
+    for file in files:
+        path = real_path(tree, file.path)
+        if truth[file.original] == file.given:
+            path.unlink()
+        elif truth[file.original] != file.suggested:
+            new = tree / truth[file.original]
+            new.mkdir(exist_ok=True)
+            path.rename(new / path.name)
+
+
+def count_wrong(corrected: Path, truth: dict[str, str]) -> int:
+    label_of = {path.rpartition("/")[2]: label for path, label in truth.items()}
+    return sum(path.parent.name != label_of[path.name] for path in corrected.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Trainer and validator "centroid": the nearest class mean, measured in the spread within classes.
+
+Linear discriminant analysis on small grey pixels and the image's size. It trains in seconds on a CPU and
+finds gross mistakes; whatever needs shape or texture to be told apart needs a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import Images, Input, Model, PredictTask, Progress, TrainTask, model_metadata
+from dupekit.cache import Cache
+from dupekit.errors import OptionError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerOptions:
+    size_px: int = field(default=16, metadata={"help": "side of the square that an image is scaled into"})
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.size_px <= 64:  # the covariance has size_px to the fourth values
+            raise OptionError(f"size_px={self.size_px} is not between 2 and 64.")
+
+
+class ExampleTrainer:
+    Options: ClassVar[type] = TrainerOptions
+    produces: ClassVar[str] = "centroid-npz"
+
+    def train(self, task: TrainTask, progress: Progress) -> Model:
+        """The model is an .npz file: `weights` (classes, features) and `bias` (classes,), of which
+        softmax(features · weightsᵀ + bias) are the probabilities.
+
+        Holds all training images in memory, 1 kB each with the default options.
+        """
+        size = task.options.size_px
+        pixels = task.cache.pixels(task.images, size_px=size, channels=1, progress=progress)[:] / 255
+        given = Input(
+            "pixels",
+            size_px=size,
+            mean=(float(pixels.mean()),),
+            std=(float(pixels.std()) or 1.0,),
+            log_size=True,
+        )
+        features = read_features(task.cache, task.images, given, progress)
+        # How far to trust distances shows on images that the means have not seen: a quarter, drawn at random.
+        progress("fitting", 0, 2)
+        order = np.random.default_rng(task.seed).permutation(len(features))
+        unseen, seen = np.split(order, [len(order) // 4])
+        weights, bias = _discriminant(features[seen], task.labels[seen], len(task.classes))
+        scale = _best_scale(features[unseen] @ weights.T + bias, task.labels[unseen])
+        progress("fitting", 1, 2)
+        weights, bias = _discriminant(features, task.labels, len(task.classes))
+        progress("fitting", 2, 2)
+        model = Model(
+            task.workdir / "model.npz", self.produces, task.classes, given, notes={"scale": float(scale)}
+        )
+        np.savez(model.path, weights=weights * scale, bias=bias * scale, **model_metadata(model))  # type: ignore[arg-type]
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorOptions:
+    batch_size: int = field(default=16384, metadata={"help": "images held in memory at once"})
+
+
+class ExampleValidator:
+    Options: ClassVar[type] = ValidatorOptions
+    accepts: ClassVar[frozenset[str]] = frozenset({ExampleTrainer.produces})
+
+    def predict(self, task: PredictTask, progress: Progress) -> Floats:
+        """Class probabilities, shape (len(images), len(model.classes)); rows sum to 1."""
+        with np.load(task.model.path) as file:
+            weights, bias = file["weights"], file["bias"]
+        found = np.empty((len(task.images), len(task.model.classes)), np.float32)
+        for start in range(0, len(found), task.options.batch_size):
+            some = task.images[start : start + task.options.batch_size]
+            features = read_features(task.cache, some, task.model.input, progress)
+            found[start : start + len(some)] = _softmax(features @ weights.T + bias)
+            progress("predicting", start + len(some), len(found))
+        return found
+
+
+def read_features(cache: Cache, images: Images, given: Input, progress: Progress) -> Floats:
+    """Standardised pixels and the logarithms of width and height, shape (n, size_px² + 2)."""
+    rows = cache.pixels(images, size_px=given.size_px, channels=1, progress=progress)
+    pixels = rows[:].reshape(len(rows), given.size_px**2).astype(np.float32) / 255
+    standardised = (pixels - given.mean[0]) / given.std[0]
+    return np.hstack([standardised, np.log(images.sizes)]).astype(np.float32)
+
+
+def _discriminant(features: Floats, labels: NDArray[np.int32], n_classes: int) -> tuple[Floats, Floats]:
+    """Weights (classes, features) and bias (classes,) of linear discriminant analysis.
+
+    The covariance within classes is shrunk as Ledoit and Wolf (2004) derive, so that it can be inverted
+    where there are fewer images than features. A class without images gets a bias of -inf: probability 0.
+    """
+    centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    x = (features - centre) / spread
+    counts = np.bincount(labels, minlength=n_classes)
+    means = np.stack(
+        [x[labels == c].mean(axis=0) if counts[c] else np.zeros_like(centre) for c in range(n_classes)]
+    )
+    x -= means[labels]
+    n, dim = x.shape
+    covariance = (x.T @ x / n).astype(np.float64)
+    mean_variance = np.trace(covariance) / dim
+    distance = (covariance**2).sum() - dim * mean_variance**2
+    error = ((x.astype(np.float64) ** 2).sum(axis=1) ** 2).sum() / n**2 - (covariance**2).sum() / n
+    share = min(1.0, max(error, 0.0) / max(distance, 1e-12))
+    shrunk = (1 - share) * covariance + (share * mean_variance + 1e-6) * np.eye(dim)
+    weights = np.linalg.solve(shrunk, means.T).T / spread
+    with np.errstate(divide="ignore"):
+        priors = np.log(counts / n)
+    bias = priors - 0.5 * (weights * spread * means).sum(axis=1) - weights @ centre
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _best_scale(logits: Floats, labels: NDArray[np.int32]) -> np.float32:
+    """The factor by which logits give the unseen labels the highest likelihood; 1 where there are none."""
+    rows = np.flatnonzero(np.isfinite(logits[np.arange(len(labels)), labels]))
+    if not len(rows):
+        return np.float32(1)
+    scales = np.geomspace(0.01, 2, 40, dtype=np.float32)
+    given = [_softmax(logits[rows] * scale)[np.arange(len(rows)), labels[rows]] for scale in scales]
+    return scales[np.argmax([np.log(np.maximum(one, 1e-6)).mean() for one in given])]  # type: ignore[no-any-return]
+
+
+def _softmax(logits: Floats) -> Floats:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]

@@ -1,0 +1,223 @@
+"""The commands as a user types them: what they print, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAST = ["--trainer", "centroid", "--validator", "centroid"]
+
+
+def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dupekit", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def parsed(*arguments: object, cwd: Path | None = None) -> Any:
+    return json.loads(dupekit(*arguments, "--json", cwd=cwd).stdout)
+
+
+def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
+    project = tmp_path / "project"
+    said = dupekit("init", dataset, "-p", project).stdout
+    assert "amoeba\t12" in said
+    assert f"Next: dupekit train -p {project}" in said
+    assert "0 files read" in dupekit("scan", cwd=project).stdout
+    said = dupekit("train", "--pairs", 3, *FAST, "--set", "size_px=6", cwd=project).stdout
+    assert "Round 1: 36 images in 3 classes, 3 pairs, 6 runs to do." in said
+    assert "Trainer centroid, validator centroid, executor local, device auto, seed 0, split redraw." in said
+    assert "6 of 6 runs are done" in said
+
+    flagged = parsed("flag", cwd=project)
+    assert {name: flagged[name] for name in ("round", "pairs", "threshold")} == {
+        "round": 1, "pairs": 3, "threshold": 3,
+    }  # fmt: skip
+    assert {dupe["path"]: dupe["suggested"] for dupe in flagged["dupes"]} == {
+        "amoeba/wrong_diatom.png": "diatom",
+        "ciliate/wrong_amoeba.png": "amoeba",
+    }
+    assert set(flagged["dupes"][0]) == {
+        "path", "given", "suggested", "votes", "score", "probability_given", "probability_suggested",
+    }  # fmt: skip
+    said = dupekit("flag", cwd=project).stdout
+    assert "amoeba/wrong_diatom.png\tdiatom\t3\t" in said
+    assert "ciliate\tamoeba\t1" in said
+
+    tree = tmp_path / "tree"
+    assert f"2 images to review in {tree}" in dupekit("export", tree, cwd=project).stdout
+    (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").unlink()
+    collected = parsed("collect", cwd=project)
+    assert collected["verdicts"] == [
+        {"path": row["path"], "given": row["given"], "verdict": verdict, "label": label}
+        for row in flagged["dupes"]
+        for verdict, label in [("correct", "ciliate") if row["given"] == "ciliate" else ("relabel", "diatom")]
+    ]
+    assert "amoeba\tdiatom\t1" in dupekit("collect", tree, cwd=project).stdout
+    assert "1 relabelled, 0 expunged" in dupekit("apply", tmp_path / "fixed", cwd=project).stdout
+    assert (tmp_path / "fixed" / "diatom" / "wrong_diatom.png").is_file()
+
+    said = dupekit("status", cwd=project).stdout
+    for expected in ("6 of 6 done", "1 correct, 1 relabel", str(tree), str(tmp_path / "fixed")):
+        assert expected in said
+    assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
+    assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
+    assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
+    assert f"on {tmp_path / 'fixed'}" in dupekit("next", cwd=project).stdout
+    assert parsed("status", cwd=project)["round"]["closed"]
+
+
+@pytest.mark.parametrize("command", ["status", "scan", "train", "ignore list", "plugins list"])
+def test_json_is_one_document_and_nothing_else(project, fast, command) -> None:
+    extra = ["--dry-run", *FAST] if command == "train" else []
+    where = [] if command.startswith("plugins") else ["-p", project.path]
+    done = dupekit(*command.split(), *where, *extra, "--json")
+    json.loads(done.stdout)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["flag"], 3, "No round has been begun yet.\nRun `dupekit train`."),
+        (["export"], 3, "No round has been begun"),
+        (["collect"], 3, "No round has been begun"),
+        (["watch"], 3, "No round has been begun"),
+        (["train", "--trainer", "prob"], 2, "Did you mean probe?"),
+        (["train", "--trainer", "centroid", "--validator", "centroid", "--set", "size"], 2, "not KEY=VALUE"),
+        (["train", "--pairs", "0"], 2, "--pairs"),
+        (["train", "--nope"], 2, "--nope"),
+        (["ignore", "add", "amoeba/none.png"], 2, "The dataset has no image amoeba/none.png"),
+        (["plugins", "show", "nope"], 2, "no plugin 'nope'"),
+        (["nope"], 2, "nope"),
+    ],
+)
+def test_exit_codes_and_hints(project, fast, arguments, code, said) -> None:
+    done = dupekit(*arguments, cwd=project.path, code=code)
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.write_text("x"), "is a file, not a dataset folder"),
+        (lambda path: path.mkdir(), "no class folders"),
+    ],
+)
+def test_bad_datasets_leave_no_project(tmp_path, make, said) -> None:
+    make(tmp_path / "data")
+    assert said in dupekit("init", tmp_path / "data", "-p", tmp_path / "p", code=2).stderr
+    assert not (tmp_path / "p").exists()
+
+
+def test_outside_a_project_it_says_where_to_go(tmp_path) -> None:
+    assert "make one with `dupekit init" in dupekit("status", cwd=tmp_path, code=2).stderr
+
+
+def test_a_run_that_failed_gives_exit_code_1(project, fast) -> None:
+    done = dupekit(
+        "train", "--pairs", 2, "--trainer", "broken", "--validator", "centroid", cwd=project.path, code=1
+    )
+    assert "p02-a" in done.stdout
+    assert "it broke" in done.stderr
+    said = dupekit("flag", cwd=project.path).stderr
+    assert "Only 1 of 2 pairs are complete" in said
+
+
+def test_names_that_could_break_a_terminal_do_not(dataset, tmp_path) -> None:
+    (dataset / "[bold]x\x1b[31m\n").mkdir()
+    said = dupekit("init", dataset, "-p", tmp_path / "p").stdout
+    assert "\x1b" not in said
+    assert r"[bold]x\u001b[31m\n" in said
+
+
+def test_on_a_terminal_there_are_tables_and_bars(project, fast) -> None:
+    main, terminal = pty.openpty()
+    command = [sys.executable, "-m", "dupekit", "train", "--pairs", "1", *FAST]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, cwd=project.path, stdout=terminal, stderr=terminal, stdin=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        output = b""
+        try:
+            while chunk := os.read(main, 4096):
+                output += chunk
+        except OSError:
+            pass  # Linux's way of saying that the other end is closed
+    os.close(main)
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output).decode()
+    assert process.returncode == 0
+    assert "runs" in text
+    assert "2/2" in text
+    assert "━" in text
+
+
+def test_ctrl_c_ends_training_with_130_and_keeps_what_is_done(project, fast) -> None:
+    command = [sys.executable, "-m", "dupekit", "train", "--pairs", "20", *FAST]
+    with subprocess.Popen(
+        command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        runs = project.path / "rounds" / "01" / "runs"
+        assert process.stdout is not None
+        process.stdout.readline()
+        while not list(runs.glob("*/result.json")) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on from there" in said
+    done = parsed("train", *FAST, cwd=project.path)
+    assert len(done["todo"]) < 40
+    assert done["failed"] == []
+
+
+def test_watch_with_and_without_a_project(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    for where, after in (
+        (["-p", trained.path], trained.path / "rounds/01/after.txt"),
+        ([], tree / ".dupekit/after.txt"),
+    ):
+        command = [sys.executable, "-m", "dupekit", "watch", *map(str, [tree, *where])]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert "2 relabel" in process.stdout.readline() or "1 relabel" in process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "stopped; after.txt is current" in rest
+        assert len(after.read_text().splitlines()) == 2
+
+
+def test_help_is_there_for_every_command() -> None:
+    said = dupekit("--help").stdout
+    for command in (
+        "init",
+        "scan",
+        "train",
+        "status",
+        "flag",
+        "export",
+        "watch",
+        "collect",
+        "apply",
+        "next",
+        "demo",
+    ):
+        assert f"\n  {command} " in said
+        assert "--help" in dupekit(command, "--help").stdout
+    assert dupekit("--version").stdout.startswith("dupekit 0.")

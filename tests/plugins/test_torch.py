@@ -1,0 +1,575 @@
+"""The torch trainer: learning, repeating itself, exporting, and what it does when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from dupekit.api import Images, Model, TrainTask, read_metadata, silent
+from dupekit.cache import Cache
+from dupekit.errors import OptionError, PluginError, UsageError
+from dupekit.files import digest_file
+from dupekit.registry import options_for
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from dupekit_torch import Options, TorchTrainer, augment, data, models, training, worker  # noqa: E402
+from dupekit_torch.export import run_onnx  # noqa: E402
+
+CLASSES = ("dim", "middle", "bright")
+# Few steps: a high learning rate lets the network and its running statistics settle in them.
+SMALL = Options(width=4, image_size=16, epochs=5, batch_size=4, learning_rate=0.01)
+
+
+@dataclass
+class Dataset:
+    pool: Images
+    labels: np.ndarray
+    cache: Cache
+    folder: Path
+
+    def task(
+        self, rows: Any = slice(None), *, name: str = "p01-a", seed: int = 1, **changes: Any
+    ) -> TrainTask:
+        workdir = self.folder / "runs" / f"{name}-{seed}-{len(list(self.folder.glob('runs/*')))}"
+        workdir.mkdir(parents=True)
+        at = np.arange(len(self.pool))[rows]
+        task = TrainTask(
+            name,
+            self.pool.take(at),
+            self.labels[at],
+            CLASSES,
+            self.pool,
+            seed,
+            "cpu",
+            workdir,
+            self.cache,
+            SMALL,
+        )
+        return replace(task, **changes)
+
+
+def make(folder: Path, *, per_class: int, colour: bool = False, same_size: bool = False) -> Dataset:
+    """Squares that differ in brightness, on grey, of various sizes."""
+    rng = np.random.default_rng(5)
+    paths, sizes, labels = [], [], []
+    for label, name in enumerate(CLASSES):
+        (folder / "data" / name).mkdir(parents=True)
+        for number in range(per_class):
+            width, height = (20, 20) if same_size else rng.integers(14, 30, 2).tolist()
+            pixels = rng.integers(0, 40, (height, width, 3) if colour else (height, width))
+            pixels[3:-3, 3:-3] += 40 + 80 * label
+            path = f"{name}/{number}.png"
+            PillowImage.fromarray(pixels.astype(np.uint8)).save(folder / "data" / path)
+            paths.append(path)
+            sizes.append((width, height))
+            labels.append(label)
+    digests = [digest_file(folder / "data" / path) for path in paths]
+    pool = Images(folder / "data", paths, digests, np.array(sizes, np.int32))
+    return Dataset(pool, np.array(labels, np.int32), Cache(folder / "cache"), folder)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make(tmp_path_factory.mktemp("grey"), per_class=40)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Dataset:
+    return make(tmp_path, per_class=4)
+
+
+@dataclass
+class NoExport:
+    """In the place of the exporter, which takes seconds: keeps the weights of each run."""
+
+    spec: models.Spec
+    saved: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def write(self, weights: Mapping[str, Any], model: Model, *, check: Any) -> None:
+        self.saved.append({name: value.clone() for name, value in weights.items()})
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "Exporter", NoExport)
+
+
+def weights_of(trainer: TorchTrainer) -> list[Mapping[str, Any]]:
+    return trainer._worker.exporter.saved  # type: ignore[union-attr, return-value]
+
+
+def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def inputs(dataset: Dataset, rows: Any, model: Model) -> tuple[Any, ...]:
+    """What a validator would feed, made from the documentation of `Input`."""
+    read = model.input
+    some = dataset.pool.take(np.arange(len(dataset.pool))[rows])
+    pixels = dataset.cache.pixels(some, size_px=read.size_px, channels=read.channels)[:]
+    standard = (pixels / 255 - np.array(read.mean)) / np.array(read.std)
+    made = [torch.from_numpy(np.ascontiguousarray(standard.transpose(0, 3, 1, 2), dtype=np.float32))]
+    if read.log_size:
+        made.append(torch.from_numpy(np.log(some.sizes).astype(np.float32)))
+    return tuple(made)
+
+
+@dataclass
+class Session:
+    """Two runs that shared a worker, and what its network said right after each."""
+
+    trainer: TorchTrainer
+    models: list[Model]
+    torch_says: list[np.ndarray]
+    calls: list[tuple[str, int, int, dict[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def session(dataset: Dataset) -> Session:
+    trainer = TorchTrainer()
+    made = Session(trainer, [], [], [])
+
+    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
+        made.calls.append((stage, done, total, figures))
+
+    tasks = [
+        dataset.task(slice(0, None, 2), seed=1),
+        dataset.task(slice(1, None, 2), name="p01-b", seed=2),
+    ]
+    for model in trainer.train_many(tasks, progress):
+        network = trainer._worker.model.eval()  # type: ignore[union-attr]
+        with torch.no_grad():
+            logits = network(*inputs(dataset, slice(None), model))
+        made.models.append(model)
+        made.torch_says.append(logits.softmax(1).numpy())
+    return made
+
+
+def test_learns_easy_classes(dataset: Dataset, session: Session) -> None:
+    for model, held_out in zip(session.models, (slice(1, None, 2), slice(0, None, 2)), strict=True):
+        found = run_onnx(model.path.read_bytes(), inputs(dataset, held_out, model))
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+        assert (found.argmax(1) == dataset.labels[held_out]).mean() > 0.9
+
+
+@pytest.mark.parametrize("run", [0, 1], ids=["exported", "weights exchanged"])
+def test_onnx_gives_the_same_probabilities_as_torch(dataset: Dataset, session: Session, run: int) -> None:
+    model = session.models[run]
+    found = run_onnx(model.path.read_bytes(), inputs(dataset, slice(None), model))
+    np.testing.assert_allclose(found, session.torch_says[run], atol=1e-3)
+    assert np.abs(found - session.torch_says[1 - run]).max() > 1e-2  # the runs are not one and the same
+
+
+def test_file_stands_alone_and_says_what_it_reads(dataset: Dataset, session: Session) -> None:
+    model = session.models[1]
+    assert [path.name for path in model.path.parent.iterdir()] == ["model.onnx"]
+    content = onnx.load(model.path)
+    onnx.checker.check_model(content)
+    assert not any(tensor.external_data for tensor in content.graph.initializer)
+    assert [entry.name for entry in content.graph.input] == ["pixels", "log_size"]
+    assert str(Path(torch.__file__).parent).encode() not in model.path.read_bytes()
+    assert read_metadata({p.key: p.value for p in content.metadata_props}) == (CLASSES, model.input)
+    assert model.input.channels == 1
+    for count in (1, 7):
+        assert run_onnx(model.path.read_bytes(), inputs(dataset, slice(count), model)).shape == (count, 3)
+
+
+def test_one_by_one_gives_the_same_models_as_many(dataset: Dataset, session: Session) -> None:
+    trainer = TorchTrainer()
+    second = trainer.train(dataset.task(slice(1, None, 2), name="p01-b", seed=2), silent)
+    assert second.path.read_bytes() == session.models[1].path.read_bytes()
+    first = trainer.train(dataset.task(slice(0, None, 2), seed=1), silent)
+    assert first.path.read_bytes() == session.models[0].path.read_bytes()
+
+
+def test_progress_goes_up_to_the_end(session: Session) -> None:
+    assert {stage for stage, *_ in session.calls} == {"decoding", "training", "exporting"}
+    steps = [(done, total, figures) for stage, done, total, figures in session.calls if stage == "training"]
+    ends = [at for at, (done, total, _) in enumerate(steps) if done == total]
+    assert len(ends) == 2
+    done = [entry[0] for entry in steps[: ends[0] + 1]]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == 60 * 5
+    assert steps[ends[0]][2]["images_per_second"] > 0
+    assert 0 < steps[ends[0]][2]["loss"] < 3
+
+
+@pytest.mark.usefixtures("no_export")
+def test_the_seed_decides(few: Dataset) -> None:
+    trainer = TorchTrainer()
+    for seed in (3, 3, 4):
+        trainer.train(few.task(seed=seed), silent)
+    one, same, other = weights_of(trainer)
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_leaves_the_random_state_alone(few: Dataset) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    TorchTrainer().train(few.task(), silent)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_pixels_from_the_cache_train_the_same_network(few: Dataset) -> None:
+    made = []
+    for pixels in ("resident", "stream"):
+        trainer = TorchTrainer()
+        trainer.train(few.task(options=replace(SMALL, pixels=pixels, shift_px=2)), silent)
+        made += weights_of(trainer)
+    assert equal(*made)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_out_of_memory_halves_what_goes_through_at_once(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = models.Classifier.forward
+    seen = []
+
+    def forward(self: Any, pixels: Any, log_size: Any = None) -> Any:
+        seen.append(len(pixels))
+        if len(pixels) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, pixels, log_size)
+
+    monkeypatch.setattr(models.Classifier, "forward", forward)
+    trainer = TorchTrainer()
+    task = few.task(options=replace(SMALL, batch_size=16))
+    model = trainer.train(task, silent)
+    assert (model.notes["batch_size"], model.notes["micro_batch"]) == (16, 4)
+    assert seen[:3] == [16, 8, 4]
+    assert "begins again with 4 images" in caplog.text
+    seen.clear()
+    trainer.train(task, silent)  # the next run of this worker knows
+    assert max(seen) == 4
+    assert equal(*weights_of(trainer))
+
+
+@pytest.mark.usefixtures("no_export")
+def test_memory_for_no_batch_at_all_is_an_error(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(models.Classifier, "forward", forward)
+    with pytest.raises(PluginError, match="Not enough memory to train on two images") as caught:
+        TorchTrainer().train(few.task(), silent)
+    assert "image_size" in caught.value.hint
+
+
+@pytest.mark.usefixtures("no_export")
+def test_other_errors_are_not_taken_for_memory(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(*_: Any) -> Any:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(models.Classifier, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        TorchTrainer().train(few.task(), silent)
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("rows", [[0, 4], [0], [0, 1, 4, 5, 6, 7, 4]], ids=["two", "one", "class missing"])
+@pytest.mark.parametrize("balance", ["none", "full"])
+def test_few_images_and_missing_classes(few: Dataset, rows: list[int], balance: str) -> None:
+    trainer = TorchTrainer()
+    options = Options(width=4, image_size=16, epochs=2, class_balance=balance)  # type: ignore[arg-type]
+    model = trainer.train(few.task(rows, options=options), silent)
+    assert model.classes == CLASSES
+    assert np.isfinite(model.notes["loss"])
+    (weights,) = weights_of(trainer)
+    assert weights["head.weight"].shape[0] == 3
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+@pytest.mark.usefixtures("no_export")
+def test_tasks_that_cannot_be_done(few: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="p01-a has no images to train on"):
+        TorchTrainer().train(few.task([]), silent)
+    with pytest.raises(PluginError, match="There are no images"):
+        TorchTrainer().train(few.task([], pool=few.pool.take([])), silent)
+    with pytest.raises(PluginError, match=r"bright/3\.png is to be trained on but not in the pool"):
+        TorchTrainer().train(few.task([0, 11], pool=few.pool.take([0, 1])), silent)
+    rate = replace(SMALL, learning_rate=100.0, label_smoothing=0.0, weight_decay=100.0, epochs=50)
+    with pytest.raises(PluginError, match="The training diverged"):
+        TorchTrainer().train(few.task(options=rate), silent)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_colour_and_equal_sizes_are_seen_in_the_data(tmp_path: Path) -> None:
+    dataset = make(tmp_path, per_class=2, colour=True, same_size=True)
+    read = TorchTrainer().train(dataset.task(options=replace(SMALL, image_size=0)), silent).input
+    assert (read.channels, read.size_px, read.log_size) == (3, 32, False)
+    assert len(read.mean) == len(read.std) == 3
+    grey = TorchTrainer().train(dataset.task(options=replace(SMALL, channels=1)), silent).input
+    assert (grey.channels, grey.size_px) == (1, 16)
+
+
+def test_grey_stored_as_colour_jpeg_is_grey(few: Dataset, tmp_path: Path) -> None:
+    for path in few.pool.paths:
+        file = few.pool.root / path
+        PillowImage.open(file).convert("RGB").save(file, "JPEG", quality=80)
+    images = replace(few.pool, digests=[digest_file(few.pool.root / path) for path in few.pool.paths])
+    assert data.is_grey(images, few.cache)
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(5, 32), (47, 48), (53, 56), (900, 64)])
+def test_image_size_is_near_the_median(longest: int, expected: int) -> None:
+    sizes = np.array([[4, longest], [longest, 3], [2, 5000]], np.int32)
+    pool = Images(Path(), ["a", "b", "c"], ["1", "2", "3"], sizes)
+    assert data.typical_size(pool, low=32, high=64) == expected
+
+
+def test_torchvision_model_by_name(few: Dataset) -> None:
+    options = Options(model="torchvision:squeezenet1_1", image_size=32, epochs=1, batch_size=4)
+    model = TorchTrainer().train(few.task(options=options), silent)
+    found = run_onnx(model.path.read_bytes(), inputs(few, slice(None), model))
+    assert found.shape == (12, 3)
+    assert model.input.channels == 1  # shown to it as three
+
+
+def spec(name: str, *, pretrained: bool = False, size_px: int = 64) -> models.Spec:
+    return models.Spec(f"torchvision:{name}", pretrained, 8, size_px, 3, 5, None, None)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "googlenet"])
+def test_torchvision_heads_are_replaced(name: str) -> None:
+    made = models.build(spec(name), seed=1).train()
+    assert made(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
+    assert not any(getattr(module, "out_features", 0) == 1000 for module in made.modules())
+
+
+def test_torchvision_refusals() -> None:
+    with pytest.raises(OptionError, match="no classifier 'resnet19'"):
+        models.build(spec("resnet19"), seed=1)
+    with pytest.raises(OptionError, match="does not take images of 32 pixels") as caught:
+        models.build(spec("inception_v3", size_px=32), seed=1)
+    assert "image_size" in caught.value.hint
+
+
+def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(PluginError, match="not at hand") as caught:
+        models.build(spec("resnet18", pretrained=True), seed=1)
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    assert caught.value.hint.endswith(f"put it at {file}")
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in caught.value.hint
+
+
+def test_weights_that_were_put_there_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import resnet18
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir(parents=True)
+    weights = resnet18().state_dict()
+    torch.save(weights, file)
+    made = models.build(spec("resnet18", pretrained=True), seed=1)
+    assert torch.equal(made.trunk.conv1.weight, weights["conv1.weight"])
+
+
+def test_a_weights_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return (tmp_path.joinpath("harm").mkdir, ())
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir(parents=True)
+    torch.save({"conv1.weight": Harmful()}, file)
+    with pytest.raises(PluginError, match="holds other than this model's weights"):
+        models.build(spec("resnet18", pretrained=True), seed=1)
+    assert not (tmp_path / "harm").exists()
+    torch.load(file, weights_only=False)  # to see that it would have
+    assert (tmp_path / "harm").exists()
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(PluginError, match="damaged"):
+        models.build(spec("resnet18", pretrained=True), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"model": "resnet18"}, "model is 'resnet18'; valid are 'compact' and 'torchvision:NAME'"),
+        ({"model": "torchvision:"}, "model is 'torchvision:'"),
+        ({"pretrained": True}, "compact network has no pretrained weights"),
+        ({"image_size": 8}, "image_size is 8; valid are 16 to 1024, or 0 for automatic"),
+        ({"channels": 2}, "channels is 2; valid are 1"),
+        ({"batch_size": 1}, "batch_size is 1; valid are 2 to 65536"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"width": 0}, "width is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"shift_px": -1}, "shift_px is -1"),
+        ({"class_balance": "half"}, "class_balance is 'half'; valid are none, sqrt, full"),
+        ({"compile": "maybe"}, "compile is 'maybe'; valid are auto, on, off"),
+    ],
+)
+def test_wrong_options_are_refused(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Options(**values)
+    assert text in caught.value.message
+
+
+def test_options_from_the_command_line() -> None:
+    made = options_for(TorchTrainer, {"epochs": "4", "rotations": "false", "flips": "none"})
+    assert made == Options(epochs=4, rotations=False, flips="none")
+    with pytest.raises(OptionError, match="batch_size is 1"):
+        options_for(TorchTrainer, {"batch_size": "1"})
+    with pytest.raises(OptionError, match="class_balance"):
+        options_for(TorchTrainer, {"class_balance": "half"})
+
+
+def test_devices(few: Dataset) -> None:
+    for name in ("tpu", "cuda:x", "cpu:1", ""):
+        with pytest.raises(UsageError, match=f"no device '{name}'; valid are"):
+            worker.device_named(name)
+    with pytest.raises(UsageError, match="cuda:99 is not there"):
+        TorchTrainer().train(few.task(device="cuda:99"), silent)
+    assert worker.device_named("cpu") == torch.device("cpu")
+
+
+def test_a_compiler_that_fails_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def loss(*parts: Any) -> Any:
+        return parts[0].sum()
+
+    def compile_later(function: Any, **_: Any) -> Any:
+        def broken(*_: Any) -> Any:
+            raise RuntimeError("Cannot find a working triton installation\nand more")
+
+        return broken
+
+    trial = (torch.ones(2, requires_grad=True),)
+    monkeypatch.setattr(torch, "compile", compile_later)
+    assert training.compiled(loss, trial, required=False) == (loss, False)
+    assert "Cannot find a working triton" in caplog.text
+    with pytest.raises(PluginError, match="Cannot find a working triton"):
+        training.compiled(loss, trial, required=True)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    assert training.compiled(loss, trial, required=False) == (loss, True)
+
+
+@pytest.mark.parametrize("code", range(8))
+def test_symmetries_are_those_of_the_square(code: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    expected = image.swapaxes(0, 1) if code & 4 else image
+    # The new image's row y is read from row s-1-y, or from column s-1-y where rows and columns swap.
+    expected = expected[::-1] if code & 2 else expected
+    expected = expected[:, ::-1] if code & 1 else expected
+    batch = torch.from_numpy(np.stack([image, image[::-1].copy()]))
+    codes = torch.tensor([code, 0])
+    moved = augment.move(batch, codes, torch.zeros(2, 2, dtype=torch.int64)).numpy()
+    np.testing.assert_array_equal(moved[0], expected)
+    np.testing.assert_array_equal(moved[1], image[::-1])
+
+
+def test_turns_without_mirrors_are_the_four_turns() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 4, 1), dtype=np.uint8)
+    codes = torch.tensor(augment.augmentation(flips="none", rotations=True).codes)
+    batch = torch.from_numpy(image).expand(4, -1, -1, -1)
+    moved = augment.move(batch, codes, torch.zeros(4, 2, dtype=torch.int64)).numpy()
+    assert {one.tobytes() for one in moved} == {np.rot90(image, k).copy().tobytes() for k in range(4)}
+
+
+def test_shifts_repeat_the_border() -> None:
+    image = torch.arange(9).reshape(1, 3, 3, 1)
+    moved = augment.move(image, torch.tensor([0]), torch.tensor([[1, -1]]))
+    assert moved[0, :, :, 0].tolist() == [[3, 3, 4], [6, 6, 7], [6, 6, 7]]
+
+
+@pytest.mark.parametrize(("flips", "rotations", "count"), [("both", True, 8), ("horizontal", False, 2)])
+def test_each_symmetry_once_before_any_again(flips: str, rotations: bool, count: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    moves = augment.Moves(augment.augmentation(flips=flips, rotations=rotations), 50, generator)
+    rows = torch.arange(50)
+    seen = torch.stack([moves.draw(rows, torch.full((50,), visit))[0] for visit in range(count)])
+    assert (seen.sort(0).values == torch.arange(count)[:, None]).all()
+    assert len(set(seen[0].tolist())) == count
+
+
+def test_batches_are_equal_and_show_every_image_equally_often() -> None:
+    generator = torch.Generator().manual_seed(1)
+    batches = list(training.visits(10, 4, 10, generator))
+    rows = torch.cat([some for some, _ in batches])
+    seen = torch.cat([before for _, before in batches])
+    assert {len(some) for some, _ in batches} == {4}
+    for epoch in range(4):
+        assert sorted(rows[seen == epoch].tolist()) == list(range(10))
+    assert rows[seen == 0].tolist() != rows[seen == 1].tolist()
+
+
+def test_schedule_rises_and_falls() -> None:
+    rates = [training.one_cycle(step, 100) for step in range(100)]
+    top = int(np.argmax(rates))
+    assert 15 < top < 25
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 < min(rates) < 0.03
+    assert max(rates) > 0.99
+    assert training.one_cycle(0, 1) > 0
+
+
+def test_plan_gives_few_images_more_epochs() -> None:
+    sizes = (1, 20, 30, 1_331, 15_000, 25_000, 1_000_000)
+    plans = [training.plan(n, Options()) for n in sizes]
+    epochs = [plan.epochs for plan in plans]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[-1] < epochs[0]
+    assert all(plan.steps * plan.batch >= plan.epochs * plan.images for plan in plans)
+    assert all(plan.steps >= 100 for plan in plans[1:])
+    given = training.plan(1000, Options(epochs=2, batch_size=8, learning_rate=0.5))
+    assert (given.epochs, given.batch, given.steps, given.learning_rate) == (2, 8, 250, 0.5)
+
+
+def test_class_weights() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 2])
+    assert training.class_weights(labels, 4, "none").tolist() == [1.0] * 5
+    full = training.class_weights(labels, 4, "full")
+    assert float(full[:4].sum()) == pytest.approx(float(full[4]))
+    root = training.class_weights(labels, 4, "sqrt")
+    assert float(root[4] / root[0]) == pytest.approx(2)
+    assert float(full.mean()) == pytest.approx(1)
+
+
+def test_importing_the_plugin_loads_no_torch() -> None:
+    code = "import sys, dupekit_torch; dupekit_torch.TorchTrainer(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("pixels", ["resident", "stream"])
+def test_on_a_gpu(dataset: Dataset, pixels: str) -> None:
+    options = replace(SMALL, pixels=pixels)
+    trainer = TorchTrainer()
+    made = [
+        trainer.train(dataset.task(slice(0, None, 2), device="cuda", options=options), silent) for _ in "ab"
+    ]
+    assert made[0].path.read_bytes() == made[1].path.read_bytes()
+    found = run_onnx(made[0].path.read_bytes(), inputs(dataset, slice(1, None, 2), made[0]))
+    assert (found.argmax(1) == dataset.labels[1::2]).mean() > 0.9
+    assert "cpu" not in made[0].notes["device"]

@@ -1,0 +1,357 @@
+"""The Python API: the loop from scan to the next round, with fast plugins."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dupekit.errors import (
+    DatasetChanged,
+    DatasetError,
+    LockedError,
+    NotAProject,
+    NothingToDo,
+    OptionError,
+    TreeUnavailable,
+    UsageError,
+)
+from dupekit.files import exclusive, read_lines
+from dupekit.ledger import Ledger
+from dupekit.project import Project
+from tests.support import tree_state
+
+WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
+
+
+def test_the_whole_loop(trained: Project, dataset: Path, tmp_path: Path) -> None:
+    before = tree_state(dataset)
+    flagged = trained.flag(threshold=3)
+    assert {dupe.path: dupe.suggested for dupe in flagged.dupes} == WRONG
+    assert [dupe.score for dupe in flagged.dupes] == sorted((d.score for d in flagged.dupes), reverse=True)
+    exported = trained.export()
+    assert exported.tree == trained.path / "rounds/01/dupes"
+    assert read_lines(trained.path / "rounds/01/before.txt") == sorted(
+        f.path for f in exported.manifest.files
+    )
+    collected = trained.collect()
+    assert {v.file.original: (v.verdict, v.label) for v in collected.review.verdicts} == {
+        path: ("relabel", label) for path, label in WRONG.items()
+    }
+    applied = trained.apply(tmp_path / "fixed")
+    assert sorted(
+        p.relative_to(tmp_path / "fixed").as_posix() for p in applied.destination.rglob("*.png")
+    ) == (sorted(WRONG.get(path, path.partition("/")[0]) + "/" + path.partition("/")[2] for path in before))
+    with applied.patch.open(newline="") as file:
+        assert {row["path"]: row["new_label"] for row in csv.DictReader(file)} == WRONG
+    assert tree_state(dataset) == before
+
+
+def test_deleting_everything_gives_the_dataset_back(trained, dataset, tmp_path) -> None:
+    trained.flag(threshold=1)
+    tree = trained.export().tree
+    for file in tree.glob("[!.]*/*.png"):
+        file.unlink()
+    collected = trained.collect()
+    assert {v.verdict for v in collected.review.verdicts} == {"correct"}
+    assert read_lines(trained.path / "rounds/01/after.txt") == []
+    trained.apply(tmp_path / "same")
+    assert tree_state(tmp_path / "same") == tree_state(dataset)
+    assert trained.flag(threshold=1).dupes == []  # all are on the ignore list
+    assert trained.flag(threshold=1).ignored == len(collected.review.verdicts)
+    with pytest.raises(NothingToDo, match="No image is flagged"):
+        trained.export(tmp_path / "other")
+
+
+def test_collect_may_be_repeated_and_put_back_takes_back(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export().tree
+    file = next(tree.glob("[!.]*/*.png"))
+    file.rename(tmp_path / "away.png")
+    assert len(trained.collect().changed) == 2
+    assert trained.collect().changed == []
+    assert len(trained.ignores()) == 1
+    (tmp_path / "away.png").rename(file)
+    assert [v.verdict for v in trained.collect().changed] == ["relabel"]
+    assert trained.ignores() == []
+
+
+def test_a_tree_may_be_sent_away_and_come_back(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    shutil.make_archive(str(tmp_path / "mail"), "tar", tree)
+    shutil.rmtree(tree)
+    with pytest.raises(TreeUnavailable):
+        trained.collect()
+    shutil.unpack_archive(tmp_path / "mail.tar", tmp_path / "back")
+    assert len(trained.collect(tmp_path / "back").review.verdicts) == 2
+
+
+def test_a_tree_of_another_project_is_refused(trained, dataset, tmp_path, fast) -> None:
+    other = Project.create(dataset, tmp_path / "other")
+    other.scan()
+    other.train(pairs=1, **fast)
+    other.flag(threshold=1)
+    tree = other.export().tree
+    with pytest.raises(TreeUnavailable, match="another project"):
+        trained.collect(tree)
+
+
+def test_two_exports_of_a_round_are_told_apart(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    first = trained.export().tree
+    second = trained.export(tmp_path / "second").tree
+    assert trained.collect(first).tree == first
+    assert trained.collect().tree == second
+
+
+def test_the_next_round_is_on_the_corrected_dataset(trained, tmp_path, fast) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    trained.apply(tmp_path / "fixed", mode="symlink")
+    assert trained.next_round().images == 36
+    again = Project(trained.path)
+    assert again.dataset == tmp_path / "fixed"
+    done = again.train(pairs=3, **fast)
+    assert (done.round, done.begun) == (2, True)
+    assert again.flag(threshold=3).dupes == []
+
+
+def test_training_goes_on_where_it_was(project, fast) -> None:
+    project.train(pairs=2, **fast)
+    assert project.train(pairs=2, **fast).todo == []
+    more = project.train(pairs=3, **fast)
+    assert more.todo == ["p03-a", "p03-b"]
+    assert more.begun is False
+
+
+def test_the_same_seed_gives_the_same_votes(dataset, tmp_path, fast) -> None:
+    scores = []
+    for name, seed in (("one", 5), ("two", 5), ("three", 6)):
+        project = Project.create(dataset, tmp_path / name)
+        project.scan()
+        project.train(pairs=2, seed=seed, **fast)
+        scores.append(project.scores())
+    assert scores[0] == scores[1]
+    assert scores[0] != scores[2]
+
+
+def test_each_image_is_predicted_once_a_pair_by_models_that_did_not_see_it(trained) -> None:
+    with Ledger(trained.path / "ledger.db") as ledger:
+        rows = ledger.rows(
+            "SELECT image, pair, count(*) FROM predictions JOIN runs ON runs.id = run GROUP BY image, pair"
+        ).fetchall()
+    assert len(rows) == 36 * 3
+    assert {count for _, _, count in rows} == {1}
+
+
+def test_fixed_and_redrawn_splits(dataset, tmp_path, fast) -> None:
+    drawn = {}
+    for kind in ("fixed", "redraw"):
+        project = Project.create(dataset, tmp_path / kind)
+        project.scan()
+        project.train(pairs=3, split=kind, **fast)
+        drawn[kind] = {p.read_bytes() for p in (project.path / "rounds/01/splits").iterdir()}
+    assert len(drawn["fixed"]) == 1
+    assert len(drawn["redraw"]) == 3
+
+
+def test_a_dry_run_writes_nothing(project, fast) -> None:
+    before = tree_state(project.path)
+    plan = project.train(pairs=4, dry_run=True, **fast)
+    assert (plan.pairs, len(plan.todo), plan.images, plan.classes) == (4, 8, 36, 3)
+    assert tree_state(project.path) == before
+
+
+@pytest.mark.parametrize("change", ["new", "changed", "gone"])
+def test_a_dataset_that_changed_since_the_scan_is_refused(project, dataset, fast, change) -> None:
+    file = sorted((dataset / "amoeba").iterdir())[0]
+    if change == "gone":
+        file.unlink()
+    else:
+        Image.new("L", (9, 9)).save(file if change == "changed" else file.with_name("new.png"))
+    with pytest.raises(DatasetChanged, match="changed since the last scan") as caught:
+        project.train(pairs=1, **fast)
+    assert "dupekit scan" in caught.value.hint
+    project.scan()
+    assert not project.train(pairs=1, **fast).failed
+
+
+def test_a_change_behind_the_scans_back_fails_the_run_with_its_name(project, dataset, fast) -> None:
+    file = sorted((dataset / "amoeba").iterdir())[0]
+    stat = file.stat()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    done = project.train(pairs=1, **fast)
+    assert len(done.failed) == 2
+    assert file.name in done.failed[0][1]
+
+
+def test_a_second_scan_reads_no_file(project, dataset, monkeypatch) -> None:
+    def no_reading(*args: object) -> bytes:
+        raise AssertionError("read a file")
+
+    monkeypatch.setattr(Path, "read_bytes", no_reading)
+    found = project.scan()
+    assert (found.read, found.images) == (0, 36)
+
+
+def test_a_scan_follows_what_changes(project, dataset) -> None:
+    files = sorted((dataset / "amoeba").iterdir())
+    files[0].unlink()
+    files[1].rename(dataset / "diatom" / "moved.png")
+    (dataset / "amoeba" / "bad.png").write_text("no image")
+    found = project.scan()
+    assert (found.read, found.gone, found.images) == (2, 2, 35)
+    assert found.problems == [("amoeba/bad.png", "not a readable image of a known format")]
+    (dataset / "amoeba" / "bad.png").unlink()
+    assert project.scan().problems == []
+
+
+def test_small_classes_are_reported_not_dropped(dataset, tmp_path, fast) -> None:
+    for name, count in (("single", 1), ("twins", 2)):
+        (dataset / name).mkdir()
+        for i in range(count):
+            Image.new("L", (8, 8), 5).save(dataset / name / f"{name}{i}.png")  # equal files
+    (dataset / "empty").mkdir()
+    project = Project.create(dataset, tmp_path / "project")
+    assert project.scan().not_assessable == [("empty", 0), ("single", 1), ("twins", 1)]
+    done = project.train(pairs=1, **fast)
+    assert done.not_assessable == [("single", 1), ("twins", 1)]
+    assert (done.failed, done.classes) == ([], 3)
+
+
+def test_one_class_left_is_refused(dataset, tmp_path, fast) -> None:
+    project = Project.create(dataset, tmp_path / "project")
+    project.scan()
+    with pytest.raises(DatasetError, match="Only 0 classes have at least 50 different"):
+        project.train(class_min=50, **fast)
+
+
+@pytest.mark.parametrize(
+    ("choices", "error", "message"),
+    [
+        ({"trainer": "nope"}, UsageError, "There is no trainer 'nope'"),
+        ({"executor": "nope"}, UsageError, "There is no executor 'nope'"),
+        ({"options": {"size": 3}}, OptionError, "no option 'size'. Did you mean size_px"),
+        ({"options": {"size_px": "big"}}, OptionError, "size_px='big'"),
+        ({"options": {"validator.nope": 1}}, OptionError, "no option 'nope'"),
+        ({"trainer": "probe"}, UsageError, "cannot read what the trainer 'probe' makes"),
+        ({"split": "half"}, UsageError, "split: Input should be 'redraw' or 'fixed'"),
+    ],
+)
+def test_wrong_choices_show_before_anything_starts(project, fast, choices, error, message) -> None:
+    with pytest.raises(error, match=message):
+        project.train(pairs=1, **{**fast, **choices})
+    assert project.status().round is None
+
+
+def test_a_round_is_of_one_kind(project, fast) -> None:
+    project.train(pairs=1, **fast)
+    with pytest.raises(UsageError, match="Round 1 was begun with seed 0, not 9"):
+        project.train(pairs=2, seed=9, **fast)
+    with pytest.raises(UsageError, match="was begun with options"):
+        project.train(pairs=2, options={"size_px": 5}, **fast)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("raise", "RuntimeError: it broke"), ("kill", "killed by signal 9"), ("classes", "broke its contract")],
+)
+def test_a_run_that_fails_stops_no_other(project, fast, how, error) -> None:
+    done = project.train(pairs=2, **{**fast, "trainer": "broken"}, options={"how": how})
+    ((name, said),) = done.failed
+    assert name == "p02-a"
+    assert error in said
+    flagged = project.flag(threshold=1)
+    assert (flagged.pairs, flagged.pairs_planned) == (1, 2)
+    again = project.train(**{**fast, "trainer": "broken"})
+    assert again.todo == ["p02-a"]
+
+
+def test_an_incomplete_round_scales_no_threshold(project, fast) -> None:
+    project.train(pairs=5, **{**fast, "trainer": "broken"}, options={"run": "p05-b"})
+    flagged = project.flag()
+    assert (flagged.pairs, flagged.pairs_planned, flagged.threshold) == (4, 5, 4)
+    with pytest.raises(UsageError, match="threshold of 6 votes cannot be reached"):
+        project.flag(threshold=6)
+
+
+def test_the_most_suspicious_come_first_under_a_limit(trained) -> None:
+    all_of_them = trained.flag(threshold=1).dupes
+    assert trained.flag(threshold=1, limit=1).dupes == all_of_them[:1]
+    assert len(trained.export().manifest.files) == 1
+
+
+def test_the_ignore_list_goes_by_content_and_label(trained, dataset) -> None:
+    assert trained.ignore(["ciliate/wrong_amoeba.png"]) == 1
+    assert trained.ignore(["ciliate/wrong_amoeba.png"]) == 0
+    assert "ciliate/wrong_amoeba.png" not in {dupe.path for dupe in trained.flag(threshold=3).dupes}
+    assert trained.unignore(["ciliate/wrong_amoeba.png"]) == 1
+    assert "ciliate/wrong_amoeba.png" in {dupe.path for dupe in trained.flag(threshold=3).dupes}
+    with pytest.raises(UsageError, match="no image ciliate/else"):
+        trained.ignore(["ciliate/else.png"])
+
+
+def test_what_there_is_nothing_for_is_said(project, tmp_path) -> None:
+    for call in (project.flag, project.export, project.collect, project.next_round):
+        with pytest.raises(NothingToDo, match="No round has been begun"):
+            call()
+    with pytest.raises(NothingToDo):
+        project.apply(tmp_path / "out")
+
+
+def test_where_a_project_may_be(dataset, tmp_path, project) -> None:
+    with pytest.raises(UsageError, match="is a dupekit project already"):
+        Project.create(dataset, project.path)
+    with pytest.raises(UsageError, match="would lie inside the dataset"):
+        Project.create(dataset, dataset / "project")
+    with pytest.raises(NotAProject):
+        Project(tmp_path)
+    with pytest.raises(NotAProject, match="or a folder above"):
+        Project.find(tmp_path)
+    (project.path / "deep").mkdir()
+    assert Project.find(project.path / "deep").path == project.path
+    assert sorted(path.name for path in dataset.iterdir()) == ["amoeba", "ciliate", "diatom"]
+
+
+def test_nothing_is_exported_into_the_dataset(trained, dataset) -> None:
+    trained.flag(threshold=1)
+    with pytest.raises(UsageError, match="lies inside the dataset"):
+        trained.export(dataset / "dupes")
+
+
+def test_two_processes_on_one_project(project, fast) -> None:
+    with exclusive(project.path / "lock", "train"):
+        with pytest.raises(LockedError, match=f"`dupekit train`, process {os.getpid()}"):
+            project.scan()
+        assert project.status().images == 36  # reading is free
+
+
+def test_a_killed_training_goes_on(project, fast) -> None:
+    command = [sys.executable, "-m", "dupekit", "train", "-p", str(project.path), "--pairs", "4",
+               "--trainer", "centroid", "--validator", "centroid"]  # fmt: skip
+    training = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    runs = project.path / "rounds" / "01" / "runs"
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/result.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    finished = len(list(runs.glob("*/result.json")))
+    assert finished >= 1
+    done = project.train(**fast)
+    assert done.failed == []
+    assert project.status().pairs_done == 4
+    assert project.flag(threshold=4).dupes

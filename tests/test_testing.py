@@ -1,0 +1,439 @@
+"""The fakes keep the contract, and each way of breaking it is caught and named."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from dupekit.api import Job, Model, Outcome, PredictTask, Trainer, TrainTask, Validator
+from dupekit.errors import PluginError
+from dupekit.files import digest_file
+from dupekit.jobs.local import LocalExecutor
+from dupekit.testing import (
+    CentroidTrainer,
+    CentroidValidator,
+    check_executor,
+    check_trainer,
+    check_validator,
+    load_images,
+    make_dataset,
+    make_jobs,
+    register,
+)
+
+
+class TestDataset:
+    def test_is_the_same_every_time(self, tmp_path: Path) -> None:
+        one, other, third = (
+            load_images(make_dataset(tmp_path / name, per_class=3, seed=seed))[0].digests
+            for name, seed in (("one", 0), ("other", 0), ("third", 1))
+        )
+        assert one == other
+        assert not set(one) & set(third)
+
+    def test_has_the_classes_and_sizes_asked_for(self, tmp_path: Path) -> None:
+        counts = {"b b": 2, "a_a": 1, "é": 0}
+        images, labels, classes = load_images(
+            make_dataset(tmp_path, classes=list(counts), per_class=counts, size_px=20)
+        )
+        assert classes == ("a_a", "b b", "é")
+        assert labels.tolist() == [0, 1, 1]
+        assert labels.dtype == np.int32
+        assert images.paths == ["a_a/0000.png", "b b/0000.png", "b b/0001.png"]
+        assert (images.sizes[:, 1] == 20).all()
+        assert ((images.sizes[:, 0] >= 20) & (images.sizes[:, 0] <= 30)).all()
+        assert [digest_file(image.file) for image in images] == images.digests
+
+    def test_many_classes_are_told_apart(self, tmp_path: Path) -> None:
+        jobs = make_jobs(
+            tmp_path / "round",
+            make_dataset(tmp_path / "data", classes=[f"c{i:02d}" for i in range(20)], per_class=6),
+        )
+        assert _run_here(tmp_path, jobs)["agreement"] > 0.95
+
+    def test_a_file_that_is_no_image_is_left_out(self, tmp_path: Path) -> None:
+        make_dataset(tmp_path, per_class=1)
+        (tmp_path / "diatom" / "broken.png").write_bytes(b"no image")
+        assert len(load_images(tmp_path)[0]) == 3
+
+
+class TestFakes:
+    def test_keep_the_contract(self) -> None:
+        trainer: type[Trainer] = CentroidTrainer
+        validator: type[Validator] = CentroidValidator
+        check_trainer(trainer, validator, min_accuracy=1.0, tolerance=0)
+        check_trainer(trainer)
+        check_validator(validator, trainer)
+
+    def test_a_whole_pair_of_runs_takes_no_time(self, tmp_path: Path) -> None:
+        jobs = make_jobs(tmp_path / "round", make_dataset(tmp_path / "data"), trainer_options={"size_px": 6})
+        result = _run_here(tmp_path, jobs)
+        assert result["agreement"] == 1
+        assert result["seconds"] < 10
+
+    def test_registered_plugins_are_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(register(tmp_path))
+        (point,) = metadata.entry_points(group="dupekit.trainers", name="fake")
+        assert point.load() is CentroidTrainer
+        assert point.dist is not None
+        assert point.dist.name == "dupekit_fakes"
+
+
+def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
+    """Does the jobs in this process; returns the least agreement and the seconds that they took."""
+    from dupekit.jobs import finished
+    from dupekit.jobs.worker import run_jobs
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.syspath_prepend(register(folder / "site"))
+        started = time.perf_counter()
+        outcomes = list(run_jobs([job.folder for job in jobs], lambda *_, **__: None))
+        seconds = time.perf_counter() - started
+    assert outcomes == [(job.folder, "") for job in jobs]
+    results = [finished(job.folder) for job in jobs]
+    return {"agreement": min(result.agreement for result in results if result), "seconds": seconds}
+
+
+Change = Callable[[TrainTask, Model], Any]
+
+
+def _trainer(change: Change) -> type[Trainer]:
+    """The fake, with what it returns changed."""
+
+    class Broken(CentroidTrainer):
+        def train(self, task: TrainTask, progress: Any) -> Any:
+            return change(task, super().train(task, progress))
+
+    return Broken
+
+
+def _elsewhere(task: TrainTask, model: Model) -> Model:
+    path = model.path.rename(task.workdir.parent / "model.npz")
+    return dataclasses.replace(model, path=path)
+
+
+def _guess(task: TrainTask, model: Model) -> Model:
+    with np.load(model.path) as file:
+        centroids, counts = file["centroids"], file["counts"]
+    np.savez(model.path, centroids=np.roll(centroids, 1, axis=0), counts=counts)
+    return model
+
+
+def _unseeded(task: TrainTask, model: Model) -> Model:
+    with np.load(model.path) as file:
+        centroids, counts = file["centroids"], file["counts"]
+    noise = np.random.default_rng().normal(0, 0.05, centroids.shape)
+    np.savez(model.path, centroids=centroids + noise, counts=counts)
+    return model
+
+
+def _by_first_of_pool(task: TrainTask, model: Model) -> Model:
+    with np.load(model.path) as file:
+        centroids, counts = file["centroids"], file["counts"]
+    centroids[0] += int(task.pool.digests[0][:4], 16) / 2**18
+    np.savez(model.path, centroids=centroids, counts=counts)
+    return model
+
+
+def _scribble_labels(task: TrainTask, model: Model) -> Model:
+    task.labels[0] = 2
+    return model
+
+
+def _scribble_pool(task: TrainTask, model: Model) -> Model:
+    task.pool.sizes[0] = 0
+    return model
+
+
+def _write_beside_the_images(task: TrainTask, model: Model) -> Model:
+    (task.images[0].file.parent / "thumbnail.png").write_bytes(b"")
+    return model
+
+
+def _change_an_image(task: TrainTask, model: Model) -> Model:
+    task.images[0].file.write_bytes(b"")
+    return model
+
+
+def _fail_without_a_class(task: TrainTask, model: Model) -> Model:
+    if len(np.unique(task.labels)) < len(task.classes):
+        raise ValueError("a class without images")
+    return model
+
+
+BROKEN_TRAINERS: list[tuple[Change, str]] = [
+    (lambda task, model: model.path, r"returned a PosixPath|returned a WindowsPath"),
+    (lambda task, model: dataclasses.replace(model, format="onnx"), "format 'onnx', but it produces"),
+    (lambda task, model: dataclasses.replace(model, classes=("a", "b", "c")), r"classes \('a', 'b', 'c'\)"),
+    (lambda task, model: dataclasses.replace(model, path=task.workdir / "no"), "no is not a file"),
+    (_elsewhere, "outside that task's workdir"),
+    (lambda task, model: dataclasses.replace(model, notes={"loss": np.float32(1)}), "not JSON values"),
+    (lambda task, model: dataclasses.replace(model, notes={"loss": float("nan")}), "not JSON values"),
+    (
+        lambda task, model: dataclasses.replace(model, input=dataclasses.replace(model.input, mean=())),
+        "one value a channel",
+    ),
+    (
+        lambda task, model: dataclasses.replace(
+            model, input=dataclasses.replace(model.input, kind="features")
+        ),
+        "does not name the cached array",
+    ),
+    (_guess, "easy held-out images right, fewer than 50%"),
+    (_unseeded, "same task with the same seed gives a model that predicts otherwise"),
+    (_by_first_of_pool, "depends on the order of task.pool"),
+    (_scribble_labels, "changed task.labels"),
+    (_scribble_pool, "changed task.pool"),
+    (_write_beside_the_images, "thumbnail.png was added to the dataset's folder"),
+    (_change_an_image, "copepod/.* was changed in or removed from the dataset's folder"),
+    (_fail_without_a_class, "train.. of 'no-class-2' raised ValueError: a class without images"),
+]
+
+
+class TestBrokenTrainers:
+    @pytest.mark.parametrize(("change", "message"), BROKEN_TRAINERS)
+    def test_is_caught(self, change: Change, message: str) -> None:
+        with pytest.raises(PluginError, match=message):
+            check_trainer(_trainer(change), CentroidValidator)
+
+    def test_a_trainer_that_remembers(self) -> None:
+        class Remembers(CentroidTrainer):
+            trained = 0
+
+            def train(self, task: TrainTask, progress: Any) -> Model:
+                model = super().train(task, progress)
+                with np.load(model.path) as file:
+                    centroids, counts = file["centroids"], file["counts"]
+                np.savez(model.path, centroids=centroids + 0.2 * self.trained, counts=counts)
+                self.trained += 1
+                return model
+
+        with pytest.raises(PluginError, match="depends on those that the same instance did before"):
+            check_trainer(Remembers, CentroidValidator)
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (("training", 2, 1), "2 done of 1 in 'training'"),
+            (("training", 0.5, 1), "0.5 done of 1"),
+            (("", 0, 1), "the stage '', not a text"),
+        ],
+    )
+    def test_progress_that_cannot_be(self, call: tuple[Any, ...], message: str) -> None:
+        class Broken(CentroidTrainer):
+            def train(self, task: TrainTask, progress: Any) -> Model:
+                progress(*call)
+                return super().train(task, progress)
+
+        with pytest.raises(PluginError, match=message):
+            check_trainer(Broken)
+
+    def test_figures_that_are_no_numbers(self) -> None:
+        class Broken(CentroidTrainer):
+            def train(self, task: TrainTask, progress: Any) -> Model:
+                progress("training", 0, 1, loss="0.1")
+                return super().train(task, progress)
+
+        with pytest.raises(PluginError, match=r"loss='0\.1' in 'training', not a number"):
+            check_trainer(Broken)
+
+    @pytest.mark.parametrize(
+        ("order", "message"),
+        [
+            (slice(None, None, -1), "model of 'many-a', .*, lies outside that task's workdir"),
+            (slice(1), "gave 1 models for 2 tasks"),
+        ],
+    )
+    def test_train_many(self, order: slice, message: str) -> None:
+        class Broken(CentroidTrainer):
+            def train_many(self, tasks: Sequence[TrainTask], progress: Any) -> Iterator[Model]:
+                yield from [self.train(task, progress) for task in tasks][order]
+
+        with pytest.raises(PluginError, match=message):
+            check_trainer(Broken)
+
+    def test_train_many_in_order_is_right(self) -> None:
+        class Right(CentroidTrainer):
+            def train_many(self, tasks: Sequence[TrainTask], progress: Any) -> Iterator[Model]:
+                return (self.train(task, progress) for task in tasks)
+
+        check_trainer(Right, CentroidValidator)
+
+
+class TestBrokenClasses:
+    def test_an_instance(self) -> None:
+        with pytest.raises(PluginError, match="is not a class"):
+            check_trainer(CentroidTrainer())  # type: ignore[arg-type]
+
+    def test_a_constructor_with_arguments(self) -> None:
+        class Broken(CentroidTrainer):
+            def __init__(self, size: int) -> None: ...
+
+        with pytest.raises(PluginError, match="its constructor raised TypeError"):
+            check_trainer(Broken)
+
+    @pytest.mark.parametrize(
+        ("attributes", "message"),
+        [
+            ({"produces": None}, "its produces is None, not a str"),
+            ({"Options": dict}, "Options is <class 'dict'>, not a dataclass"),
+            ({"Options": None}, "Options is None"),
+        ],
+    )
+    def test_attributes(self, attributes: dict[str, Any], message: str) -> None:
+        with pytest.raises(PluginError, match=message):
+            check_trainer(type("Broken", (CentroidTrainer,), attributes))
+
+    def test_options(self) -> None:
+        @dataclass
+        class Thawed:
+            size_px: int = 8
+
+        @dataclass(frozen=True)
+        class Demanding:
+            size_px: int
+
+        @dataclass(frozen=True)
+        class Foreign:
+            array: Any = field(default_factory=lambda: np.zeros(2), metadata={"help": "no JSON"})
+
+        @dataclass(frozen=True)
+        class Lossy:
+            sizes: Any = field(default=(1, 2), metadata={"help": "comes back as a list"})
+
+        @dataclass(frozen=True)
+        class Unexplained:
+            size_px: int = 8
+
+        for options, message in (
+            (Thawed, "not frozen"),
+            (Demanding, "a field without a default"),
+            (Foreign, "do not pass through JSON"),
+            (Lossy, r"come back from JSON as .*\[1, 2\]"),
+            (Unexplained, "option size_px has no description"),
+        ):
+            with pytest.raises(PluginError, match=message):
+                check_trainer(type("Broken", (CentroidTrainer,), {"Options": options}))
+
+    def test_accepts(self) -> None:
+        class Broken(CentroidValidator):
+            accepts: ClassVar[Any] = {"centroids"}
+
+        with pytest.raises(PluginError, match=r"its accepts is \{'centroids'\}, not a frozenset"):
+            check_validator(Broken, CentroidTrainer)
+
+    def test_a_pair_that_does_not_fit(self) -> None:
+        class Other(CentroidValidator):
+            accepts: ClassVar[frozenset[str]] = frozenset({"onnx"})
+
+        with pytest.raises(PluginError, match="does not accept 'centroids', what CentroidTrainer produces"):
+            check_validator(Other, CentroidTrainer)
+        with pytest.raises(PluginError, match="does not accept the format 'centroids'"):
+            check_trainer(CentroidTrainer, Other)
+
+
+BROKEN_VALIDATORS: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda rows: rows.tolist(), "gave a list, not a NumPy array"),
+    (lambda rows: rows.astype(np.float64), "an array of float64, not a NumPy array of float32"),
+    (lambda rows: rows[:, :2], r"gave the shape \(30, 2\), not \(30, 3\)"),
+    (lambda rows: rows * np.float32("nan"), "not finite"),
+    (lambda rows: np.log(rows + 1e-9), "rows that are not probabilities"),
+    (lambda rows: np.sort(rows, axis=0) / np.sort(rows, axis=0).sum(axis=1, keepdims=True), "other rows"),
+    (lambda rows: (rows + 0.1 / len(rows)) / (1 + 0.3 / len(rows)), "depends on the images beside it"),
+    (lambda rows: rows[: len(rows) or 1 // len(rows)], "of no images raised ZeroDivisionError"),
+]
+
+
+class TestBrokenValidators:
+    @pytest.mark.parametrize(("change", "message"), BROKEN_VALIDATORS)
+    def test_is_caught(self, change: Callable[[Any], Any], message: str) -> None:
+        class Broken(CentroidValidator):
+            def predict(self, task: PredictTask, progress: Any) -> Any:
+                return change(super().predict(task, progress))
+
+        with pytest.raises(PluginError, match=message):
+            check_validator(Broken, CentroidTrainer)
+
+    def test_changed_images(self) -> None:
+        class Broken(CentroidValidator):
+            def predict(self, task: PredictTask, progress: Any) -> Any:
+                task.images.sizes[:] = 0
+                return super().predict(task, progress)
+
+        with pytest.raises(PluginError, match=r"changed task\.images"):
+            check_validator(Broken, CentroidTrainer)
+
+
+class _Executor:
+    """Runs nothing: `outcomes` says what it pretends."""
+
+    Options: ClassVar[type] = LocalExecutor.Options
+    outcomes: ClassVar[Callable[[Sequence[Job]], Iterator[Any]]]
+
+    def run(self, jobs: Sequence[Job], options: Any, progress: Any) -> Iterator[Any]:
+        return type(self).outcomes(jobs)
+
+
+def _crash(jobs: Sequence[Job]) -> Iterator[Any]:
+    yield from (Outcome(job) for job in jobs[1:])
+    if jobs:
+        raise RuntimeError("no such partition")
+
+
+def _pretend(jobs: Sequence[Job]) -> Iterator[Any]:
+    return (Outcome(job, "" if job.name.startswith("p01") else "bad") for job in jobs)
+
+
+def _hang(jobs: Sequence[Job]) -> Iterator[Any]:
+    yield from ()
+    time.sleep(30 if jobs else 0)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    return make_jobs(tmp_path / "round", make_dataset(tmp_path / "data", per_class=4))
+
+
+class TestExecutors:
+    def test_the_local_one_keeps_the_contract(
+        self, tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONPATH", str(register(tmp_path / "site")))
+        check_executor(LocalExecutor, jobs)
+
+    @pytest.mark.parametrize(
+        ("outcomes", "message"),
+        [
+            (
+                lambda jobs: (Outcome(job) for job in jobs[1:]),
+                "gave 0 outcomes, not one, for the job 'p01-a'",
+            ),
+            (lambda jobs: (Outcome(job) for job in [*jobs, *jobs]), "gave 2 outcomes"),
+            (lambda jobs: (job.name for job in jobs), "gave 'p01-a', not the Outcome"),
+            (lambda jobs: (Outcome(job, "no GPU") for job in jobs), "'p01-a' failed, although .*: no GPU"),
+            (lambda jobs: iter([Outcome(Job("x", Path()))]), "run.. of no jobs gave outcomes"),
+            (_crash, "run.. of 3 jobs raised RuntimeError: no such partition"),
+            (_pretend, "says that 'p01-a' is done, but result.json or predictions.npz is missing"),
+            (_hang, "run.. of 3 jobs has not ended after 0.2 s"),
+        ],
+    )
+    def test_is_caught(self, jobs: list[Job], outcomes: Any, message: str) -> None:
+        broken = type("Broken", (_Executor,), {"outcomes": staticmethod(outcomes)})
+        with pytest.raises(PluginError, match=message):
+            check_executor(broken, jobs, timeout_s=0.2)
+
+    def test_says_that_the_impossible_was_done(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            for name in ("result.json", "predictions.npz"):
+                (job.folder / name).touch()
+        broken = type("Broken", (_Executor,), {"outcomes": staticmethod(lambda js: map(Outcome, js))})
+        with pytest.raises(PluginError, match=r"job.json is not valid that it was done"):
+            check_executor(broken, jobs)

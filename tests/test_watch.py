@@ -1,0 +1,174 @@
+"""The watcher on real files. Only files and what it yields are waited for, never a length of time."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dupekit.errors import LockedError, TreeUnavailable
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import digest_file, read_lines
+from dupekit.flag import Dupe
+from dupekit.manifest import MARKER
+from dupekit.review import list_tree, tree_manifest
+from dupekit.watch import Journal, Snapshot, follow, is_network, tree_journal
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    dupes = []
+    for i in range(60):
+        file = tmp_path / "data" / f"c{i % 3}" / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"content {i}")
+        dupes.append(Dupe(i, f"c{i % 3}/{i}.png", digest_file(file), f"c{i % 3}", "other", 9, 1.0, 0.1, 0.9))
+    manifest = plan_tree(dupes, ["c0", "c1", "c2", "other"], round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+class Watching:
+    """A watcher in a thread, and the last thing it said."""
+
+    def __init__(self, tree: Path, journal: Journal, **options: float) -> None:
+        self.stop = threading.Event()
+        self.said: queue.SimpleQueue[Snapshot] = queue.SimpleQueue()
+        self.snapshots: list[Snapshot] = []
+        manifest = tree_manifest(tree)
+
+        def work() -> None:
+            for snapshot in follow(tree, manifest, journal, stop=self.stop, **options):
+                self.said.put(snapshot)
+
+        self.thread = threading.Thread(target=work)
+        self.thread.start()
+
+    def until(self, condition: Callable[[Snapshot], bool]) -> Snapshot:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            snapshot = self.said.get(timeout=30)
+            self.snapshots.append(snapshot)
+            if condition(snapshot):
+                return snapshot
+        raise AssertionError(f"never came; last: {self.snapshots[-1:]}")
+
+    def end(self) -> Snapshot:
+        self.stop.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.until(lambda snapshot: snapshot.last)
+
+
+@pytest.fixture
+def watch(tree: Path) -> Iterator[Callable[..., Watching]]:
+    started: list[Watching] = []
+
+    def start(journal: Journal | None = None, **options: float) -> Watching:
+        started.append(Watching(tree, journal or tree_journal(tree), **options))
+        return started[-1]
+
+    yield start
+    for watching in started:
+        watching.stop.set()
+        watching.thread.join(30)
+
+
+def counts(snapshot: Snapshot) -> Counter[str]:
+    return Counter(v.verdict for v in snapshot.review.verdicts) if snapshot.review else Counter()
+
+
+def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
+    watching = watch()
+    assert counts(watching.until(lambda _: True)) == {"relabel": 60}
+    files = sorted((tree / "c0").glob("*.png"))
+    for file in files[:5]:
+        file.unlink()
+    files[5].rename(tree / "_unsure" / "moved.png")
+    shutil.rmtree(tree / "c1")
+    last = watching.until(lambda s: counts(s) == {"correct": 25, "unsure": 1, "relabel": 34})
+    assert last.trouble == ""
+    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree), key=str.encode)
+    watching.end()
+    events = [json.loads(line) for line in (tree / MARKER / "events.jsonl").read_text().splitlines()]
+    assert {"deleted", "moved"} <= {event["kind"] for event in events}
+    assert all(set(event) == {"at", "kind", "path", "target"} for event in events)
+
+
+def test_what_happened_while_it_was_not_running_counts(tree, watch) -> None:
+    watch().end()
+    for file in (tree / "c2").glob("*.png"):
+        file.unlink()
+    assert counts(watch().until(lambda _: True)) == {"correct": 20, "relabel": 40}
+
+
+def test_the_end_reconciles(tree, watch) -> None:
+    watching = watch()
+    watching.until(lambda _: True)
+    (tree / "c0" / "other_09_0.png").unlink()
+    assert counts(watching.end())["correct"] == 1
+    assert len(read_lines(tree / MARKER / "after.txt")) == 59
+
+
+def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
+    kept: list[str] = []
+    journal = Journal(tmp_path / "after.txt", lambda events: kept.extend(e[1] for e in events))
+    watching = watch(journal, poll_s=0.5)
+    watching.until(lambda _: True)
+    tree.rename(tmp_path / "unplugged")
+    assert "not available" in watching.until(lambda s: s.review is None).trouble
+    assert len(read_lines(tmp_path / "after.txt")) == 60
+    (tmp_path / "unplugged").rename(tree)
+    assert counts(watching.until(lambda s: s.review is not None)) == {"relabel": 60}
+    (tree / "c0" / "other_09_0.png").unlink()  # and it is heard again
+    assert watching.until(lambda s: counts(s)["correct"] == 1)
+
+
+def test_looking_alone_finds_everything(tree, watch, monkeypatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("dupekit.watch.Observer.schedule", full)
+    watching = watch(poll_s=0.5)
+    assert "max_user_watches" in watching.until(lambda _: True).trouble
+    for file in (tree / "c2").glob("*.png"):
+        file.unlink()
+    assert watching.until(lambda s: counts(s)["correct"] == 20)
+
+
+def test_a_second_watcher_is_refused(tree, watch) -> None:
+    watch().until(lambda _: True)
+    second = follow(tree, tree_manifest(tree), tree_journal(tree), stop=threading.Event())
+    with pytest.raises(LockedError, match="`dupekit watch`, process"):
+        next(second)
+
+
+def test_a_folder_that_is_no_tree_is_refused(tree) -> None:
+    manifest = tree_manifest(tree)
+    shutil.rmtree(tree / MARKER)
+    with pytest.raises(TreeUnavailable, match=r"no folder \.dupekit"):
+        next(follow(tree, manifest, tree_journal(tree), stop=threading.Event()))
+    assert not (tree / MARKER).exists()  # a lock file must not make the mark
+
+
+def test_a_local_folder_is_not_a_network_share(tmp_path) -> None:
+    assert not is_network(tmp_path)
+
+
+def test_a_share_is_known_by_its_type(tmp_path, monkeypatch) -> None:
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace('n', chr(92) + '156')} cifs rw 0 0\n"
+    real = Path.read_text
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda self, *a, **k: mounts if str(self) == "/proc/self/mounts" else real(self, *a, **k),
+    )
+    assert is_network(tmp_path / "tree")
+    assert not is_network(tmp_path.parent)
