@@ -6,14 +6,13 @@ import contextlib
 import getpass
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dupekit import pipeline
 from dupekit.api import Progress, silent
 from dupekit.apply import (
-    Correction,
     Mode,
     Source,
     check_destination,
@@ -24,93 +23,15 @@ from dupekit.apply import (
 from dupekit.errors import DatasetError, NotAProject, NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import escape, exclusive, now, unescape, write_lines
-from dupekit.flag import Dupe, default_threshold
+from dupekit.flag import default_threshold
 from dupekit.ledger import Ledger, images, review, rounds, tallies
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.pipeline import Scan
-from dupekit.review import Review, Verdict, list_tree, review_tree, tree_manifest
+from dupekit.results import Applied, Collected, Exported, Flagged, Status, Trained
+from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What `train` did, or with `dry_run` would do."""
-
-    round: int
-    begun: bool
-    """Whether this call began the round."""
-    plan: Plan
-    executor: str
-    device: str
-    images: int
-    classes: int
-    pairs: int
-    """Planned."""
-    todo: list[str]
-    """Runs that were missing when it began."""
-    failed: list[tuple[str, str]]
-    """Run and error."""
-    not_assessable: list[tuple[str, int]]
-    agreement: float | None
-    """Mean over the round's runs of the share of predictions that equal the given label."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Where the project stands. What belongs to a round is None or empty before the first."""
-
-    dataset: str
-    images: int
-    classes: int
-    problems: int
-    round: rounds.Round | None
-    runs: list[rounds.Run]
-    pairs_done: int
-    flags: int
-    exports: list[review.Export]
-    verdicts: dict[str, int]
-    ignored: int
-    applications: list[tuple[str, str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Flagged:
-    round: int
-    pairs: int
-    """Complete pairs, so also the largest number of votes there can be."""
-    pairs_planned: int
-    threshold: int
-    dupes: list[Dupe]
-    """Most suspicious first."""
-    ignored: int
-    """How many more reach the threshold but are on the ignore list."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    round: int
-    tree: Path
-    manifest: Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    round: int
-    tree: Path
-    review: Review
-    changed: list[Verdict]
-    """The verdicts that differ from what was recorded before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    round: int
-    destination: Path
-    files: int
-    corrections: list[Correction]
-    patch: Path
 
 
 class Project:

@@ -6,31 +6,24 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from dupekit.api import TRAINERS, VALIDATORS
 from dupekit.project import Project
-from dupekit.testing import make_dataset
+from dupekit.testing import make_dataset, register
 
 # A shared machine is sometimes slow; pytest-timeout stops what hangs.
 settings.register_profile("dupekit", deadline=None)
 settings.load_profile("dupekit")
 
-POINTS = """
-[dupekit.trainers]
-centroid = dupekit.testing:CentroidTrainer
-broken = tests.support:BrokenTrainer
-[dupekit.validators]
-centroid = dupekit.testing:CentroidValidator
-"""
+POINTS = {
+    TRAINERS: {"centroid": "dupekit.testing:CentroidTrainer", "broken": "tests.support:BrokenTrainer"},
+    VALIDATORS: {"centroid": "dupekit.testing:CentroidValidator"},
+}
 
 
 @pytest.fixture(scope="session")
 def fast_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder holding the metadata of a distribution that registers the fakes of dupekit.testing."""
-    folder = tmp_path_factory.mktemp("site")
-    info = folder / "dupekit_fakes-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dupekit-fakes\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(POINTS)
-    return folder
+    """A folder that registers fast plugins for every Python that has it on its path."""
+    return register(tmp_path_factory.mktemp("site"), POINTS)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "runs": BASE | STAGES | {"registry", "ledger", "jobs"},
     "pipeline": BASE | STAGES | {"registry", "ledger", "jobs", "runs"},
     "watch": BASE | STAGES | {"ledger"},
-    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline"},
+    "results": BASE | STAGES | {"ledger", "runs"},
+    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results"},
     "demo": BASE | STAGES | {"project"},
     "testing": BASE | STAGES | {"registry", "jobs"},
 }

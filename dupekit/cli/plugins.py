@@ -1,4 +1,4 @@
-"""`dupekit plugins list` and `show`."""
+"""`dupekit plugins list`, `show` and `check`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, print_json, table
+from dupekit.cli._console import JsonOption, print_json, say, table
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None
@@ -41,16 +41,33 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
-    from dupekit.errors import UsageError
-    from dupekit.registry import GROUPS, describe, load, plugins
+    from dupekit.registry import GROUPS, describe, load
 
-    kinds = [group for group in GROUPS if name in plugins(group)]
-    if not kinds:
-        raise UsageError(f"There is no plugin {name!r}.", hint="See `dupekit plugins list`.")
-    found = {GROUPS[group]: describe(load(group, name)) for group in kinds}
+    found = {GROUPS[group]: describe(load(group, name)) for group in _groups_of(name)}
     if json:
         print_json(found)
         return
     for kind, options in found.items():
         rows = [(option.name, option.type, option.default, option.help) for option in options]
         table(f"Options of the {kind} {name}", ["option", "type", "default", "what it does"], rows)
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")]) -> None:
+    """Takes the plugins of a name through their contract on a tiny dataset."""
+    from dupekit.registry import GROUPS
+    from dupekit.testing.installed import check_installed
+
+    for group in _groups_of(name):
+        partner = check_installed(group, name)
+        say(f"The {GROUPS[group]} {name} keeps its contract (checked with {partner}).")
+
+
+def _groups_of(name: str) -> list[str]:
+    from dupekit.errors import UsageError
+    from dupekit.registry import GROUPS, plugins
+
+    groups = [group for group in GROUPS if name in plugins(group)]
+    if not groups:
+        raise UsageError(f"There is no plugin {name!r}.", hint="See `dupekit plugins list`.")
+    return groups

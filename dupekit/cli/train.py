@@ -19,7 +19,7 @@ from dupekit.cli._console import (
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
-    from dupekit.project import Trained
+    from dupekit.results import Trained
 
 
 def register(app: typer.Typer) -> None:

@@ -46,7 +46,7 @@ def check_executor(
     def first_only() -> None:
         outcomes = plugin.run(jobs, chosen, progress)
         next(outcomes)
-        outcomes.close()  # type: ignore[attr-defined]  # a generator has it
+        outcomes.close()
 
     if _within(executor, "run() of no jobs", timeout_s, lambda: everything([])):
         broken(executor, "run() of no jobs gave outcomes")

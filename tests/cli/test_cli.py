@@ -221,3 +221,12 @@ def test_help_is_there_for_every_command() -> None:
         assert f"\n  {command} " in said
         assert "--help" in dupekit(command, "--help").stdout
     assert dupekit("--version").stdout.startswith("dupekit 0.")
+
+
+def test_plugins_are_shown_and_checked(fast) -> None:
+    assert "centroid" in dupekit("plugins", "list").stdout
+    assert "size_px\tint\t8" in dupekit("plugins", "show", "centroid").stdout
+    said = dupekit("plugins", "check", "centroid").stdout
+    assert "The trainer centroid keeps its contract (checked with validator centroid)." in said
+    assert "The validator centroid keeps its contract (checked with trainer centroid)." in said
+    assert "The executor local keeps its contract" in dupekit("plugins", "check", "local").stdout

@@ -1,0 +1,92 @@
+"""What the methods of Project give back: plain values, one class a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dupekit.apply import Correction
+from dupekit.flag import Dupe
+from dupekit.ledger import review, rounds
+from dupekit.manifest import Manifest
+from dupekit.review import Review, Verdict
+from dupekit.runs import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What `train` did, or with `dry_run` would do."""
+
+    round: int
+    begun: bool
+    """Whether this call began the round."""
+    plan: Plan
+    executor: str
+    device: str
+    images: int
+    classes: int
+    pairs: int
+    """Planned."""
+    todo: list[str]
+    """Runs that were missing when it began."""
+    failed: list[tuple[str, str]]
+    """Run and error."""
+    not_assessable: list[tuple[str, int]]
+    agreement: float | None
+    """Mean over the round's runs of the share of predictions that equal the given label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the project stands. What belongs to a round is None or empty before the first."""
+
+    dataset: str
+    images: int
+    classes: int
+    problems: int
+    round: rounds.Round | None
+    runs: list[rounds.Run]
+    pairs_done: int
+    flags: int
+    exports: list[review.Export]
+    verdicts: dict[str, int]
+    ignored: int
+    applications: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    round: int
+    pairs: int
+    """Complete pairs, so also the largest number of votes there can be."""
+    pairs_planned: int
+    threshold: int
+    dupes: list[Dupe]
+    """Most suspicious first."""
+    ignored: int
+    """How many more reach the threshold but are on the ignore list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    round: int
+    tree: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    round: int
+    tree: Path
+    review: Review
+    changed: list[Verdict]
+    """The verdicts that differ from what was recorded before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    round: int
+    destination: Path
+    files: int
+    corrections: list[Correction]
+    patch: Path

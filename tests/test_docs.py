@@ -1,0 +1,64 @@
+"""The documentation is run: its Python blocks, its commands, and what it says of the commands' options."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dupekit.testing import make_dataset
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_option_is_in_the_reference() -> None:
+    """Not letter by letter: how help is set differs from one release of typer to the next."""
+    said = (ROOT / "docs" / "commands.md").read_text()
+    now = runpy.run_path(str(ROOT / "docs" / "generate.py"))["generated"]()
+    found = r"(?m)^## dupekit.*$|(?<!\S)--[a-z][a-z-]+"
+    assert set(re.findall(found, said)) == set(re.findall(found, now)), "run: python docs/generate.py"
+
+
+@pytest.mark.slow
+def test_the_guide_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the guide trains with the probe")
+    make_dataset(tmp_path / "plankton", per_class=8, classes=("acantharia", "bacillaria", "ceratium"))
+    (tmp_path / "plankton" / "acantharia" / "0000.png").rename(
+        tmp_path / "plankton" / "ceratium" / "wrong.png"
+    )
+    text = (ROOT / "docs" / "guide.md").read_text()
+    commands = re.findall(r"(?m)^    (dupekit .*)$", text)
+    assert [command.split()[1] for command in commands] == [
+        "init", "train", "flag", "export", "collect", "apply", "next",
+    ]  # fmt: skip
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        where = [] if command.startswith("dupekit init") else ["-p", "project"]
+        done = subprocess.run(
+            [*command.split(), *where],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "corrected" / "acantharia" / "wrong.png").is_file()
+    (python,) = re.findall(r"(?s)```python\n(.*?)```", text)
+    done = subprocess.run(
+        [sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "wrong.png acantharia 2" in done.stdout
