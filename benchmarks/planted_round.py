@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import shutil
@@ -63,16 +64,25 @@ def main() -> None:
     left = count_wrong(workdir / "corrected", truth)
 
     found = wrong & flagged.keys()
-    fixed_label = sum(flagged[path]["suggested"] == truth[path] for path in found)
-    print(f"flagged {len(flagged)}: {len(found)} of {len(wrong)} planted errors found, "
-          f"{len(wrong - found)} missed, {len(flagged.keys() - wrong)} others suspected")  # fmt: skip
-    print(f"suggested label right for {fixed_label} of the {len(found)} found")
-    print(f"average precision of the score over all images: {ap:.3f}")
-    print(f"mean held-out accuracy on the true labels: {np.mean(right):.3f}")
-    print(f"wrong labels before {len(wrong)}, in the corrected dataset {left}")
-    print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"largest process: {peak:.0f} MiB; {platform.machine()}, Python {platform.python_version()}")
+    result = {
+        "images": len(truth),
+        "planted": len(wrong),
+        "flagged": len(flagged),
+        "found": len(found),
+        "missed": len(wrong - found),
+        "others suspected": len(flagged.keys() - wrong),
+        "right label suggested, of those found": sum(flagged[p]["suggested"] == truth[p] for p in found),
+        "average_precision": round(ap, 4),
+        "held-out accuracy on true labels": round(float(np.mean(right)), 4),
+        "wrong_labels_after": left,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "largest process, MiB": round(peak),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    for name, value in result.items():
+        print(f"{name.replace('_', ' '):40} {value}")
 
 
 def plant(dataset: Path, target: Path) -> dict[str, str]:

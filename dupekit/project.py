@@ -129,6 +129,7 @@ class Project:
                 round=work.folder.number,
                 begun=work.begins,
                 plan=work.plan,
+                chosen=work.begins and settings.trainer == "auto",
                 executor=settings.executor,
                 device=settings.device,
                 images=len(work.of_round.ids),

@@ -21,6 +21,8 @@ class Trained:
     begun: bool
     """Whether this call began the round."""
     plan: Plan
+    chosen: bool
+    """Whether the trainer was chosen by the machine, not named."""
     executor: str
     device: str
     images: int

@@ -72,7 +72,27 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) ->
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A Progress that shows a bar a stage, with the time left, on stderr; nothing where that is no terminal."""
+    """A Progress that shows a bar a stage, with the time left, on stderr; nothing where that is no terminal.
+
+    Meanwhile, what dupekit and its plugins log goes to stderr, too."""
+    import logging
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())  # through sys.stderr as it is now: above the bars
+
+    logger, teller = logging.getLogger("dupekit"), Teller(logging.INFO)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(teller)
+    try:
+        with _bars() as progress:
+            yield progress
+    finally:
+        logger.removeHandler(teller)
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         from dupekit.api import silent
 

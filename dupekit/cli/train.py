@@ -116,10 +116,15 @@ def parse_options(settings: list[str]) -> dict[str, Any]:
 
 
 def show_plan(plan: Trained) -> None:
+    chosen = (
+        " (chosen: there is a CUDA device)"
+        if plan.plan.trainer.name == "torch"
+        else " (chosen: there is no CUDA device)"
+    )
     say(
         f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {plan.pairs} pairs,"
         f" {len(plan.todo)} runs to do.\n"
-        f"Trainer {plan.plan.trainer.name}, validator {plan.plan.validator.name}, executor {plan.executor},"
+        f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
     if plan.not_assessable:

@@ -11,10 +11,22 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dupekit.jobs.worker import end_with_parent, run_jobs
+
+
+class _Telling(logging.Handler):
+    """Passes on what plugins log under "dupekit", so that the person at the terminal sees it."""
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        super().__init__(logging.INFO)
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(logger=record.name, level=record.levelno, text=record.getMessage())
 
 
 def main(arguments: list[str]) -> int:
@@ -37,6 +49,8 @@ def main(arguments: list[str]) -> int:
     def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
         say(stage=stage, done=done, total=total, figures={k: float(v) for k, v in figures.items()})
 
+    if messages:
+        logging.getLogger("dupekit").addHandler(_Telling(say))
     failed = False
     for folder, error in run_jobs(folders, progress):
         failed = failed or bool(error)

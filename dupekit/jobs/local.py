@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
@@ -55,6 +56,8 @@ class LocalExecutor:
                     message = json.loads(line)
                     if "folder" in message:
                         yield Outcome(waiting.pop(message["folder"]), message["error"])
+                    elif "logger" in message:
+                        logging.getLogger(message["logger"]).log(message["level"], "%s", message["text"])
                     else:
                         progress(message["stage"], message["done"], message["total"], **message["figures"])
             return worker.wait()

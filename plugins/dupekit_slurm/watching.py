@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from dupekit.api import Job, Outcome, Progress
@@ -24,10 +24,10 @@ def watch(waiting: dict[Task, list[Job]], options: SlurmOptions, progress: Progr
     """Yields an outcome per job of these tasks, as they finish; takes out of `waiting` what has none left."""
     total = len(waiting)
     ended: dict[Task, tuple[float, str]] = {}
-    started = heard = time.monotonic()
+    started = heard = monotonic()
     ask_at = started
     while waiting:
-        now = time.monotonic()
+        now = monotonic()
         if now >= ask_at:
             found = states([task.id for task in waiting])
             if found is not None:
@@ -50,7 +50,7 @@ def watch(waiting: dict[Task, list[Job]], options: SlurmOptions, progress: Progr
             if why or not jobs:
                 del waiting[task]
         if waiting:
-            time.sleep(_pause(now - started, least=0.2, most=5))
+            sleep(_pause(now - started, least=0.2, most=5))
 
 
 def result_of(job: Job) -> Outcome | None:

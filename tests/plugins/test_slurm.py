@@ -33,7 +33,9 @@ from dupekit.testing import CentroidTrainer
 
 class Gated(CentroidTrainer):
     def train(self, task, progress):
+        stop = time.monotonic() + 100
         while not (task.cache.folder.parent / "go").exists():
+            assert time.monotonic() < stop  # nobody will: the test has failed
             time.sleep(0.05)
         return super().train(task, progress)
 
@@ -226,7 +228,7 @@ class TestCluster:
 
     def test_what_sbatch_says_is_told(self, tmp_path: Path, slurm: None) -> None:
         options = SlurmOptions(partition="nowhere", gpus=0)
-        with pytest.raises(JobError, match="sbatch refused the job array: .*[Ii]nvalid partition"):
+        with pytest.raises(JobError, match=r"sbatch refused the job array: .*[Ii]nvalid partition"):
             next(SlurmExecutor().run(prepare(tmp_path), options, silent))
 
 
@@ -316,8 +318,8 @@ class TestScripted:
         )
         slept: list[float] = []
         start = time.monotonic()
-        monkeypatch.setattr(watching.time, "sleep", slept.append)
-        monkeypatch.setattr(watching.time, "monotonic", lambda: start + 60 * len(slept))
+        monkeypatch.setattr(watching, "sleep", slept.append)
+        monkeypatch.setattr(watching, "monotonic", lambda: start + 60 * len(slept))
         (failed,) = SlurmExecutor().run(jobs, SlurmOptions(timeout_min=30), silent)
         assert "Neither SLURM nor the task 7 has said anything for 40 minutes" in failed.error
         assert len(slept) == 41
@@ -337,8 +339,8 @@ class TestScripted:
             if not story:
                 finish(jobs[0])
 
-        monkeypatch.setattr(watching.time, "sleep", sleep)
-        monkeypatch.setattr(watching.time, "monotonic", lambda: start + 20 * len(told))
+        monkeypatch.setattr(watching, "sleep", sleep)
+        monkeypatch.setattr(watching, "monotonic", lambda: start + 20 * len(told))
         commands.answer("squeue", "7|RUNNING")
         (outcome,) = SlurmExecutor().run(jobs, SlurmOptions(lag_s=30), silent)
         assert outcome == Outcome(jobs[0])
