@@ -27,8 +27,7 @@ def test_the_demo(tmp_path: Path) -> None:
     assert played.wrong_labels_after == played.missed  # the technician knows the truth of what was flagged
     assert played.accuracy_after > played.accuracy_before > 0.85
     # What it says is what lies there.
-    wrong = [path for path in (tmp_path / "demo" / "digits").rglob("*.png")]
-    assert len(wrong) == played.images
+    assert len(list((tmp_path / "demo" / "digits").rglob("*.png"))) == played.images
     assert (tmp_path / "demo" / "digits-corrected").is_dir()
     assert any("90 of them in a wrong folder" in line for line in said)
 

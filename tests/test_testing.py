@@ -56,6 +56,7 @@ class TestDataset:
         jobs = make_jobs(
             tmp_path / "round",
             make_dataset(tmp_path / "data", classes=[f"c{i:02d}" for i in range(20)], per_class=6),
+            trainer_options={"size_px": 16},
         )
         assert _run_here(tmp_path, jobs)["agreement"] > 0.95
 

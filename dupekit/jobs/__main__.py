@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     if not folders:
         print(__doc__, file=sys.stderr)  # noqa: T201
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("dupekit").setLevel(logging.INFO)
     # What a plugin prints must not get among the messages: the real stdout is kept, and 1 becomes stderr.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

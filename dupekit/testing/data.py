@@ -36,7 +36,7 @@ def make_dataset(
     """Writes small grey PNG files, `folder/<class>/<number>.png`, and returns `folder`.
 
     Class k shows the k-th two-dimensional cosine pattern, coarse ones first, in varying contrast under
-    noise: easy to tell apart, yet no two files are equal. Images are `size_px` high and up to half as wide
+    noise: easy to tell apart, also turned or mirrored, yet no two files are equal. Images are `size_px` high and up to half as wide
     again. An image depends on its class's position, its number and `seed` only. A class with 0 images is
     an empty folder.
     """
@@ -146,14 +146,15 @@ def register(
 
 def _draw(position: int, size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One image of the class at this position, shape (size_px, width)."""
-    # Pairs of frequencies along growing diagonals: (0, 1), (1, 0), (0, 2), (1, 1), (2, 0) …
-    diagonal, within = 1, position
-    while within > diagonal:
-        within -= diagonal + 1
-        diagonal += 1
+    # Pairs of frequencies with the larger one down: (1, 0), (1, 1), (2, 0), (2, 1), (2, 2) … No pattern is
+    # another one turned or mirrored, since trainers may turn and mirror.
+    down, across = 1, position
+    while across > down:
+        across -= down + 1
+        down += 1
     width = int(rng.integers(size_px, size_px * 3 // 2 + 1))
     x, y = (np.arange(width) + 0.5) / width, (np.arange(size_px) + 0.5) / size_px
-    pattern = np.outer(np.cos(np.pi * (diagonal - within) * y), np.cos(np.pi * within * x))
+    pattern = np.outer(np.cos(np.pi * down * y), np.cos(np.pi * across * x))
     grey = 128 + rng.uniform(50, 90) * pattern + rng.normal(0, 15, pattern.shape)
     drawn: NDArray[np.uint8] = np.clip(grey, 0, 255).astype(np.uint8)
     return drawn

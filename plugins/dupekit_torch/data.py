@@ -6,6 +6,7 @@ the same for every run of a round and is made once per worker.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from dupekit.api import Images
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError
 
+log = logging.getLogger("dupekit.torch")
+
 GREY_SAMPLE = 64
 """So many images, evenly spaced over the pool, decide whether the data are grey."""
 
@@ -29,8 +32,10 @@ GREY_TOLERANCE = 8
 STATISTICS_SAMPLE = 4096
 """So many images, evenly spaced over the pool, give mean and standard deviation."""
 
-RESIDENT_SHARE = 0.5
-"""Of the device's free memory that pixels may take; the rest is for the network's activations."""
+RESIDENT_SHARE = {"cuda": 0.4, "cpu": 0.1}
+"""Of all of the device's memory that pixels may take; the rest is for the network's activations, and on
+the CPU for other workers. Of all, not of what is free: what is drawn at random differs between the two
+sources on CUDA, and the same job must give the same model whatever else runs."""
 
 
 def is_grey(pool: Images, cache: Cache) -> bool:
@@ -140,21 +145,22 @@ class Streamed:
 def source(rows: Rows, device: torch.device, choice: str) -> Resident | Streamed:
     """Pixels held on the device where they fit or are wanted there ("resident"), else batch by batch."""
     size = int(np.prod(rows.shape))
-    if choice == "stream" or (choice == "auto" and size > RESIDENT_SHARE * _free_bytes(device)):
+    fits = size <= RESIDENT_SHARE[device.type] * _memory_bytes(device)
+    if choice == "stream" or (choice == "auto" and not fits):
         return Streamed(rows, device)
-    return Resident(rows, device)
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (
-        AttributeError,
-        ValueError,
-        OSError,
-    ):  # Windows, macOS: the cache's memory map does as well
+        return Resident(rows, device)
+    except torch.OutOfMemoryError:
+        log.warning("%d MiB of pixels do not fit beside what the device holds: they are streamed", size >> 20)
+        return Streamed(rows, device)
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows: the cache's memory map does as well
         return 0
 
 

@@ -24,7 +24,7 @@ from dupekit_torch.augment import Augmentation, Moves, move
 from dupekit_torch.data import Source
 from dupekit_torch.options import Options
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dupekit.torch")
 
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises; it falls by a half cosine in the rest."""
@@ -35,8 +35,9 @@ plankton images, 15 epochs: 1.4e-3 gave an accuracy of .646, 4e-3 .673; SGD with
 .05 gave .522."""
 
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 200
-LOOKS, STEPS = 30_000, 400
-"""Few images are shown until so many have been looked at and so many steps done."""
+LOOKS, STEPS = 60_000, 400
+"""Few images are shown until so many have been looked at and so many steps done. On 1,331 plankton images
+15, 23 and 40 epochs (20, 31 and 53 thousand looks) gave accuracies of .673, .716 and .755."""
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """Mean loss of a batch: pixels (b, s, s, c) uint8, symmetry codes (b,), shifts (b, 2), log sizes (b, 2),

@@ -18,7 +18,7 @@ from dupekit_torch.export import Exporter
 from dupekit_torch.models import Spec, build
 from dupekit_torch.options import COMPACT, Options
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dupekit.torch")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -83,8 +83,9 @@ class Worker:
     def _prepare_pixels(self, task: TrainTask, progress: Progress) -> tuple[Input, Rows]:
         options, pool = self.options, task.pool
         channels = options.channels or (1 if data.is_grey(pool, task.cache) else 3)
-        # Networks of torchvision shrink images 32 times before they look at the whole.
-        low, high = (32, 64) if options.model == COMPACT else (96, 224)
+        # 64 pixels cost the compact network 1.8 times as much as 48 and were no better on plankton of
+        # median 65. Networks of torchvision shrink images 32 times before they look at the whole.
+        low, high = (32, 48) if options.model == COMPACT else (96, 224)
         size_px = options.image_size or data.typical_size(pool, low=low, high=high)
         rows = task.cache.pixels(pool, size_px=size_px, channels=channels, progress=progress)
         mean, std = data.mean_and_std(rows)
@@ -174,6 +175,7 @@ class Worker:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "image_size": self.input.size_px,
             "channels": self.input.channels,
+            "pixels": "resident" if isinstance(self.source, data.Resident) else "stream",
             "device": _describe(self.device),
             "precision": "bfloat16" if self.autocast else "float32",
             "compiled": self.compiled,

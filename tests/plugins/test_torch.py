@@ -232,9 +232,25 @@ def test_pixels_from_the_cache_train_the_same_network(few: Dataset) -> None:
     made = []
     for pixels in ("resident", "stream"):
         trainer = TorchTrainer()
-        trainer.train(few.task(options=replace(SMALL, pixels=pixels, shift_px=2)), silent)
+        model = trainer.train(few.task(options=replace(SMALL, pixels=pixels, shift_px=2)), silent)
+        assert model.notes["pixels"] == pixels
         made += weights_of(trainer)
     assert equal(*made)
+
+
+def test_pixels_are_held_where_they_fit(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = few.cache.pixels(few.pool, size_px=16, channels=1)
+    device = torch.device("cpu")
+    assert isinstance(data.source(rows, device, "auto"), data.Resident)
+    monkeypatch.setitem(data.RESIDENT_SHARE, "cpu", 1e-12)
+    assert isinstance(data.source(rows, device, "auto"), data.Streamed)
+    assert isinstance(data.source(rows, device, "resident"), data.Resident)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(data, "Resident", full)
+    assert isinstance(data.source(rows, device, "resident"), data.Streamed)
 
 
 @pytest.mark.usefixtures("no_export")
