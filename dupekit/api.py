@@ -78,7 +78,8 @@ class Images(Sequence[Image]):
 
 
 class Progress(Protocol):
-    """Receives how far a stage is. `figures` are numbers worth showing, such as images per second."""
+    """Receives how far a stage is. `figures` are numbers worth showing; known names are images_per_second,
+    loss, agreement (share of predictions that equal the given label) and memory_mib (of the device)."""
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
 
@@ -133,7 +134,7 @@ class TrainTask:
     classes: tuple[str, ...]
     pool: Images
     """Every image of the round, unlabelled and including the held-out half: for what does not depend on
-    labels and is worth computing once, such as features."""
+    labels and is worth computing once, such as features. The same, in the same order, for all its runs."""
     seed: int
     """For everything random in the training. It is not the split's seed."""
     device: str
@@ -204,7 +205,9 @@ class Outcome:
 
 @runtime_checkable
 class Executor(Protocol):
-    """Decides where jobs run. What it runs is `python -m dupekit.jobs FOLDER...`."""
+    """Decides where jobs run. What it runs is `python -m dupekit.jobs FOLDER...`.
+
+    A result.json that is there is final: whoever wants a run repeated takes it away first."""
 
     Options: ClassVar[type]
 

@@ -15,8 +15,8 @@ settings.register_profile("dupekit", deadline=None)
 settings.load_profile("dupekit")
 
 POINTS = {
-    TRAINERS: {"centroid": "dupekit.testing:CentroidTrainer", "broken": "tests.support:BrokenTrainer"},
-    VALIDATORS: {"centroid": "dupekit.testing:CentroidValidator"},
+    TRAINERS: {"fake": "dupekit.testing:CentroidTrainer", "broken": "tests.support:BrokenTrainer"},
+    VALIDATORS: {"fake": "dupekit.testing:CentroidValidator"},
 }
 
 
@@ -33,7 +33,7 @@ def fast(fast_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
     root = Path(__file__).parent.parent
     paths = [str(fast_plugins), str(root), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
-    return {"trainer": "centroid", "validator": "centroid"}
+    return {"trainer": "fake", "validator": "fake"}
 
 
 @pytest.fixture

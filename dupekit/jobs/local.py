@@ -30,7 +30,7 @@ class LocalExecutor:
 
     def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Generator[Outcome, None, None]:  # noqa: ARG002
         """Yields an outcome per job, in order. Closing the iterator ends the worker."""
-        waiting = {str(job.folder): job for job in jobs}
+        waiting = {str(job.folder.resolve()): job for job in jobs}
         while waiting:
             code = yield from self._work(waiting, progress)
             if waiting:

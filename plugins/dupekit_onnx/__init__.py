@@ -66,7 +66,7 @@ def _check(session: Any, model: Model) -> None:
     if given.kind == "pixels":
         check_pixels(given)
     asked = {entry.name for entry in session.get_inputs()}
-    promised = {given.kind, "log_size"} if given.log_size else {given.kind}
+    promised: set[str] = {given.kind, "log_size"} if given.log_size else {given.kind}
     if asked != promised or len(session.get_outputs()) != 1:
         raise PluginError(
             f"{model.path} reads {_listed(asked)} and gives {len(session.get_outputs())} outputs;"
@@ -94,7 +94,7 @@ def _batches(
             )
     for number, batch in enumerate(rows.batches(size)):
         start = number * size
-        feed = {
+        feed: dict[str, NDArray[np.float32]] = {
             given.kind: standardised(batch, given.mean, given.std)
             if given.kind == "pixels"
             else batch.astype(np.float32)
@@ -120,7 +120,8 @@ def _run(session: Any, feed: dict[str, NDArray[np.float32]], model: Model) -> ND
             f"{model.path} gave what are not probabilities: negative, not finite, or not summing to 1.",
             hint="Does the model end with a softmax over the classes? Did the training diverge?",
         )
-    return (rows / total).astype(np.float32)
+    mended: NDArray[np.float32] = (rows / total).astype(np.float32)
+    return mended
 
 
 def _listed(names: set[str]) -> str:

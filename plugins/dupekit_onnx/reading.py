@@ -17,8 +17,8 @@ def standardised(
     pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
 ) -> NDArray[np.float32]:
     """Pixels (n, height, width, channels) as (n, channels, height, width), float32, (x / 255 - mean) / std."""
-    scale = 1 / (255 * np.asarray(std, np.float32))
-    offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+    scale = (1 / (255 * np.asarray(std))).astype(np.float32)
+    offset = (np.asarray(mean) / np.asarray(std)).astype(np.float32)
     planes = pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     planes *= scale[:, None, None]
     planes -= offset[:, None, None]

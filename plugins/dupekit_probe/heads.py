@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit_probe.options import MIN_STEPS
+
 if TYPE_CHECKING:
     import torch
-
-MIN_STEPS = 100
-"""Tiny datasets are passed over more often than `epochs` says, or a head would hardly leave zero."""
 
 _WARM_UP = 0.1
 _STEP_GRID = 1.05
@@ -114,11 +113,9 @@ def _train_group(
     device, dim = matrix.device, matrix.shape[1]
     weight = torch.zeros(len(problems), dim, classes, device=device, requires_grad=True)
     bias = torch.zeros(len(problems), 1, classes, device=device, requires_grad=True)
+    parts: list[dict[str, Any]] = [{"params": [weight]}, {"params": [bias], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(
-        [{"params": [weight]}, {"params": [bias], "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        fused=True,
+        parts, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     streams = [_Stream(problem) for problem in problems]
     tail = torch.zeros(len(problems), device=device)
@@ -135,7 +132,8 @@ def _train_group(
             logits.flatten(0, 1), labels.flatten(), label_smoothing=recipe.label_smoothing, reduction="none"
         ).view(labels.shape)
         optimiser.zero_grad()
-        losses.mean(1).sum().backward()  # a sum over heads: none sees another's gradient
+        # A sum over heads: none sees another's gradient.
+        losses.mean(1).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step >= steps - tail_steps:
             tail += losses.detach().mean(1) / tail_steps

@@ -76,8 +76,8 @@ class _Graph:
         self.weights = weights
         self.nodes: list[Any] = []
         self.tensors = [
-            numpy_helper.from_array(np.float32(0), "zero"),
-            numpy_helper.from_array(np.float32(6), "six"),
+            numpy_helper.from_array(np.array(0, np.float32), "zero"),
+            numpy_helper.from_array(np.array(6, np.float32), "six"),
         ]
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:

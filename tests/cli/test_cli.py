@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-FAST = ["--trainer", "centroid", "--validator", "centroid"]
+FAST = ["--trainer", "fake", "--validator", "fake"]
 
 
 def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "0 files read" in dupekit("scan", cwd=project).stdout
     said = dupekit("train", "--pairs", 3, *FAST, "--set", "size_px=6", cwd=project).stdout
     assert "Round 1: 36 images in 3 classes, 3 pairs, 6 runs to do." in said
-    assert "Trainer centroid, validator centroid, executor local, device auto, seed 0, split redraw." in said
+    assert "Trainer fake, validator fake, executor local, device auto, seed 0, split redraw." in said
     assert "6 of 6 runs are done" in said
 
     flagged = parsed("flag", cwd=project)
@@ -95,7 +95,7 @@ def test_json_is_one_document_and_nothing_else(project, fast, command) -> None:
         (["collect"], 3, "No round has been begun"),
         (["watch"], 3, "No round has been begun"),
         (["train", "--trainer", "prob"], 2, "Did you mean probe?"),
-        (["train", "--trainer", "centroid", "--validator", "centroid", "--set", "size"], 2, "not KEY=VALUE"),
+        (["train", "--trainer", "fake", "--validator", "fake", "--set", "size"], 2, "not KEY=VALUE"),
         (["train", "--pairs", "0"], 2, "--pairs"),
         (["train", "--nope"], 2, "--nope"),
         (["ignore", "add", "amoeba/none.png"], 2, "The dataset has no image amoeba/none.png"),
@@ -129,7 +129,7 @@ def test_outside_a_project_it_says_where_to_go(tmp_path) -> None:
 
 def test_a_run_that_failed_gives_exit_code_1(project, fast) -> None:
     done = dupekit(
-        "train", "--pairs", 2, "--trainer", "broken", "--validator", "centroid", cwd=project.path, code=1
+        "train", "--pairs", 2, "--trainer", "broken", "--validator", "fake", cwd=project.path, code=1
     )
     assert "p02-a" in done.stdout
     assert "it broke" in done.stderr
@@ -224,9 +224,9 @@ def test_help_is_there_for_every_command() -> None:
 
 
 def test_plugins_are_shown_and_checked(fast) -> None:
-    assert "centroid" in dupekit("plugins", "list").stdout
-    assert "size_px\tint\t8" in dupekit("plugins", "show", "centroid").stdout
-    said = dupekit("plugins", "check", "centroid").stdout
-    assert "The trainer centroid keeps its contract (checked with validator centroid)." in said
-    assert "The validator centroid keeps its contract (checked with trainer centroid)." in said
+    assert "fake" in dupekit("plugins", "list").stdout
+    assert "size_px\tint\t8" in dupekit("plugins", "show", "fake").stdout
+    said = dupekit("plugins", "check", "fake").stdout
+    assert "The trainer fake keeps its contract (checked with validator fake)." in said
+    assert "The validator fake keeps its contract (checked with trainer fake)." in said
     assert "The executor local keeps its contract" in dupekit("plugins", "check", "local").stdout

@@ -1,0 +1,139 @@
+"""From tasks to models: features, scaling, heads, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import Images, Input, Model, Progress, TrainTask
+from dupekit.cache import Cache, Rows
+from dupekit.errors import PluginError, UsageError
+from dupekit_onnx.reading import log_sizes
+from dupekit_probe.backbone import Backbone, compute_features, open_backbone
+from dupekit_probe.head_file import Scaling, write_head
+from dupekit_probe.heads import Head, Problem, Recipe, train_heads
+from dupekit_probe.options import ProbeOptions
+
+_CHUNK = 8192
+_FULL_PRECISION_BYTES = 2**30
+"""Above it, features stay in half precision in memory: 2.6 kB an image instead of 5.1."""
+
+
+def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
+    """A model for each task, in order; see `ProbeTrainer.train_many`."""
+    if not tasks:
+        return
+    first = tasks[0]
+    options: ProbeOptions = first.options
+    empty = next((task.name for task in tasks if not len(task.images)), "")
+    if empty:
+        raise PluginError(f"The run {empty} has no images to train on.")
+    backbone = open_backbone(
+        options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
+    )
+    device = _torch_device(first.device)
+    rows = compute_features(backbone, first.pool, first.cache, progress)
+    matrix, scaling = _prepared(rows, first.pool, options)
+    heads = train_heads(
+        matrix,
+        _problems(tasks, rows, first.cache, backbone),
+        classes=len(first.classes),
+        recipe=_recipe(options),
+        device=device,
+        progress=lambda done, total: progress("training", done, total),
+    )
+    for task, head in zip(tasks, heads, strict=True):
+        yield _written(task, head, backbone, scaling, options)
+
+
+def _recipe(options: ProbeOptions) -> Recipe:
+    return Recipe(
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        batch_size=options.batch_size,
+        label_smoothing=options.label_smoothing,
+    )
+
+
+def _written(
+    task: TrainTask, head: Head, backbone: Backbone, scaling: Scaling, options: ProbeOptions
+) -> Model:
+    if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
+        raise PluginError(
+            f"The training of {task.name} diverged.", hint="Lower learning_rate; its default is 0.001."
+        )
+    model = Model(
+        path=task.workdir / "model.onnx",
+        format="onnx",
+        classes=task.classes,
+        input=Input("features", features=backbone.cached_as, log_size=options.log_size),
+        notes={"backbone": options.backbone, "steps": head.steps, "loss": round(head.loss, 4)},
+    )
+    write_head(model, head, scaling, dim=backbone.dim)
+    return model
+
+
+def _prepared(rows: Rows, pool: Images, options: ProbeOptions) -> tuple[NDArray[Any], Scaling]:
+    """Standardised features of the pool, shape (n, dim [+ 2]), and the scaling that made them.
+
+    Mean and deviation are those of the whole pool, held-out images included: no label has a part in them.
+    """
+    count, dim = rows.shape
+    wide = dim + 2 * options.log_size
+    dtype = np.float32 if 4 * count * wide <= _FULL_PRECISION_BYTES else np.float16
+    total, squares = np.zeros(wide), np.zeros(wide)
+    for start in range(0, count, _CHUNK):
+        part = _raw(rows, pool, start, options).astype(np.float64)
+        total += part.sum(0)
+        squares += np.square(part).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    std[std < 1e-4] = 1.0  # constant features carry nothing; dividing would only amplify rounding
+    scaling = Scaling(mean.astype(np.float32), std.astype(np.float32), options.square_root)
+    matrix = np.empty((count, wide), dtype)
+    for start in range(0, count, _CHUNK):
+        part = _raw(rows, pool, start, options)
+        matrix[start : start + len(part)] = (part - scaling.mean) / scaling.std
+    return matrix, scaling
+
+
+def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions) -> NDArray[np.float32]:
+    part = rows[start : start + _CHUNK].astype(np.float32)
+    if options.square_root:  # F. Perronnin et al. (ECCV 2010): evens out features that rarely fire
+        part = np.copysign(np.sqrt(np.abs(part)), part)
+    if options.log_size:
+        part = np.concatenate([part, log_sizes(pool[start : start + len(part)])], axis=1)
+    return part
+
+
+def _problems(tasks: Sequence[TrainTask], rows: Rows, cache: Cache, backbone: Backbone) -> list[Problem]:
+    """Where each task's images stand among the pool's features."""
+    array = cache.array(backbone.cached_as, (backbone.dim,), np.float16)
+    place = np.full(int(rows.at.max()) + 1, -1, np.int64)
+    place[rows.at] = np.arange(len(rows))  # copies of an image share a row of the cache, and a size
+    problems = []
+    for task in tasks:
+        at = array.rows(task.images).at
+        found = np.where(at < len(place), place[np.minimum(at, len(place) - 1)], -1)
+        if (found < 0).any():
+            raise PluginError(f"The run {task.name} trains on images that are not in its pool.")
+        problems.append(Problem(found, task.labels.astype(np.int64), task.seed))
+    return problems
+
+
+def _torch_device(device: str) -> str:
+    """The device for torch; `open_session` has refused what is no device at all."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and torch.cuda.device_count() <= int(device.partition(":")[2] or 0):
+        raise UsageError(
+            f"The device {device!r} cannot be used: torch sees {torch.cuda.device_count()} GPUs.",
+            hint='Set the device to "auto" or "cpu", or see `dupekit doctor`.',
+        )
+    return device

@@ -1,0 +1,82 @@
+"""`check_executor`: the local executor passes, and each way of breaking the contract is caught and named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from dupekit.api import Job, Outcome
+from dupekit.errors import PluginError
+from dupekit.jobs.local import LocalExecutor
+from dupekit.testing import check_executor, make_dataset, make_jobs, register
+
+
+class _Executor:
+    """Runs nothing: `outcomes` says what it pretends."""
+
+    Options: ClassVar[type] = LocalExecutor.Options
+    outcomes: ClassVar[Callable[[Sequence[Job]], Iterator[Any]]]
+
+    def run(self, jobs: Sequence[Job], options: Any, progress: Any) -> Iterator[Any]:
+        return type(self).outcomes(jobs)
+
+
+def _crash(jobs: Sequence[Job]) -> Iterator[Any]:
+    yield from (Outcome(job) for job in jobs[1:])
+    if jobs:
+        raise RuntimeError("no such partition")
+
+
+def _pretend(jobs: Sequence[Job]) -> Iterator[Any]:
+    return (Outcome(job, "" if job.name.startswith("p01") else "bad") for job in jobs)
+
+
+def _hang(jobs: Sequence[Job]) -> Iterator[Any]:
+    yield from ()
+    time.sleep(30 if jobs else 0)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    return make_jobs(tmp_path / "round", make_dataset(tmp_path / "data", per_class=4))
+
+
+class TestExecutors:
+    def test_the_local_one_keeps_the_contract(
+        self, tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONPATH", str(register(tmp_path / "site")))
+        check_executor(LocalExecutor, jobs)
+
+    @pytest.mark.parametrize(
+        ("outcomes", "message"),
+        [
+            (
+                lambda jobs: (Outcome(job) for job in jobs[1:]),
+                "gave 0 outcomes, not one, for the job 'p01-a'",
+            ),
+            (lambda jobs: (Outcome(job) for job in [*jobs, *jobs]), "gave 2 outcomes"),
+            (lambda jobs: (job.name for job in jobs), "gave 'p01-a', not the Outcome"),
+            (lambda jobs: (Outcome(job, "no GPU") for job in jobs), "'p01-a' failed, although .*: no GPU"),
+            (lambda jobs: iter([Outcome(Job("x", Path()))]), "run.. of no jobs gave outcomes"),
+            (_crash, "run.. of 3 jobs raised RuntimeError: no such partition"),
+            (_pretend, "says that 'p01-a' is done, but result.json or predictions.npz is missing"),
+            (_hang, "run.. of 3 jobs has not ended after 0.2 s"),
+        ],
+    )
+    def test_is_caught(self, jobs: list[Job], outcomes: Any, message: str) -> None:
+        broken = type("Broken", (_Executor,), {"outcomes": staticmethod(outcomes)})
+        with pytest.raises(PluginError, match=message):
+            check_executor(broken, jobs, timeout_s=0.2)
+
+    def test_says_that_the_impossible_was_done(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            for name in ("result.json", "predictions.npz"):
+                (job.folder / name).touch()
+        broken = type("Broken", (_Executor,), {"outcomes": staticmethod(lambda js: map(Outcome, js))})
+        with pytest.raises(PluginError, match=r"job.json is not valid that it was done"):
+            check_executor(broken, jobs)
