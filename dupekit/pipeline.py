@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS, Executor, Progress
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files import escape, sort_key
-from dupekit.jobs import Choice, RoundFile
+from dupekit.jobs import Choice, RoundFile, finished
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.registry import as_values, load, options_for
 from dupekit.runs import Plan, RoundFolder
@@ -177,7 +177,7 @@ class Work:
     pairs: int
     """Planned, all together."""
     done: frozenset[str]
-    """Names of the runs that are done."""
+    """Names of the runs that are done, recorded or not."""
     not_assessable: list[tuple[str, int]]
 
 
@@ -191,7 +191,8 @@ def find_work(ledger: Ledger, project: Path, dataset: Path, settings: Settings, 
     if found is not None and found.closed is None:
         plan = Plan.model_validate_json(found.plan)
         folder = RoundFolder(project, found.number)
-        done = {run.name for run in rounds.runs(ledger, found.number) if run.state == "done"}
+        runs = rounds.runs(ledger, found.number)
+        done = {run.name for run in runs if run.state == "done" or finished(folder.job_folder(run))}
         planned = max(pairs or 0, found.pairs)
         return Work(
             folder, plan, folder.of_round, False, planned, frozenset(done), _too_small(ledger, plan.class_min)

@@ -8,7 +8,7 @@ from typing import Any
 from dupekit.errors import OptionError
 
 DEFAULT_BACKBONE = "efficientnet-lite0"
-MIN_STEPS = 200
+MIN_STEPS = 300
 """Tiny datasets are passed over more often than `epochs` says: a head needs about this many steps to form,
 and on 1,300 to 2,500 images a half it was also where more brought nothing."""
 
@@ -26,7 +26,7 @@ class ProbeOptions:
     epochs: float = _option(10.0, f"passes over the training half; {MIN_STEPS} steps are made at least")
     learning_rate: float = _option(1e-3, "highest of the one-cycle schedule, AdamW")
     weight_decay: float = _option(0.05, "AdamW's")
-    batch_size: int = _option(128, "images per step and head")
+    batch_size: int = _option(64, "images per step and head")
     label_smoothing: float = _option(0.0, "part of each label that is spread over all classes")
     log_size: bool = _option(True, "the image's log width and log height are features too")
     square_root: bool = _option(True, "signed square root of the features, before they are standardised")

@@ -87,9 +87,9 @@ def _prepared(rows: Rows, pool: Images, options: ProbeOptions) -> tuple[NDArray[
     dtype = np.float32 if 4 * count * wide <= _FULL_PRECISION_BYTES else np.float16
     total, squares = np.zeros(wide), np.zeros(wide)
     for start in range(0, count, _CHUNK):
-        part = _raw(rows, pool, start, options).astype(np.float64)
-        total += part.sum(0)
-        squares += np.square(part).sum(0)
+        wide_part = _raw(rows, pool, start, options).astype(np.float64)
+        total += wide_part.sum(0)
+        squares += np.square(wide_part).sum(0)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std[std < 1e-4] = 1.0  # constant features carry nothing; dividing would only amplify rounding
@@ -102,9 +102,9 @@ def _prepared(rows: Rows, pool: Images, options: ProbeOptions) -> tuple[NDArray[
 
 
 def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions) -> NDArray[np.float32]:
-    part = rows[start : start + _CHUNK].astype(np.float32)
+    part: NDArray[np.float32] = rows[start : start + _CHUNK].astype(np.float32)
     if options.square_root:  # F. Perronnin et al. (ECCV 2010): evens out features that rarely fire
-        part = np.copysign(np.sqrt(np.abs(part)), part)
+        np.copysign(np.sqrt(np.abs(part)), part, out=part)
     if options.log_size:
         part = np.concatenate([part, log_sizes(pool[start : start + len(part)])], axis=1)
     return part
