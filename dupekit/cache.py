@@ -40,10 +40,14 @@ class Cache:
     def __init__(self, folder: Path, *, max_pixels: int = MAX_PIXELS) -> None:
         self.folder = folder
         self.max_pixels = max_pixels
+        self._arrays: dict[str, CachedArray] = {}
 
     def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> CachedArray:
         """The cached array of this name, which must always be asked for with one shape and dtype."""
-        return CachedArray(self.folder / name, tuple(shape), np.dtype(dtype))
+        known = self._arrays.get(name)
+        if known is None or (known.shape, known.dtype) != (tuple(shape), np.dtype(dtype)):
+            known = self._arrays[name] = CachedArray(self.folder / name, tuple(shape), np.dtype(dtype))
+        return known
 
     def pixels(self, images: Images, *, size_px: int, channels: int, progress: Progress = silent) -> Rows:
         """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
@@ -83,6 +87,7 @@ class CachedArray:
         self.shape = shape
         self.dtype = dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
+        self._sound = np.zeros(0, bool)  # rows whose checksum this process has compared
 
     def fill(
         self,
@@ -129,6 +134,7 @@ class CachedArray:
                 file.unlink(missing_ok=True)
                 file.touch()
             write_text(meta, layout)
+            self._sound = np.zeros(0, bool)
         rows.touch()
         index.touch()
         count = min(rows.stat().st_size // self._row_bytes, index.stat().st_size // _INDEX.itemsize)
@@ -163,11 +169,19 @@ class CachedArray:
         hit = (last >= 0) & (ordered[last] == keys)
         found[hit] = order[last[hit]]
         if check and hit.any():
-            memory = self._memory()
-            for at in np.flatnonzero(hit).tolist():
-                if zlib.crc32(memory[found[at]].tobytes()) != index["crc"][found[at]]:
-                    found[at] = -1
+            self._check(found, index["crc"])
         return found
+
+    def _check(self, found: NDArray[np.int64], crc: NDArray[np.uint32]) -> None:
+        """Sets to -1 where a row's checksum is wrong. Once a row has been found sound, it is not read again."""
+        self._sound = np.concatenate([self._sound, np.zeros(max(0, len(crc) - len(self._sound)), bool)])
+        memory = self._memory()
+        for at in np.flatnonzero(found >= 0).tolist():
+            row = found[at]
+            if not self._sound[row]:
+                self._sound[row] = zlib.crc32(memory[row].tobytes()) == crc[row]
+                if not self._sound[row]:
+                    found[at] = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from dupekit.errors import (
 from dupekit.files import exclusive, read_lines
 from dupekit.ledger import Ledger
 from dupekit.project import Project
+from dupekit.testing import make_dataset
 from tests.support import tree_state
 
 WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
@@ -355,3 +356,39 @@ def test_a_killed_training_goes_on(project, fast) -> None:
     assert done.failed == []
     assert project.status().pairs_done == 4
     assert project.flag(threshold=4).dupes
+
+
+AWKWARD = [
+    b"new\nline",
+    b"tab\t",
+    b"quo'te\"",
+    b"-rf",
+    b" spaces ",
+    b"\xff\xfe",
+    b"b\\slash",
+    b"x" * 240,
+    b"CON",
+]
+
+
+def test_awkward_names_survive_the_whole_loop(tmp_path, fast) -> None:
+    dataset = make_dataset(tmp_path / "data", classes=("a", "b"), per_class=12)
+    (tmp_path / "data" / "a").rename(tmp_path / "data" / os.fsdecode(b"-cl\xffass\n[b] "))
+    first, second = sorted(dataset.iterdir())
+    for file, name in zip(sorted(first.iterdir()), AWKWARD, strict=False):
+        file.rename(second / os.fsdecode(name + b".png"))
+    before = tree_state(dataset)
+    project = Project.create(dataset, tmp_path / "project")
+    assert project.scan().problems == []
+    assert not project.train(pairs=3, **fast).failed
+    moved = len(project.flag(threshold=1).dupes)
+    assert moved >= len(AWKWARD) // 2
+    tree = project.export(tmp_path / "tree").tree
+    (keep,) = project.collect().review.verdicts[:1]
+    (tree / keep.file.path).unlink()
+    assert [v.verdict for v in project.collect().review.verdicts].count("correct") == 1
+    applied = project.apply(tmp_path / "fixed")
+    assert len(applied.corrections) == moved - 1
+    assert tree_state(dataset) == before
+    contents = sorted(content for content, _ in before.values())
+    assert sorted(content for content, _ in tree_state(tmp_path / "fixed").values()) == contents

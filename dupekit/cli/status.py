@@ -26,7 +26,10 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("round", f"{current.number}{' (closed)' if current.closed else ''}" if current else "none yet"),
         ("runs", f"{done} of {len(found.runs)} done, {failed} failed"),
         ("complete pairs", f"{found.pairs_done} of {current.pairs if current else 0}"),
-        ("flagged", f"{found.flags}" + (f" (threshold {current.threshold})" if current else "")),
+        (
+            "flagged",
+            f"{found.flags}" + (f" (threshold {current.threshold})" if current and current.threshold else ""),
+        ),
         *[("review tree", export.tree) for export in found.exports],
         ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),
         ("ignore list", found.ignored),

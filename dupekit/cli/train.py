@@ -54,13 +54,15 @@ def train(
     opened = open_project(project)
     with progress_bars() as progress:
         ended: list[Run] = []
+        said: set[str] = set()
 
         def one_ended(run: Run) -> None:
             ended.append(run)
             figures = [run.agreement for run in ended if run.agreement is not None]
             mean = {"agreement": sum(figures) / len(figures)} if figures else {}
             progress("runs", len(ended), total[0], **mean)
-            if run.error:
+            if run.error and run.error not in said:  # what is wrong with one is often wrong with all
+                said.add(run.error)
                 warn(f"{run.name}: {run.error}")
 
         total = [0]
@@ -134,7 +136,11 @@ def show_plan(plan: Trained) -> None:
 
 def show_end(done: Trained) -> None:
     if done.failed:
-        table("Failed; `dupekit train` tries them again", ["run", "error"], done.failed)
+        by_error: dict[str, list[str]] = {}
+        for name, error in done.failed:
+            by_error.setdefault(error, []).append(name)
+        rows = [(" ".join(names), error) for error, names in by_error.items()]
+        table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
     agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
     say(
         f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done; the models"
