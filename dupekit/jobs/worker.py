@@ -120,8 +120,8 @@ def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> 
     problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
     try:
         for task, model in zip(tasks, many(tasks, progress), strict=False):
-            given += 1
             yield _checked(trainer, task, model)
+            given += 1
     except Exception as error:
         problem = error
     # A generator that raised is finished: what it has not given yet cannot come any more.

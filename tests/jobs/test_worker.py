@@ -1,0 +1,148 @@
+"""The worker: job folders in, predictions and results out, whatever the plugins do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dupekit.api import Job, Model, Progress, TrainTask, silent
+from dupekit.errors import JobError
+from dupekit.jobs import (
+    JOB,
+    PREDICTIONS,
+    RESULT,
+    PredictionReader,
+    ResultFile,
+    finished,
+    read_model,
+    write_predictions,
+)
+from dupekit.jobs.local import LocalExecutor, LocalOptions
+from dupekit.jobs.worker import run_jobs
+from dupekit.testing import CentroidTrainer, make_dataset, make_jobs
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, fast: dict[str, object]) -> list[Job]:
+    data = make_dataset(tmp_path / "data", per_class=8)
+    return make_jobs(tmp_path / "round", data, pairs=2)
+
+
+def folders(jobs: Sequence[Job]) -> list[Path]:
+    return [job.folder for job in jobs]
+
+
+def test_every_image_is_predicted_once_by_the_two_halves_of_a_pair(jobs) -> None:
+    assert [error for _, error in run_jobs(folders(jobs), silent)] == [""] * 4
+    predicted = []
+    for job in jobs[:2]:
+        result = finished(job.folder)
+        assert result is not None
+        with PredictionReader(job.folder) as reader:
+            for images, probabilities in reader.chunks(5):
+                predicted += images.tolist()
+                np.testing.assert_allclose(probabilities.astype(float).sum(axis=1), 1, atol=5e-3)
+        assert result.images_predicted + result.images_trained == len(predicted) or job is jobs[0]
+    assert sorted(predicted) == list(range(1, 25))
+    assert not list(jobs[0].folder.glob("*.npz"))[1:]  # the model is gone, the predictions are there
+
+
+@pytest.mark.parametrize("content", ["{}", "not json", '{"schema": "dupekit/job/2"}'])
+def test_a_damaged_job_fails_alone(jobs, content: str) -> None:
+    (jobs[1].folder / JOB).write_text(content)
+    outcomes = dict(run_jobs(folders(jobs), silent))
+    assert [bool(outcomes[folder]) for folder in folders(jobs)] == [False, True, False, False]
+    assert read_model(jobs[1].folder / RESULT, ResultFile).status == "failed"
+    assert finished(jobs[1].folder) is None
+
+
+class Many(CentroidTrainer):
+    """Trains all, but goes wrong at the third."""
+
+    how = "raises"
+
+    def train_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
+        for number, task in enumerate(tasks):
+            if number == 2 and self.how == "raises":
+                raise RuntimeError("out of luck")
+            if number == 2 and self.how == "ends":
+                return
+            model = self.train(task, progress)
+            yield dataclasses.replace(model, classes=()) if number == 2 and self.how == "lies" else model
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("raises", "out of luck"), ("ends", "ended before"), ("lies", "broke its contract")]
+)
+def test_of_many_at_once_the_finished_ones_count(jobs, monkeypatch, how: str, said: str) -> None:
+    monkeypatch.setattr(Many, "how", how)
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Many)
+    outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+    assert outcomes[:2] == ["", ""]
+    assert said in outcomes[2]
+    assert said in outcomes[3]
+    log = (jobs[2].folder / "log.txt").read_text()
+    assert said in log
+    assert "Traceback" in log
+
+
+def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
+    moved = tmp_path / "mounted" / "elsewhere"
+    moved.parent.mkdir()
+    (tmp_path / "round").rename(moved)
+    outcomes = list(run_jobs([moved / "runs" / job.name for job in jobs], silent))
+    assert [error for _, error in outcomes] == [""] * 4
+
+
+def test_the_local_executor_follows_links(jobs, tmp_path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "round")
+    linked = [Job(job.name, tmp_path / "link" / "runs" / job.name) for job in jobs]
+    outcomes = list(LocalExecutor().run(linked, LocalOptions(), silent))
+    assert [(outcome.job, outcome.error) for outcome in outcomes] == [(job, "") for job in linked]
+
+
+def test_closing_the_local_executor_ends_its_worker(jobs) -> None:
+    outcomes = LocalExecutor().run(jobs, LocalOptions(), silent)
+    next(outcomes)
+    outcomes.close()
+    assert next(outcomes, None) is None
+
+
+def test_the_worker_by_hand(jobs) -> None:
+    command = [sys.executable, "-m", "dupekit.jobs"]
+    done = subprocess.run([*command, *folders(jobs)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+    (jobs[0].folder / JOB).unlink()
+    failed = subprocess.run([*command, jobs[0].folder], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "job.json cannot be read" in failed.stderr
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other array", "gone"])
+def test_damaged_predictions_are_said(tmp_path, damage: str) -> None:
+    write_predictions(tmp_path, images=np.arange(5), probabilities=np.full((5, 2), 0.5, np.float32))
+    file = tmp_path / PREDICTIONS
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-40])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        np.savez(file, images=np.arange(5), probabilities=np.arange(5))
+    with pytest.raises(JobError, match="cannot be read") as caught:
+        PredictionReader(tmp_path)
+    assert "only this run is repeated" in caught.value.hint
+
+
+def test_results_are_json(jobs) -> None:
+    list(run_jobs(folders(jobs)[:1], silent))
+    result = json.loads((jobs[0].folder / RESULT).read_text())
+    assert result["schema"] == "dupekit/result/1"
+    assert {"python", "numpy", "dupekit"} <= set(result["versions"])
