@@ -12,6 +12,7 @@ from dupekit.api import Images, Input, Model, Progress, TrainTask
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError, UsageError
 from dupekit_onnx.reading import log_sizes
+from dupekit_onnx.sessions import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone
 from dupekit_probe.head_file import Scaling, write_head
 from dupekit_probe.heads import Head, Problem, Recipe, train_heads
@@ -43,6 +44,7 @@ def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Mode
         classes=len(first.classes),
         recipe=_recipe(options),
         device=device,
+        threads=threads(),
         progress=lambda done, total: progress("training", done, total),
     )
     for task, head in zip(tasks, heads, strict=True):

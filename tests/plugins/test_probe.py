@@ -1,0 +1,438 @@
+"""The trainer "probe": its backbones, its heads, and what it does when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dupekit.api import Images, Model, PredictTask, TrainTask, read_metadata, silent
+from dupekit.cache import Cache
+from dupekit.errors import OptionError, PluginError, UsageError
+from dupekit.registry import options_for
+from dupekit.testing import check_trainer, check_validator, load_images, make_dataset
+
+torch = pytest.importorskip("torch", reason="the probe's extra is not installed")
+onnx = pytest.importorskip("onnx", reason="the probe's extra is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the probe's extra is not installed")
+
+from onnx import helper  # noqa: E402
+
+from dupekit_onnx import OnnxOptions, OnnxValidator  # noqa: E402
+from dupekit_probe import ProbeOptions, ProbeTrainer, backbone, lite0, training  # noqa: E402
+from dupekit_probe.heads import Head, Problem, Recipe, steps_for, train_heads  # noqa: E402
+
+RECIPE = Recipe(epochs=10, learning_rate=1e-2, weight_decay=0.05, batch_size=16, label_smoothing=0.1)
+
+
+def patches(folder: Path, *, channels: int = 3, inputs: int = 1, batch: Any = "n", name: str = "p") -> Path:
+    """A backbone that takes milliseconds: means of 8 x 8 pixels, 32 x 32 pixels to 16 x channels features."""
+    floats = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[8, 8], strides=[8, 8]),
+            helper.make_node("Flatten", ["means"], ["found"]),
+        ],
+        "patches",
+        [
+            helper.make_tensor_value_info(name, floats, [batch, channels, 32, 32])
+            for name in ("image", "mask")[:inputs]
+        ],
+        [helper.make_tensor_value_info("found", floats, [batch, 16 * channels])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / f"{name}.onnx")
+    return folder / f"{name}.onnx"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A dataset and what the trainer is given of it."""
+
+    folder: Path
+    pool: Images
+    labels: NDArray[np.int32]
+    classes: tuple[str, ...]
+    cache: Cache
+    options: ProbeOptions
+
+    def task(self, rows: Any = slice(0, None, 2), *, name: str = "p01-a", **changes: Any) -> TrainTask:
+        """Trains on every other image unless told otherwise."""
+        workdir = self.folder / "runs" / name
+        workdir.mkdir(parents=True, exist_ok=True)
+        at = np.arange(len(self.pool))[rows]
+        task = TrainTask(
+            name,
+            self.pool.take(at),
+            self.labels[at],
+            self.classes,
+            self.pool,
+            1,
+            "cpu",
+            workdir,
+            self.cache,
+            self.options,
+        )
+        return replace(task, **changes)
+
+    def predict(self, model: Model, rows: Any = slice(1, None, 2)) -> NDArray[np.float32]:
+        images = self.pool.take(np.arange(len(self.pool))[rows])
+        return OnnxValidator().predict(PredictTask(model, images, "cpu", self.cache, OnnxOptions()), silent)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """45 images of three classes, and the fast backbone."""
+    dataset = make_dataset(tmp_path / "dataset", per_class=15)
+    options = ProbeOptions(backbone=str(patches(tmp_path / "backbone")), image_size=32)
+    return Bench(tmp_path, *load_images(dataset), Cache(tmp_path / "cache"), options)
+
+
+@pytest.mark.parametrize("log_size", [True, False])
+def test_it_keeps_the_contract(tmp_path: Path, log_size: bool) -> None:
+    options = {"backbone": str(patches(tmp_path)), "image_size": 32, "log_size": log_size}
+    check_trainer(ProbeTrainer, OnnxValidator, options=options, min_accuracy=0.9)
+    check_validator(OnnxValidator, ProbeTrainer, trainer_options=options)
+
+
+def test_the_default_backbone_tells_classes_apart(bench: Bench) -> None:
+    options = ProbeOptions(image_size=32)
+    model = ProbeTrainer().train(bench.task(options=options), silent)
+    found = bench.predict(model)
+    assert (found.argmax(axis=1) == bench.labels[1::2]).mean() >= 0.9
+    assert model.input.features.startswith("features-efficientnet-lite0-32-")
+    # The next process finds the backbone made, and needs no weights for it.
+    (file,) = (bench.cache.folder / "backbones").iterdir()
+    made = file.stat().st_mtime_ns
+    ProbeTrainer().train(bench.task(options=options), silent)
+    assert file.stat().st_mtime_ns == made
+
+
+def test_lite0_computes_what_its_weights_compute_in_torch() -> None:
+    """Against torch's own convolutions, batch norms and TensorFlow's padding, written out."""
+    weights = lite0.load_weights()
+    content = lite0.build(weights, size_px=65).SerializeToString()  # odd: padding is uneven at each stride
+    x = np.random.default_rng(0).normal(size=(2, 3, 65, 65)).astype(np.float32)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"pixels": x})
+    np.testing.assert_allclose(found, _lite0_in_torch(weights, x), atol=1e-4)
+    assert found.shape == (2, lite0.DIM)
+
+
+def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    state = {name: torch.from_numpy(value) for name, value in weights.items()}
+
+    def conv(at: Any, name: str, norm: str, stride: int = 1, relu: bool = True) -> Any:
+        kernel = state[f"{name}.weight"]
+        size = kernel.shape[-1]
+        total = max((-(-at.shape[-1] // stride) - 1) * stride + size - at.shape[-1], 0)
+        at = torch.nn.functional.pad(at, (total // 2, total - total // 2) * 2)
+        groups = at.shape[1] if kernel.shape[1] == 1 else 1
+        at = torch.nn.functional.conv2d(at, kernel, stride=stride, groups=groups)
+        of = [state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        at = torch.nn.functional.batch_norm(at, *of, eps=1e-3)
+        return at.clamp(0, 6) if relu else at
+
+    at = conv(torch.from_numpy(x), "_conv_stem", "_bn0", 2)
+    strided = {1, 3, 5, 11}
+    for number in range(16):
+        name, start, stride = f"_blocks.{number}", at, 2 if number in strided else 1
+        if number:
+            at = conv(at, f"{name}._expand_conv", f"{name}._bn0")
+        at = conv(at, f"{name}._depthwise_conv", f"{name}._bn1", stride)
+        at = conv(at, f"{name}._project_conv", f"{name}._bn2", relu=False)
+        at = at + start if at.shape == start.shape else at
+    found: NDArray[np.float32] = conv(at, "_conv_head", "_bn1").mean((2, 3)).numpy()
+    return found
+
+
+def test_features_are_computed_once_a_project(bench: Bench) -> None:
+    stages: list[str] = []
+
+    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
+        stages.append(stage)
+        assert 0 <= done <= total
+
+    ProbeTrainer().train(bench.task(), progress)
+    assert {"features", "training"} == set(stages)
+    stages.clear()
+    ProbeTrainer().train(bench.task(slice(1, None, 2), name="p01-b"), progress)
+    assert {"training"} == set(stages)
+
+
+def test_another_backbone_and_size_have_features_of_their_own(bench: Bench, tmp_path: Path) -> None:
+    trainer = ProbeTrainer()
+    grey = replace(bench.options, backbone=str(patches(tmp_path / "grey", channels=1)))
+    names = [trainer.train(bench.task(options=options), silent).input.features
+             for options in (bench.options, grey, ProbeOptions(image_size=32), ProbeOptions(image_size=40))]  # fmt: skip
+    assert len(set(names)) == 4
+
+
+def test_same_seed_same_model(bench: Bench) -> None:
+    first, again, other = (
+        ProbeTrainer().train(bench.task(name=name, seed=seed), silent)
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert first.path.read_bytes() == again.path.read_bytes()
+    assert first.path.read_bytes() != other.path.read_bytes()
+
+
+def test_many_are_as_one_by_one(bench: Bench) -> None:
+    """Also where the halves are of other sizes, and so far from each other that steps differ."""
+    picks: Sequence[Any] = (slice(0, None, 2), slice(1, None, 2), slice(0, 40), [0, 20, 40])
+    options = replace(bench.options, batch_size=1)
+    tasks = [bench.task(rows, name=f"r{n}", seed=n, options=options) for n, rows in enumerate(picks)]
+    steps = {steps_for(len(task.images), training._recipe(options)) for task in tasks}
+    assert len(steps) > 1
+    together = [bench.predict(model) for model in ProbeTrainer().train_many(tasks, silent)]
+    for task, found in zip(tasks, together, strict=True):
+        alone = ProbeTrainer().train(task, silent)
+        assert alone.notes["steps"] in steps
+        np.testing.assert_allclose(bench.predict(alone), found, atol=1e-4)
+    assert list(ProbeTrainer().train_many([], silent)) == []
+
+
+def test_the_file_predicts_what_was_trained(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root, sizes, scaling and softmax in the ONNX graph against the same done to arrays."""
+    kept: dict[str, Any] = {}
+
+    def remembered(matrix: Any, *args: Any, **named: Any) -> Any:
+        kept["matrix"], kept["heads"] = matrix, train_heads(matrix, *args, **named)
+        return kept["heads"]
+
+    monkeypatch.setattr(training, "train_heads", remembered)
+    model = ProbeTrainer().train(bench.task(), silent)
+    (head,) = kept["heads"]
+    logits = torch.from_numpy(kept["matrix"] @ head.weight.T + head.bias)
+    wanted = torch.softmax(logits, 1).numpy()
+    assert wanted.max() > 0.9  # it has learnt something
+    np.testing.assert_allclose(bench.predict(model, slice(None)), wanted, atol=1e-3)
+
+
+def test_heads_descend_as_with_torch_s_own_optimiser() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 7)).astype(np.float32)
+    labels = rng.integers(0, 3, 50)
+    problem = Problem(np.arange(50), labels, seed=3)
+    (head,) = train_heads(
+        features,
+        [problem],
+        classes=3,
+        recipe=RECIPE,
+        device="cpu",
+        threads=1,
+        progress=lambda done, total: None,
+    )
+    from dupekit_probe.heads import _Stream, schedule
+
+    linear = torch.nn.Linear(7, 3)
+    for parameter in linear.parameters():
+        torch.nn.init.zeros_(parameter)
+    groups = [{"params": [linear.weight]}, {"params": [linear.bias], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
+    stream = _Stream(problem)
+    for step in range(head.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = RECIPE.learning_rate * schedule(step, head.steps)
+        rows, wanted = stream.take(RECIPE.batch_size)
+        loss = torch.nn.functional.cross_entropy(
+            linear(torch.from_numpy(features[rows])), torch.from_numpy(wanted), label_smoothing=0.1
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    np.testing.assert_allclose(head.weight, linear.weight.detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(head.bias, linear.bias.detach().numpy(), atol=1e-4)
+
+
+def test_threads_change_nothing_and_stop_when_asked() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 7)).astype(np.float32)
+    problems = [Problem(np.arange(60 - n), rng.integers(0, 3, 60 - n), seed=n) for n in range(5)]
+    before = torch.get_num_threads()
+
+    def heads(threads: int, progress: Any = lambda done, total: None) -> list[Head]:
+        return train_heads(
+            features, problems, classes=3, recipe=RECIPE, device="cpu", threads=threads, progress=progress
+        )
+
+    for one, other in zip(heads(1), heads(3), strict=True):
+        np.testing.assert_allclose(one.weight, other.weight, atol=1e-5)
+
+    def stopped(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        heads(2, stopped)
+    assert torch.get_num_threads() == before
+
+
+def test_steps_grow_with_the_images_and_have_a_floor() -> None:
+    steps = [steps_for(images, RECIPE) for images in (1, 40, 1000, 1001, 10_000, 100_000)]
+    assert steps == sorted(steps)
+    assert steps[0] == steps[1] > 100
+    assert steps[2] == steps[3]
+    assert steps[-1] == pytest.approx(10 * 100_000 / 16, rel=0.03)
+
+
+def test_a_class_without_images_is_never_predicted(bench: Bench) -> None:
+    """A linear head would else guess it for images that are far from all that it saw: those of that class."""
+    task = bench.task(np.flatnonzero(bench.labels != 1))
+    found = bench.predict(ProbeTrainer().train(task, silent), slice(None))
+    assert (found[:, 1] == 0).all()
+    assert (found[bench.labels != 1].argmax(axis=1) == bench.labels[bench.labels != 1]).mean() > 0.9
+    one = ProbeTrainer().train(bench.task([0]), silent)
+    assert (bench.predict(one, slice(None)) == np.eye(3, dtype=np.float32)[0]).all()
+
+
+def test_the_file_says_what_it_reads(bench: Bench) -> None:
+    model = ProbeTrainer().train(bench.task(), silent)
+    session = onnxruntime.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
+    assert read_metadata(session.get_modelmeta().custom_metadata_map) == (model.classes, model.input)
+    assert model.classes == bench.classes
+    assert model.input.kind == "features"
+    assert model.notes["steps"] > 0
+
+
+def test_a_copy_of_an_image_in_the_pool_does_no_harm(bench: Bench) -> None:
+    """Two files of one content share a row of the cache."""
+    twice = bench.pool.take([*range(45), 0, 1])
+    task = bench.task(pool=twice, images=twice.take([0, 20, 40, 45]), labels=np.array([0, 1, 2, 0], np.int32))
+    assert bench.predict(ProbeTrainer().train(task, silent)).shape == (22, 3)
+
+
+def test_training_needs_images_of_the_pool(bench: Bench) -> None:
+    with pytest.raises(PluginError, match="The run p01-a has no images"):
+        ProbeTrainer().train(bench.task([]), silent)
+    ProbeTrainer().train(bench.task(), silent)
+    with pytest.raises(PluginError, match="images that are not in its pool"):
+        ProbeTrainer().train(bench.task(pool=bench.pool[:10]), silent)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"image_size": 16}, "image_size=16 will not do: it must be from 32"),
+        ({"epochs": 0}, "epochs=0.* above 0"),
+        ({"epochs": "nan"}, "epochs=nan"),
+        ({"learning_rate": -1}, "learning_rate=-1"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"label_smoothing": 1}, "label_smoothing=1"),
+        ({"backbone": ""}, "backbone='' will not do"),
+        ({"epoch": 3}, "no option 'epoch'. Did you mean epochs"),
+        ({"log_size": "perhaps"}, "log_size='perhaps'"),
+    ],
+)
+def test_wrong_options_are_refused(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        options_for(ProbeTrainer, values)
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "why"),
+    [
+        ("resnet18", OptionError, "no backbone 'resnet18'.\nBackbones are .*torchvision:resnet18"),
+        ("torchvision:resnet17", OptionError, "no classification network 'resnet17'.\nIt has: .*resnet18"),
+    ],
+)
+def test_an_unknown_backbone_is_refused(bench: Bench, spec: str, error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        ProbeTrainer().train(bench.task(options=ProbeOptions(backbone=spec)), silent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "why"),
+    [
+        ({"inputs": 2}, 32, "must have one input of shape .* has 2 and 1"),
+        ({"channels": 5}, 32, "reads 5 channels, and not 1 or 3"),
+        ({"batch": 4}, 32, "takes batches of 4 only"),
+        ({}, 64, "reads images of 32 and 64 pixels|reads images of 32 pixels, and image_size=64"),
+    ],
+)
+def test_a_file_that_is_no_backbone_is_refused(
+    bench: Bench, tmp_path: Path, changes: dict[str, Any], size: int, why: str
+) -> None:
+    options = ProbeOptions(backbone=str(patches(tmp_path / "odd", **changes)), image_size=size)
+    with pytest.raises((PluginError, OptionError), match=why):
+        ProbeTrainer().train(bench.task(options=options), silent)
+
+
+def test_a_backbone_with_external_data_is_refused(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "lite0.onnx"
+    onnx.save(
+        lite0.build(lite0.load_weights(), size_px=32), file, save_as_external_data=True, location="weights"
+    )
+    with pytest.raises(PluginError, match="in another file, which is refused"):
+        ProbeTrainer().train(bench.task(options=ProbeOptions(backbone=str(file), image_size=32)), silent)
+
+
+def test_missing_weights_name_the_file_to_fetch(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchvision", reason="the backbone under test is torchvision's")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    unreachable = urllib.error.URLError("Name or service not known")
+
+    def urlopen(*args: Any, **named: Any) -> Any:
+        raise unreachable
+
+    monkeypatch.setattr(torch.hub, "urlopen", urlopen)
+    place = tmp_path / "home" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    with pytest.raises(PluginError, match="weights of torchvision:resnet18 cannot be had") as caught:
+        ProbeTrainer().train(bench.task(options=ProbeOptions(backbone="torchvision:resnet18")), silent)
+    assert str(place) in caught.value.hint
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_torchvision_s_networks_serve(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights in torch's hub folder are found there, and the ONNX file computes what torch computes."""
+    torchvision = pytest.importorskip("torchvision", reason="the backbone under test is torchvision's")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(weights=None).eval()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(network.state_dict(), folder / "resnet18-f37072fd.pth")
+    opened = backbone.open_backbone("torchvision:resnet18", size_px=32, cache=bench.cache, device="cpu")
+    assert opened.dim == 512
+    assert opened.input.mean == (0.485, 0.456, 0.406)
+    network.fc = torch.nn.Identity()
+    x = torch.randn(3, 3, 32, 32)
+    (found,) = opened.session.run(None, {"pixels": x.numpy()})
+    np.testing.assert_allclose(found, network(x).detach().numpy(), atol=1e-4)
+    headless = torchvision.models.squeezenet1_0(weights=None)
+    torch.save(headless.state_dict(), folder / "squeezenet1_0-b66bff10.pth")
+    with pytest.raises(OptionError, match="does not end with a linear layer"):
+        backbone.open_backbone("torchvision:squeezenet1_0", size_px=32, cache=bench.cache, device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="'cuda' cannot be used"):
+        ProbeTrainer().train(bench.task(device="cuda"), silent)
+    with pytest.raises(OptionError, match="no device 'tpu'"):
+        ProbeTrainer().train(bench.task(device="tpu"), silent)
+    assert ProbeTrainer().train(bench.task(device="auto"), silent).path.is_file()
+
+
+def test_a_training_that_diverges_is_an_error(bench: Bench) -> None:
+    options = replace(bench.options, learning_rate=10.0, weight_decay=100.0)
+    with pytest.raises(PluginError, match="training of p01-a diverged"):
+        ProbeTrainer().train(bench.task(options=options), silent)
+
+
+def test_importing_it_is_light() -> None:
+    code = "import dupekit_probe, sys; print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
