@@ -23,7 +23,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _FATAL, _ERROR, _WARNING = 4, 3, 2  # onnxruntime's levels of severity
-_HINT = 'Set the device to "auto" or "cpu", or see `dupekit doctor`.'
+_HINT = 'Set the device to "auto" or "cpu".'
 
 
 def open_session(model: Path | bytes, *, device: str) -> Any:

@@ -136,6 +136,6 @@ def _torch_device(device: str) -> str:
     if device.startswith("cuda") and torch.cuda.device_count() <= int(device.partition(":")[2] or 0):
         raise UsageError(
             f"The device {device!r} cannot be used: torch sees {torch.cuda.device_count()} GPUs.",
-            hint='Set the device to "auto" or "cpu", or see `dupekit doctor`.',
+            hint='Set the device to "auto" or "cpu".',
         )
     return device

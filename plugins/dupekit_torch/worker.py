@@ -47,7 +47,7 @@ def device_named(name: str) -> torch.device:
         if int(number or 0) >= count:
             raise UsageError(
                 f"The device {name} is not there: PyTorch {torch.__version__} sees {count} CUDA devices.",
-                hint="Use --device cpu, or see that driver and PyTorch's CUDA version fit: `dupekit doctor`.",
+                hint="Use --device cpu, or see that the driver and PyTorch's CUDA version fit.",
             )
         return torch.device("cuda", int(number) if number else torch.cuda.current_device())
     return torch.device("cpu")
