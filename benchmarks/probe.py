@@ -3,7 +3,7 @@
     python benchmarks/probe.py DATASET [--repeats 3] [--pairs 10]
 
 "plain" is what anybody would write: a process that opens the backbone's ONNX file with onnxruntime, decodes each
-image with Pillow, scales it to 224 x 224 and runs batches of 64. "round" is `dupekit train --trainer probe` on a
+image with Pillow, scales it to 224 x 224 and runs batches of 8 (on these two cores the fastest). "round" is `dupekit train --trainer probe` on a
 fresh project: features, 2 x pairs heads, their ONNX files, all held-out predictions, the ledger. Both are timed as
 processes, in turns, on the same machine; ratios are of neighbours. Scanning is not in it.
 """
@@ -29,8 +29,8 @@ options.intra_op_num_threads = int(sys.argv[3])
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 files = sorted(p for p in pathlib.Path(sys.argv[2]).rglob("*") if p.is_file())
 features = []
-for start in range(0, len(files), 64):
-    batch = np.stack([np.asarray(Image.open(f).convert("RGB").resize((224, 224))) for f in files[start:start + 64]])
+for start in range(0, len(files), 8):
+    batch = np.stack([np.asarray(Image.open(f).convert("RGB").resize((224, 224))) for f in files[start:start + 8]])
     pixels = (batch.transpose(0, 3, 1, 2).astype(np.float32) - 127) / 128
     features.append(session.run(None, {"pixels": pixels})[0])
 print(len(np.concatenate(features)))

@@ -28,7 +28,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from dupekit.errors import TreeUnavailable
+from dupekit.errors import LedgerError, TreeUnavailable
 from dupekit.files import digest_file, escape, exclusive, now, real_path, write_lines
 from dupekit.manifest import MARKER, Manifest
 from dupekit.review import Listing, Review, judge, settled_listing
@@ -144,7 +144,7 @@ def _keep(snapshot: Snapshot, journal: Journal) -> str:
             journal.record(snapshot.events)
         if snapshot.review is not None:
             write_lines(journal.after, [v.now_at for v in snapshot.review.verdicts if v.now_at])
-    except OSError as error:
+    except (OSError, LedgerError) as error:
         return f"after.txt could not be written: {error}; will be tried again"
     return ""
 

@@ -61,14 +61,23 @@ class Ledger:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block is recorded, or nothing."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        """A transaction: all of the block is recorded, or nothing.
+
+        Raises LedgerError where SQLite cannot write: the disk is full, another program holds the file.
+        """
         try:
+            self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
-        except BaseException:
-            self.connection.execute("ROLLBACK")
+            self.connection.execute("COMMIT")
+        except BaseException as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise LedgerError(
+                    f"The ledger {self.path} cannot be written: {error}.",
+                    hint="Nothing of this step was recorded. Make room, or close what holds it; then try again.",
+                ) from None
             raise
-        self.connection.execute("COMMIT")
 
     def rows(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Runs a query."""
