@@ -11,6 +11,7 @@
     ├── LedgerError              1   the ledger is damaged, or newer than this dupekit
     ├── DatasetChanged           1   files are not what the last scan saw
     ├── ImageError               1   one image cannot be used
+    │   └── ImageTooLarge        1   it has more pixels than allowed
     ├── TreeUnavailable          1   the review tree cannot be read, or is still changing
     └── JobError                 1   a run could not be done
 
@@ -77,6 +78,17 @@ class DatasetChanged(DupekitError):
 
 class ImageError(DupekitError):
     """One image cannot be decoded, or is larger than allowed."""
+
+
+class ImageTooLarge(ImageError):
+    """An image has more pixels than allowed."""
+
+    def __init__(self, width: int, height: int, limit: int) -> None:
+        super().__init__(
+            f"{width} x {height} pixels are more than the limit of {limit}",
+            hint="Raise max_pixels in dupekit.toml if this is a real image, and scan again.",
+        )
+        self.width, self.height = width, height
 
 
 class TreeUnavailable(DupekitError):

@@ -51,7 +51,7 @@ class Scan:
 def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) -> Scan:
     """Brings the ledger up to date with the dataset; reads only what is new or changed."""
     listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
-    changed, gone = _differences(ledger, listing.files)
+    changed, gone = _differences(ledger, listing.files, settings.max_pixels)
     images.record_classes(ledger, listing.classes)
     contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
     for start in range(0, len(changed), 4096):  # a killed scan goes on where it was
@@ -77,7 +77,10 @@ def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) 
 def require_unchanged(ledger: Ledger, dataset: Path, settings: Settings) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
     listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
-    changed, gone = _differences(ledger, listing.files)
+    changed, gone = _differences(ledger, listing.files, settings.max_pixels)
+    known = images.known_files(ledger, max_pixels=settings.max_pixels)
+    # What could not be read takes no part; it does not hold up the rest.
+    changed = [file for file in changed if known.get(file.path, (0, 0))[1] != images.UNREAD]
     if changed or gone:
         example = changed[0].path if changed else gone[0]
         raise DatasetChanged(
@@ -192,7 +195,7 @@ def find_work(ledger: Ledger, project: Path, dataset: Path, settings: Settings, 
         plan = Plan.model_validate_json(found.plan)
         folder = RoundFolder(project, found.number)
         runs = rounds.runs(ledger, found.number)
-        done = {run.name for run in runs if run.state == "done" or finished(folder.job_folder(run))}
+        done = {run.name for run in runs if finished(folder.job_folder(run))}
         planned = max(pairs or 0, found.pairs)
         return Work(
             folder, plan, folder.of_round, False, planned, frozenset(done), _too_small(ledger, plan.class_min)
@@ -232,7 +235,9 @@ def execute(
 ) -> None:
     """Does what is missing of a round and records each run as it ends; `ended` is told of each."""
     folder = work.folder
-    todo = [run for run in rounds.runs(ledger, folder.number) if run.state != "done"]
+    runs = rounds.runs(ledger, folder.number)
+    # What is recorded and then lost its files is done again: votes are counted from the files.
+    todo = [run for run in runs if run.state != "done" or not finished(folder.job_folder(run))]
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
     todo = [run for run in todo if not folder.ingest(ledger, run)]
     if not todo:
@@ -251,9 +256,9 @@ def execute(
         outcomes.close()
 
 
-def _differences(ledger: Ledger, files: Sequence[File]) -> tuple[list[File], list[str]]:
+def _differences(ledger: Ledger, files: Sequence[File], max_pixels: int) -> tuple[list[File], list[str]]:
     """The files that are new or changed, and the paths that are gone."""
-    known = images.known_files(ledger)
+    known = images.known_files(ledger, max_pixels=max_pixels)
     changed = [file for file in files if known.get(file.path) != (file.size, file.mtime_ns)]
     there = {file.path for file in files}
     return changed, [path for path in known if path not in there]

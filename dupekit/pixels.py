@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from dupekit.errors import ImageError
+from dupekit.errors import ImageError, ImageTooLarge
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 """Pillow's decoders that may be used; the others are never tried, whatever a file's first bytes say."""
@@ -33,23 +33,19 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> PillowI
 
     Raises ImageError for what is not an image of FORMATS, is truncated, or has over `max_pixels` pixels.
     """
+    PillowImage.MAX_IMAGE_PIXELS = None  # ours is checked below, before anything is decoded
     try:
         with PillowImage.open(
             io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
         ) as image:
             if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}",
-                    hint="Raise max_pixels in dupekit.toml if this is a real image.",
-                )
+                raise ImageTooLarge(image.width, image.height, max_pixels)
             image.load()
             return ImageOps.exif_transpose(image)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError("not a readable image of a known format") from None
-    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
-        raise ImageError(str(error)) from None
     # Pillow's decoders raise nearly anything on a damaged file: SyntaxError, ValueError, struct.error …
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -20,7 +20,7 @@ from dupekit.apply import (
     write_dataset,
     write_patch,
 )
-from dupekit.errors import DatasetError, NotAProject, NothingToDo, TreeUnavailable, UsageError
+from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
@@ -73,19 +73,7 @@ class Project:
         dataset, path = Path(dataset).absolute(), Path(path).absolute()
         if (path / FILE).exists():
             raise UsageError(f"{path} is a dupekit project already.", hint="Name another folder with -p.")
-        list_dataset(dataset, follow_symlinks=follow_symlinks)
-        if path.resolve().is_relative_to(dataset.resolve()):
-            raise UsageError(
-                f"The project {path} would lie inside the dataset, which dupekit never writes to.",
-                hint="Name a folder elsewhere with -p.",
-            )
-        try:
-            str(dataset).encode()
-        except UnicodeEncodeError:
-            raise DatasetError(
-                f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so {FILE} cannot hold it.",
-                hint="Rename that folder, or reach it through a link with another name.",
-            ) from None
+        _check_dataset(dataset, path, follow_symlinks=follow_symlinks)
         path.mkdir(parents=True, exist_ok=True)
         with Ledger(path / "ledger.db", create=True):
             pass
@@ -148,9 +136,11 @@ class Project:
                 pipeline.execute(
                     ledger, work, settings, keep_models=keep_models, progress=progress, ended=ended
                 )
-            finally:
-                # Interrupted or not: what is done counts.
-                work.folder.update_tallies(ledger, progress)
+            except BaseException:
+                with contextlib.suppress(DupekitError):  # what is done counts; why it ended is what to say
+                    work.folder.update_tallies(ledger, progress)
+                raise
+            work.folder.update_tallies(ledger, progress)
             runs = rounds.runs(ledger, work.folder.number)
             agreements = [run.agreement for run in runs if run.agreement is not None]
             return replace(
@@ -216,7 +206,6 @@ class Project:
                 created=now(),
             )
             write_tree(manifest, self.dataset, tree, progress=progress)
-            self._keep_manifest(folder, manifest)
             numbers = {dupe.path: dupe.image for dupe in dupes}
             review.record_export(
                 ledger,
@@ -225,6 +214,7 @@ class Project:
                 tree=escape(str(tree)),
                 files={file.path: numbers[file.original] for file in manifest.files},
             )
+            self._keep_manifest(folder, manifest)
             return Exported(current.number, tree, manifest)
 
     def collect(self, tree: Path | None = None, *, who: str = "") -> Collected:
@@ -238,7 +228,8 @@ class Project:
             manifest = self.manifest_of(export)
             reviewed = review_tree(path, manifest)
             changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who())
-            write_lines(self.after_file(export), [v.now_at for v in reviewed.verdicts if v.now_at])
+            remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
+            write_lines(self.listing_of(export, "after.txt"), remaining)
             return Collected(export.round, path, reviewed, changed)
 
     def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
@@ -254,10 +245,12 @@ class Project:
             check_destination(self.dataset, destination)
             pipeline.require_unchanged(ledger, self.dataset, self.settings)
             corrections = review.corrections(ledger, current.number)
-            sources = [
-                Source(number, file.path, file.label, file.size, file.mtime_ns, digest)
-                for number, file, digest in images.present(ledger)
-            ]
+            sources, unread = [], []
+            for number, file, digest in images.present(ledger):
+                if file.mtime_ns == images.UNREAD:
+                    unread.append(file.path)
+                else:
+                    sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
             placements = plan_dataset(sources, {c.image: c for c in corrections})
             write_dataset(placements, self.dataset, destination, mode=mode, progress=progress)
             patch = RoundFolder(self.path, current.number).path / "patch.csv"
@@ -270,7 +263,7 @@ class Project:
                 made=corrections,
                 placements=placements,
             )
-            return Applied(current.number, destination, len(placements), corrections, patch)
+            return Applied(current.number, destination, len(placements), corrections, patch, unread)
 
     def next_round(self, dataset: Path | None = None) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.
@@ -284,12 +277,13 @@ class Project:
                 dataset = Path(unescape(applied[-1][0]))
             settings = self.settings
             if dataset is not None:
+                dataset = Path(dataset).absolute()
                 linked = any(a == (escape(str(dataset)), "symlink") for a in (row[:2] for row in applied))
-                changes: dict[str, Any] = {"dataset": str(Path(dataset).absolute())}
+                changes: dict[str, Any] = {"dataset": str(dataset)}
                 if linked:  # dupekit made these links itself
                     changes["follow_symlinks"] = True
                 settings = settings.model_copy(update=changes)
-                list_dataset(Path(settings.dataset), follow_symlinks=settings.follow_symlinks)
+                _check_dataset(dataset, self.path, follow_symlinks=settings.follow_symlinks)
                 change_settings(self.path / FILE, **changes)
                 self.settings = settings
             rounds.close(ledger, current.number)
@@ -319,16 +313,21 @@ class Project:
 
     def manifest_of(self, export: review.Export) -> Manifest:
         """The project's own copy of an export's manifest: the one that is believed."""
-        folder = RoundFolder(self.path, export.round).path
-        for name in ("manifest.json", f"manifest.{export.key[:8]}.json"):
-            if (folder / name).is_file():
-                manifest = read_manifest(folder / name)
-                if manifest.export == export.key:
-                    return manifest
-        raise TreeUnavailable(
-            f"The manifest of export {export.key[:8]} is missing in {folder}.",
-            hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
-        )
+        manifest = read_manifest(self.listing_of(export, "manifest.json"))
+        if manifest.export != export.key:
+            raise TreeUnavailable(
+                f"{self.listing_of(export, 'manifest.json')} is the manifest of another export.",
+                hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
+            )
+        return manifest
+
+    def listing_of(self, export: review.Export, name: str) -> Path:
+        """Where manifest.json, before.txt or after.txt of an export stands: under its plain name for the
+        round's last export, as in "after.1a2b3c4d.txt" for an earlier one."""
+        file = RoundFolder(self.path, export.round).path / name
+        with self._reading() as ledger:
+            last = review.exports(ledger, export.round)[-1]
+        return file if export.key == last.key else _renamed(file, export.key)
 
     def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
         """Adds what a watcher saw: time, kind, path and target."""
@@ -367,6 +366,7 @@ class Project:
             threshold=least,
             dupes=dupes,
             ignored=tallies.ignored(ledger, current.number, threshold=least),
+            outdated=tallies.outdated(ledger, current.number),
         )
 
     def _find_tree(self, ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
@@ -389,14 +389,13 @@ class Project:
             )
         return export, path
 
-    def after_file(self, export: review.Export) -> Path:
-        """Where after.txt of an export stands."""
-        return RoundFolder(self.path, export.round).path / "after.txt"
-
     def _keep_manifest(self, folder: Path, manifest: Manifest) -> None:
         latest = folder / "manifest.json"
         if latest.is_file():  # of an earlier export of this round, whose tree may still be out
-            latest.rename(folder / f"manifest.{read_manifest(latest).export[:8]}.json")
+            key = read_manifest(latest).export
+            for file in (latest, folder / "before.txt", folder / "after.txt"):
+                if file.is_file():
+                    file.rename(_renamed(file, key))
         write_manifest(manifest, latest)
         write_lines(folder / "before.txt", [file.path for file in manifest.files])
 
@@ -459,6 +458,27 @@ def _refuse_other_plan(plan: Plan, settings: Settings, choices: dict[str, Any], 
                 " are alike.",
                 hint="Leave the option out to go on, or begin another round with `dupekit next`.",
             )
+
+
+def _check_dataset(dataset: Path, project: Path, *, follow_symlinks: bool) -> None:
+    """Raises DatasetError where the folder cannot serve, UsageError where the project lies inside it."""
+    list_dataset(dataset, follow_symlinks=follow_symlinks)
+    if project.resolve().is_relative_to(dataset.resolve()):
+        raise UsageError(
+            f"The project {project} would lie inside the dataset, which dupekit never writes to.",
+            hint="Name a folder elsewhere.",
+        )
+    try:
+        str(dataset).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(
+            f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so {FILE} cannot hold it.",
+            hint="Rename that folder, or reach it through a link with another name.",
+        ) from None
+
+
+def _renamed(file: Path, export: str) -> Path:
+    return file.with_name(f"{file.stem}.{export[:8]}{file.suffix}")
 
 
 def _who() -> str:

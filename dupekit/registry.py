@@ -100,7 +100,7 @@ def describe(plugin: type[Any]) -> list[Option]:
     return [
         Option(
             field.name,
-            field.type if isinstance(field.type, str) else field.type.__name__,
+            field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type)),
             None if field.default is dataclasses.MISSING else field.default,
             field.metadata.get("help", ""),
         )

@@ -67,6 +67,8 @@ class Flagged:
     """Most suspicious first."""
     ignored: int
     """How many more reach the threshold but are on the ignore list."""
+    outdated: int
+    """Images of the round that are gone or changed since; they are not flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,5 @@ class Applied:
     files: int
     corrections: list[Correction]
     patch: Path
+    unread: list[str]
+    """Images that the file system did not let the last scan read: they are not in the corrected dataset."""

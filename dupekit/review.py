@@ -105,11 +105,19 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     """The verdict on every exported file.
 
     A file that lies where it was exported is recognised by its path (also where case or Unicode form
-    changed, as on a journey over another computer); any other by its content. `digest` gives the digest
-    of a file in the tree and is asked only for files that are not where they were exported.
+    changed, as on a journey over another computer), unless it holds what was exported elsewhere under the
+    same name; any other by its content; and what was edited as well as moved by its name, if that is the
+    only one. `digest` gives the digest of a file in the tree and is asked only where a path does not say all.
     """
-    place: dict[str, str] = {file.path: file.path for file in manifest.files if file.path in listing}
-    unknown = {path for path in listing if path not in place}
+    namesakes: dict[str, set[str]] = defaultdict(set)
+    for file in manifest.files:
+        namesakes[_name_key(file.path)].add(file.digest)
+    place: dict[str, str] = {}
+    for file in manifest.files:
+        others = namesakes[_name_key(file.path)] - {file.digest}
+        if file.path in listing and not (others and digest(file.path) in others):
+            place[file.path] = file.path
+    unknown = listing.keys() - place.keys()
     by_key = {same_name_key(path): path for path in unknown}
     for file in manifest.files:
         twin = by_key.get(same_name_key(file.path))
@@ -129,6 +137,7 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
             candidates.remove(best)
             unknown.remove(best)
             place[file.path] = best
+    _place_by_name(manifest, place, unknown)
     verdicts = [_verdict(file, place.get(file.path, ""), manifest) for file in manifest.files]
     return Review(verdicts, sorted(unknown, key=sort_key))
 
@@ -146,6 +155,25 @@ def _digest(tree: Path, path: str) -> str:
             f"{path} in the review tree cannot be read: {error.strerror}.",
             hint="Nothing was recorded. Make it readable, or wait until it is written, and try again.",
         ) from None
+
+
+def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:
+    """What was edited and moved: one file missing, and one unknown file, of that name."""
+    missing: dict[str, list[str]] = defaultdict(list)
+    there: dict[str, list[str]] = defaultdict(list)
+    for file in manifest.files:
+        if file.path not in place:
+            missing[_name_key(file.path)].append(file.path)
+    for path in unknown:
+        there[_name_key(path)].append(path)
+    for key, paths in missing.items():
+        if len(paths) == len(there[key]) == 1:
+            place[paths[0]] = there[key][0]
+            unknown.remove(there[key][0])
+
+
+def _name_key(path: str) -> str:
+    return same_name_key(path.rpartition("/")[2])
 
 
 def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:

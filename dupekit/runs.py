@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from dupekit.api import Job, Progress
-from dupekit.files import atomic_write
+from dupekit.errors import JobError
+from dupekit.files import atomic_write, now
 from dupekit.jobs import (
     JOB,
     RESULT,
@@ -59,7 +61,11 @@ class RoundFolder:
         return self._of_round
 
     def create(self, of_round: RoundFile) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Begins the folder. What a project that is no more left under its name is moved aside."""
+        if self.path.exists():
+            stamp = now().replace(":", "")
+            self.path.rename(self.path.with_name(f"{self.path.name}.old-{stamp}-{uuid.uuid4().hex[:4]}"))
+        self.path.mkdir(parents=True)
         write_model(self.path / "images.json", of_round)
         self._of_round = of_round
 
@@ -102,6 +108,11 @@ class RoundFolder:
         parts: list[tuple[NDArray[Any], ...]] = []
         with PredictionReader(folder) as reader:
             for image, probabilities in reader.chunks():
+                if reader.n_classes != len(numbers) or not np.isin(image, ids).all():
+                    raise JobError(
+                        f"{folder} holds predictions of other images or classes than this round's.",
+                        hint="Delete that folder and run `dupekit train` again: only this run is repeated.",
+                    )
                 given = labels[np.searchsorted(ids, image)]
                 best = most_probable(probabilities, given)
                 rows = np.arange(len(image))

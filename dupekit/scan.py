@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dupekit.errors import DatasetError, ImageError
+from dupekit.errors import DatasetError, ImageError, ImageTooLarge
 from dupekit.files import escape, is_clutter, is_trash, real_path, sort_key
 from dupekit.pixels import EXTENSIONS, MAX_PIXELS, open_image
 
@@ -69,7 +69,7 @@ def list_dataset(root: Path, *, follow_symlinks: bool = False) -> Listing:
     """Lists the classes and images of a dataset folder.
 
     Hidden entries and what systems and NAS boxes leave behind are passed over. Links are skipped and
-    named, unless `follow_symlinks`; a folder is never entered twice.
+    named, unless `follow_symlinks`; within a class no folder is then entered twice.
     Raises DatasetError where there are not two classes, or where a folder cannot be read: an unreadable
     folder must not look like an empty one.
     """
@@ -123,7 +123,7 @@ def _walk(
 ) -> int:
     """Collects what lies below one class folder; returns the number of files that are no images."""
     other = 0
-    entered = {_identity(top)}
+    entered = {_identity(top)} if follow_symlinks else set()
     folders = [Path(top.path)]
     while folders:
         for entry in _entries(folders.pop()):
@@ -131,9 +131,11 @@ def _walk(
             if entry.is_symlink() and not follow_symlinks:
                 skipped.append((path, _LINK))
             elif entry.is_dir():
-                if _identity(entry) not in entered:
+                if follow_symlinks:  # only links can lead round in a circle
+                    if _identity(entry) in entered:
+                        continue
                     entered.add(_identity(entry))
-                    folders.append(Path(entry.path))
+                folders.append(Path(entry.path))
             elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 - a bare name
                 other += 1
             elif not entry.is_file():
@@ -160,7 +162,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    stat = entry.stat()
+    stat = Path(entry.path).stat()  # on Windows an entry's own stat has no inode
     return stat.st_dev, stat.st_ino
 
 
@@ -174,6 +176,8 @@ def _read(root: Path, file: File, max_pixels: int) -> Content:
     digest = hashlib.sha256(content).hexdigest()
     try:
         image = open_image(content, max_pixels=max_pixels)
+    except ImageTooLarge as error:
+        return Content(file, digest, error.width, error.height, problem=error.message)
     except ImageError as error:
         problem = "empty file" if not content else error.message
         return Content(file, digest, problem=problem)

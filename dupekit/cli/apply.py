@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, progress_bars, say
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    progress_bars,
+    say,
+    table,
+)
 
 
 class ModeChoice(StrEnum):
@@ -34,6 +42,8 @@ def apply(
     if json:
         print_json(done)
         return
+    if done.unread:
+        table("Not in it, because they could not be read", ["image"], [(path,) for path in done.unread])
     expunged = sum(not c.new_label for c in done.corrections)
     say(
         f"{done.files} images in {done.destination}: {len(done.corrections) - expunged} relabelled,"

@@ -30,6 +30,10 @@ def flag(
             f"Only {found.pairs} of {found.pairs_planned} pairs are complete: no image can have more than"
             f" {found.pairs} votes, and the threshold stays {found.threshold}."
         )
+    if found.outdated:
+        warn(
+            f"{found.outdated} images of the round are gone or changed since it was trained; none is flagged."
+        )
     if json:
         dupes = [
             {

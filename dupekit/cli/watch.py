@@ -66,7 +66,7 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
         path = tree.absolute()
         list_tree(path)
         return path, tree_manifest(path), tree_journal(path)
-    after = opened.after_file(export)
+    after = opened.listing_of(export, "after.txt")
     return path, opened.manifest_of(export), Journal(after, lambda e: opened.record_events(export, e))
 
 

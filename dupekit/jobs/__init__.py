@@ -149,10 +149,7 @@ class PredictionReader:
             shape, self._dtype = _header(self._rows)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             self._stack.close()
-            raise JobError(
-                f"{self.path} cannot be read: {error}.",
-                hint="Delete its folder and run `dupekit train` again: only this run is repeated.",
-            ) from None
+            raise self._damaged(error) from None
         self.n_classes = shape[1]
         self._next = 0
 
@@ -162,14 +159,24 @@ class PredictionReader:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
+    def _damaged(self, error: Exception) -> JobError:
+        return JobError(
+            f"{self.path} cannot be read: {error}.",
+            hint="Delete its folder and run `dupekit train` again: only this run is repeated.",
+        )
+
     def until(self, image: int) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
         """The next rows, up to but without this image number: numbers (k,), probabilities (k, classes)."""
         stop = int(np.searchsorted(self.images, image))
         count = max(0, stop - self._next)
-        content = self._rows.read(count * self.n_classes * self._dtype.itemsize)
+        try:
+            content = self._rows.read(count * self.n_classes * self._dtype.itemsize)
+            probabilities = np.frombuffer(content, self._dtype).reshape(count, self.n_classes)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise self._damaged(error) from None
         numbers = self.images[self._next : self._next + count]
         self._next += count
-        return numbers, np.frombuffer(content, self._dtype).reshape(count, self.n_classes)
+        return numbers, probabilities
 
     def chunks(self, size: int = 16384) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]:
         """All rows, at most `size` at a time."""

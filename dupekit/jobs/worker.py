@@ -196,10 +196,13 @@ def _predict(
         PredictTask(model, images, one.job.device, one.task.cache, options), progress
     )
     expected = (len(images), len(model.classes))
-    if probabilities.shape != expected or not np.isfinite(probabilities).all():
+    sums = probabilities.sum(axis=1) if probabilities.shape == expected else np.zeros(1)
+    # Written so that NaN fails, too.
+    if not ((np.abs(sums - 1) < 0.01).all() and (probabilities >= 0).all()):
         raise PluginError(
-            f"{type(validator).__name__} gave probabilities of shape {probabilities.shape}, expected"
-            f" {expected}, all finite."
+            f"{type(validator).__name__} gave an array of shape {probabilities.shape} that is not what was asked"
+            f" for: probabilities of shape {expected}, none negative, every row summing to 1.",
+            hint="Its author can find out more with dupekit.testing.check_validator.",
         )
     # As they are stored and counted: float16.
     predicted = most_probable(probabilities.astype(np.float16), one.labels)

@@ -24,12 +24,24 @@ class Columns:
     """Shape (n, 2): width and height."""
 
 
-def known_files(ledger: Ledger) -> dict[str, tuple[int, int]]:
-    """Path -> size and modification time of every image that is not gone."""
+UNREAD = -1
+"""In place of the modification time where the file system failed: no file has it, so the next scan reads again."""
+
+
+def known_files(ledger: Ledger, *, max_pixels: int) -> dict[str, tuple[int, int]]:
+    """Path -> size and modification time of every image that is not gone.
+
+    What was refused for its size, and would not be under this limit, has UNREAD as its time.
+    """
     return {
         path: (size, mtime_ns)
         for path, size, mtime_ns in ledger.rows(
-            "SELECT path, size, mtime_ns FROM images WHERE state != 'gone'"
+            """
+            SELECT path, size,
+                CASE WHEN state = 'problem' AND width * height BETWEEN 1 AND ? THEN ? ELSE mtime_ns END
+            FROM images WHERE state != 'gone'
+            """,
+            (max_pixels, UNREAD),
         )
     }
 
@@ -129,7 +141,7 @@ def _row(content: Content) -> tuple[object, ...]:
         file.path,
         file.label,
         file.size,
-        -1 if content.retry else file.mtime_ns,  # no file has this time: the next scan reads it again
+        UNREAD if content.retry else file.mtime_ns,
         content.digest,
         content.width,
         content.height,

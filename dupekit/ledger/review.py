@@ -78,8 +78,20 @@ def record_verdicts(
     Returns the ones that changed; with none, nothing is written.
     """
     images = exported_images(ledger, export.number)
+    # An older tree that nobody has touched since must not take back what was decided in a newer one.
+    of_this_tree = {
+        image: (verdict, label)
+        for image, verdict, label in ledger.rows(
+            """
+            SELECT image, verdict, label FROM verdicts WHERE id IN (
+                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+                WHERE export = ? GROUP BY image)
+            """,
+            (export.number,),
+        )
+    }
+    changed = [v for v in verdicts if of_this_tree.get(images[v.file.path]) != (v.verdict, v.label)]
     before = {image: (verdict, label) for image, verdict, label in _current(ledger, export.round)}
-    changed = [v for v in verdicts if before.get(images[v.file.path]) != (v.verdict, v.label)]
     if not changed:
         return []
     with ledger.write() as db:
@@ -101,9 +113,15 @@ def record_verdicts(
                     (v.file.digest, v.file.given, v.file.original, now(), collection),
                 )
             elif previous and previous[0] == CORRECT:  # put back: what collect added it takes away again
+                # ... unless a copy of the image was confirmed, too.
                 db.execute(
-                    "DELETE FROM ignores WHERE digest = ? AND label = ? AND collection IS NOT NULL",
-                    (v.file.digest, v.file.given),
+                    f"""
+                    DELETE FROM ignores WHERE digest = ? AND label = ? AND collection IS NOT NULL
+                    AND NOT EXISTS (
+                        SELECT 1 FROM ({_LAST_VERDICTS}) AS v JOIN images ON images.id = v.image
+                        WHERE v.verdict = ? AND v.label = ignores.label AND images.digest = ignores.digest)
+                    """,
+                    (v.file.digest, v.file.given, export.round, CORRECT),
                 )
     return changed
 
@@ -126,7 +144,8 @@ def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
         JOIN classes ON classes.id = images.class
         JOIN tallies AS t ON t.round = v.round AND t.image = v.image
         JOIN collections ON collections.id = v.collection
-        WHERE v.verdict IN (?, ?) ORDER BY images.path
+        WHERE v.verdict IN (?, ?) AND images.state = 'ok' AND images.digest = t.digest
+        ORDER BY images.path
         """,
         (round_number, RELABEL, EXPUNGED),
     )

@@ -94,10 +94,14 @@ def latest(ledger: Ledger) -> Round | None:
 
 
 def current(ledger: Ledger) -> Round:
-    """The last round begun. Raises NothingToDo where none was."""
+    """The round that is open. Raises NothingToDo where there is none."""
     found = latest(ledger)
     if found is None:
         raise NothingToDo("No round has been begun yet.", hint="Run `dupekit train`.")
+    if found.closed:
+        raise NothingToDo(
+            f"Round {found.number} is closed, and the next has not been begun.", hint="Run `dupekit train`."
+        )
     return found
 
 
@@ -154,6 +158,10 @@ def record_done(
         db.execute(
             "UPDATE runs SET state = 'done', error = '', finished = ?, seconds = ?, agreement = ? WHERE id = ?",
             (now(), seconds, agreement, run),
+        )
+        # Whatever was counted before is out of date.
+        db.execute(
+            "UPDATE rounds SET tallied_pairs = 0 WHERE id = (SELECT round FROM runs WHERE id = ?)", (run,)
         )
 
 

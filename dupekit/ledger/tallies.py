@@ -49,8 +49,15 @@ def replace(
                     strict=True,
                 ),
             )
-        db.execute("UPDATE rounds SET tallied_pairs = ? WHERE id = ?", (pairs, round_number))
+        # An earlier flagging was by other votes.
+        db.execute("DELETE FROM flags WHERE round = ?", (round_number,))
+        db.execute(
+            "UPDATE rounds SET tallied_pairs = ?, threshold = NULL WHERE id = ?", (pairs, round_number)
+        )
 
+
+_SAME = "images.state = 'ok' AND images.digest = tallies.digest"
+"""The image still holds what was trained on and predicted."""
 
 _IGNORED = """
     EXISTS (SELECT 1 FROM ignores WHERE ignores.digest = tallies.digest AND ignores.label = g.name)
@@ -91,6 +98,15 @@ def flagged(ledger: Ledger, round_number: int) -> list[Dupe]:
     )
 
 
+def outdated(ledger: Ledger, round_number: int) -> int:
+    """How many images of the round are gone or have another content than was predicted."""
+    count: int = ledger.value(
+        f"SELECT count(*) FROM tallies JOIN images ON images.id = image WHERE round = ? AND NOT ({_SAME})",
+        (round_number,),
+    )
+    return count
+
+
 def scores(ledger: Ledger, round_number: int) -> list[tuple[str, str, str, int, float]]:
     """Path, given label, suggested label, votes and score of every image of the round."""
     return ledger.rows(
@@ -114,7 +130,7 @@ def _dupes(ledger: Ledger, round_number: int, condition: str, value: int) -> lis
         JOIN images ON images.id = image
         JOIN classes AS g ON g.id = given
         JOIN classes AS s ON s.id = suggested
-        WHERE round = ? AND {condition} ORDER BY score DESC, path
+        WHERE round = ? AND {condition} AND {_SAME} ORDER BY score DESC, path
         """,
         (round_number, value),
     )
