@@ -121,7 +121,7 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     by_key = {same_name_key(path): path for path in unknown}
     for file in manifest.files:
         twin = by_key.get(same_name_key(file.path))
-        if file.path not in place and twin in unknown:
+        if file.path not in place and twin in unknown and twin != file.path:
             place[file.path] = twin
             unknown.remove(twin)
 

@@ -17,6 +17,7 @@ from PIL import Image
 from dupekit.errors import (
     DatasetChanged,
     DatasetError,
+    JobError,
     LockedError,
     NotAProject,
     NothingToDo,
@@ -392,3 +393,157 @@ def test_awkward_names_survive_the_whole_loop(tmp_path, fast) -> None:
     assert tree_state(dataset) == before
     contents = sorted(content for content, _ in before.values())
     assert sorted(content for content, _ in tree_state(tmp_path / "fixed").values()) == contents
+
+
+def test_a_closed_round_is_not_applied_again(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    patch = trained.apply(tmp_path / "fixed").patch
+    before = patch.read_bytes()
+    trained.next_round()
+    for call in (lambda: trained.apply(tmp_path / "again"), trained.flag, trained.export, trained.next_round):
+        with pytest.raises(NothingToDo, match="Round 1 is closed"):
+            call()
+    assert patch.read_bytes() == before
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_verdict_is_on_a_content_not_on_a_path(trained, dataset, tmp_path) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    Image.new("L", (20, 20), 3).save(dataset / "ciliate" / "wrong_amoeba.png")
+    trained.scan()
+    assert {c.path for c in trained.apply(tmp_path / "fixed").corrections} == {"amoeba/wrong_diatom.png"}
+    flagged = trained.flag(threshold=3)
+    assert [dupe.path for dupe in flagged.dupes] == ["amoeba/wrong_diatom.png"]
+    assert flagged.outdated == 1
+    assert len(trained.export(tmp_path / "tree").manifest.files) == 1
+
+
+def test_what_another_project_left_behind_is_not_taken_for_a_result(trained, dataset, tmp_path, fast) -> None:
+    (trained.path / "dupekit.toml").unlink()
+    (trained.path / "ledger.db").unlink()
+    again = Project.create(dataset, trained.path)
+    again.scan()
+    done = again.train(pairs=1, **fast)
+    assert done.failed == []
+    assert len(again.status().runs) == 2
+    assert len(list((trained.path / "rounds").glob("01.old-*/runs/p03-b"))) == 1
+
+
+def test_an_older_tree_takes_nothing_back(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    first = trained.export(tmp_path / "first").tree
+    trained.collect()
+    second = trained.export(tmp_path / "second").tree
+    for file in second.glob("[!.]*/*.png"):
+        file.unlink()
+    assert {v.verdict for v in trained.collect().changed} == {"correct"}
+    assert trained.collect(first).changed == []
+    assert len(trained.ignores()) == 2
+    assert read_lines(trained.path / "rounds/01/after.txt") == []
+    (earlier,) = (trained.path / "rounds/01").glob("after.*.txt")
+    assert len(read_lines(earlier)) == 2
+
+
+def test_a_copy_that_was_confirmed_too_keeps_its_place_on_the_ignore_list(dataset, tmp_path, fast) -> None:
+    wrong = dataset / "ciliate" / "wrong_amoeba.png"
+    shutil.copy(wrong, wrong.with_name("wrong_copy.png"))
+    project = Project.create(dataset, tmp_path / "project")
+    project.scan()
+    project.train(pairs=3, **fast)
+    project.flag(threshold=3)
+    tree = project.export().tree
+    twins = sorted(tree.glob("ciliate/*.png"))
+    assert len(twins) == 2
+    kept = twins[0].read_bytes()
+    for twin in twins:
+        twin.unlink()
+    project.collect()
+    assert len(project.ignores()) == 1
+    twins[0].write_bytes(kept)
+    project.collect()
+    assert len(project.ignores()) == 1
+
+
+def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, monkeypatch) -> None:
+    locked = dataset / "amoeba" / "locked.png"
+    Image.new("L", (9, 9)).save(locked)
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    project = Project.create(dataset, tmp_path / "project")
+    assert project.scan().problems == [("amoeba/locked.png", "cannot be read: Permission denied")]
+    assert not project.train(pairs=3, **fast).failed
+    project.flag(threshold=3)
+    project.export()
+    project.collect()
+    applied = project.apply(tmp_path / "fixed")
+    assert (applied.unread, applied.files) == (["amoeba/locked.png"], 36)
+    monkeypatch.undo()
+    assert project.scan().problems == []  # tried again by every scan
+
+
+def test_a_flagging_by_fewer_votes_does_not_linger(project, fast) -> None:
+    choices = {**fast, "trainer": "broken"}
+    project.train(pairs=3, options={"run": "p03-a", "how": "kill"}, **choices)
+    assert project.flag(threshold=3).dupes == []
+    shutil.copytree(project.path / "rounds/01/runs/p01-a", project.path / "rounds/01/runs/keep")
+    # The run that failed is done elsewhere meanwhile, as a cluster would.
+    job = project.path / "rounds/01/runs/p03-a/job.json"
+    job.write_text(
+        job.read_text()
+        .replace('"p03-a",\n  "how"', '"none",\n  "how"')
+        .replace('"run": "p03-a"', '"run": "none"')
+    )
+    subprocess.run([sys.executable, "-m", "dupekit.jobs", job.parent], check=True, capture_output=True)
+    assert project.train(**choices).todo == []
+    assert len(project.export().manifest.files) == 2
+
+
+@pytest.mark.parametrize("damage", ["gone", "folder gone", "cut short"])
+def test_predictions_that_were_lost_are_made_again(trained, fast, damage: str) -> None:
+    before = trained.scores()
+    folder = trained.path / "rounds/01/runs/p02-a"
+    if damage == "folder gone":
+        shutil.rmtree(folder)
+    elif damage == "gone":
+        (folder / "predictions.npz").unlink()
+    else:
+        content = (folder / "predictions.npz").read_bytes()
+        (folder / "predictions.npz").write_bytes(content[: len(content) // 2])
+        with pytest.raises(JobError, match=r"predictions\.npz cannot be read"):
+            trained.train(pairs=4, **fast)
+        shutil.rmtree(folder)  # as its hint says
+    assert "p02-a" in trained.train(pairs=4, **fast).todo
+    assert trained.status().pairs_done == 4
+    assert len(trained.scores()) == len(before)
+
+
+def test_raising_the_limit_takes_large_images_in(dataset, tmp_path) -> None:
+    project = Project.create(dataset, tmp_path / "project")
+    toml = project.path / "dupekit.toml"
+    toml.write_text(toml.read_text() + "\nmax_pixels = 1100\n")
+    small = Project(project.path).scan()
+    assert 0 < len(small.problems) < 36
+    assert "more than the limit of 1100" in small.problems[0][1]
+    assert Project(project.path).scan().read == 0
+    toml.write_text(toml.read_text().replace("max_pixels = 1100", "max_pixels = 100000"))
+    again = Project(project.path).scan()
+    assert (again.problems, again.images) == ([], 36)
+
+
+def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path, monkeypatch) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    trained.apply(tmp_path / "linked", mode="symlink")
+    monkeypatch.chdir(tmp_path)
+    assert trained.next_round(Path("linked")).images == 36

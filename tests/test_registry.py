@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,6 +114,13 @@ def test_options_are_converted_from_text() -> None:
 def test_wrong_options_are_named(values: dict[str, str], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         options_for(Plugin(), values)
+
+
+def test_options_of_any_type_are_described() -> None:
+    made = dataclasses.make_dataclass("Made", [("size", int | None, None)], frozen=True)
+    plugin = type("Plugin", (), {"Options": made})
+    assert describe(plugin)[0].type == "int | None"
+    assert options_for(plugin, {"size": "3"}).size == 3
 
 
 def test_options_are_described() -> None:

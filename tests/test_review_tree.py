@@ -233,3 +233,49 @@ def test_the_last_place_of_a_file_decides(steps: list[tuple[int, str]]) -> None:
         expected = {"": ("correct", "a"), "a": ("relabel", "c"), "b": ("relabel", "b"), "_unsure": ("unsure", "a"),
                     "_expunge": ("expunge", "a")}[top]  # fmt: skip
         assert (verdict.verdict, verdict.label) == expected
+
+
+@pytest.fixture
+def namesakes(tmp_path: Path) -> Path:
+    """A tree in which two class folders hold files of one name, as numbering per class gives them."""
+    images = {
+        "Acantharia/001.png": ("a one", "Bacillaria"),
+        "with_under score/001.png": ("w one", "Bacillaria"),
+    }
+    dupes = dupes_in(tmp_path / "data", images)
+    manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def test_a_file_moved_into_the_place_of_its_deleted_namesake(namesakes) -> None:
+    target = namesakes / "with_under score" / "Bacillaria_09_001.png"
+    target.unlink()
+    (namesakes / "Acantharia" / "Bacillaria_09_001.png").rename(target)
+    assert verdicts(namesakes) == {
+        "Acantharia/001.png": ("relabel", "with_under score"),
+        "with_under score/001.png": ("correct", "with_under score"),
+    }
+
+
+def test_namesakes_that_changed_places(namesakes) -> None:
+    one = namesakes / "Acantharia" / "Bacillaria_09_001.png"
+    two = namesakes / "with_under score" / "Bacillaria_09_001.png"
+    one.rename(namesakes / "x")
+    two.rename(one)
+    (namesakes / "x").rename(two)
+    assert verdicts(namesakes) == {
+        "Acantharia/001.png": ("relabel", "with_under score"),
+        "with_under score/001.png": ("relabel", "Acantharia"),
+    }
+
+
+def test_a_file_edited_and_moved_is_known_by_its_name(tree) -> None:
+    (tree / NAME).write_text("rotated")
+    (tree / NAME).rename(tree / "_expunge" / "Bacillaria_09_1.png")
+    assert verdicts(tree) == {**UNTOUCHED, ONE: ("expunge", "Acantharia")}
+
+
+def test_a_file_edited_where_it_is_stays(tree) -> None:
+    (tree / NAME).write_text("rotated")
+    assert verdicts(tree) == UNTOUCHED

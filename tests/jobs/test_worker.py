@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupekit.api import Job, Model, Progress, TrainTask, silent
+from dupekit.api import Job, Model, PredictTask, Progress, TrainTask, silent
 from dupekit.errors import JobError
 from dupekit.jobs import (
     JOB,
@@ -26,7 +26,7 @@ from dupekit.jobs import (
 )
 from dupekit.jobs.local import LocalExecutor, LocalOptions
 from dupekit.jobs.worker import run_jobs
-from dupekit.testing import CentroidTrainer, make_dataset, make_jobs
+from dupekit.testing import CentroidTrainer, CentroidValidator, make_dataset, make_jobs
 
 
 @pytest.fixture
@@ -91,6 +91,20 @@ def test_of_many_at_once_the_finished_ones_count(jobs, monkeypatch, how: str, sa
     log = (jobs[2].folder / "log.txt").read_text()
     assert said in log
     assert "Traceback" in log
+
+
+@pytest.mark.parametrize("wrong", ["logits", "nan", "shape"])
+def test_what_is_not_probabilities_is_refused(jobs, monkeypatch, wrong: str) -> None:
+    right = CentroidValidator.predict
+
+    def predict(self: CentroidValidator, task: PredictTask, progress: Progress) -> np.ndarray:
+        rows = right(self, task, progress)
+        return {"logits": np.log(rows), "nan": rows * np.nan, "shape": rows[1:]}[wrong]
+
+    monkeypatch.setattr(CentroidValidator, "predict", predict)
+    with np.errstate(divide="ignore"):
+        outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+    assert all("not what was asked for: probabilities of shape" in error for error in outcomes)
 
 
 def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
