@@ -78,6 +78,12 @@ def real_path(root: Path, text: str) -> Path:
     return root / unescape(text)
 
 
+def absolute(path: Path) -> Path:
+    """The absolute path without ".."; links on the way are resolved, one at the very end is kept."""
+    full = Path(path).absolute()
+    return full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
+
+
 def sort_key(text: str) -> bytes:
     """Sorts escaped paths bytewise, as `LC_ALL=C sort` does."""
     return text.encode()

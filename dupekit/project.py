@@ -22,7 +22,7 @@ from dupekit.apply import (
 )
 from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
-from dupekit.files import escape, exclusive, now, unescape, write_lines
+from dupekit.files import absolute, escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
 from dupekit.ledger import Ledger, images, review, rounds, tallies
 from dupekit.manifest import Manifest, read_manifest, write_manifest
@@ -70,7 +70,7 @@ class Project:
         Raises DatasetError where the dataset cannot serve, UsageError where there is a project already or
         where it would lie inside the dataset.
         """
-        dataset, path = Path(dataset).absolute(), Path(path).absolute()
+        dataset, path = absolute(dataset), absolute(path)
         if (path / FILE).exists():
             raise UsageError(f"{path} is a dupekit project already.", hint="Name another folder with -p.")
         _check_dataset(dataset, path, follow_symlinks=follow_symlinks)
@@ -196,7 +196,7 @@ class Project:
                     hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
                 )
             folder = RoundFolder(self.path, current.number).path
-            tree = Path(tree).absolute() if tree else folder / "dupes"
+            tree = absolute(tree) if tree else folder / "dupes"
             self._refuse_inside_dataset(tree)
             manifest = plan_tree(
                 dupes,
@@ -241,7 +241,7 @@ class Project:
                     f"There are no verdicts in round {current.number} to apply.",
                     hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
                 )
-            destination = Path(destination).absolute()
+            destination = absolute(destination)
             check_destination(self.dataset, destination)
             pipeline.require_unchanged(ledger, self.dataset, self.settings)
             corrections = review.corrections(ledger, current.number)
@@ -277,7 +277,7 @@ class Project:
                 dataset = Path(unescape(applied[-1][0]))
             settings = self.settings
             if dataset is not None:
-                dataset = Path(dataset).absolute()
+                dataset = absolute(dataset)
                 linked = any(a == (escape(str(dataset)), "symlink") for a in (row[:2] for row in applied))
                 changes: dict[str, Any] = {"dataset": str(dataset)}
                 if linked:  # dupekit made these links itself
@@ -378,7 +378,7 @@ class Project:
                     f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`."
                 )
             return found[-1], Path(unescape(found[-1].tree))
-        path = Path(tree).absolute()
+        path = absolute(tree)
         list_tree(path)
         key = tree_manifest(path).export
         export = review.export_by_key(ledger, key)

@@ -60,14 +60,16 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    shown = Table(box=SIMPLE_HEAD)
     for heading, name in zip(headings, names, strict=True):
         shown.add_column(name, justify="right" if heading.startswith("#") else "left", overflow="fold")
     for row in rows:
         shown.add_row(
             *(Text(_cell(value)) for value in row)
         )  # Text: a name may hold what rich takes for markup
-    Console().print(shown)
+    console = Console()
+    console.print(Text(title, style="bold"))  # not the table's own title, which wraps at the table's width
+    console.print(shown)
 
 
 @contextlib.contextmanager

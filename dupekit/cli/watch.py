@@ -83,16 +83,18 @@ def _line(snapshot: Snapshot) -> str:
 
 
 def _table(path: Path, manifest: Manifest, snapshot: Snapshot) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=f"{path}: {len(manifest.files)} images to review", title_justify="left")
+    title = Text(f"{len(manifest.files)} images to review in {path}", style="bold")
+    shown = Table(box=SIMPLE_HEAD)
     shown.add_column("class")
     for name in ("exported", "deleted", "moved", "left"):
         shown.add_column(name, justify="right")
     if snapshot.review is None:
-        shown.caption = Text(f"Not available: {snapshot.trouble} Nothing is taken as deleted.")
-        return shown
+        return Group(title, Text(f"Not available: {snapshot.trouble} Nothing is taken as deleted."))
     by_class: dict[str, Counter[str]] = {}
     for verdict in snapshot.review.verdicts:
         top = verdict.now_at.partition("/")[0]
@@ -106,8 +108,8 @@ def _table(path: Path, manifest: Manifest, snapshot: Snapshot) -> Any:
     shown.add_section()
     shown.add_row("all", *_counts(total))
     strangers = len(snapshot.review.strangers)
-    shown.caption = Text(f"{strangers} other files. {snapshot.trouble} Stop with Ctrl-C.")
-    return shown
+    notes = [f"{strangers} other files." if strangers else "", snapshot.trouble, "Stop with Ctrl-C."]
+    return Group(title, shown, Text(" ".join(note for note in notes if note)))
 
 
 def _counts(counts: Counter[str]) -> list[str]:
