@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
+
+from dupekit.project import Project
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 GENERATED: dict[str, str] = runpy.run_path(str(SCHEMAS / "generate.py"))["generated"]()
@@ -18,3 +23,21 @@ def test_schemas_are_those_of_the_code(name: str) -> None:
 
 def test_nothing_else_stands_there() -> None:
     assert {path.name for path in SCHEMAS.iterdir() if path.is_file()} == {*GENERATED, "generate.py"}
+
+
+def test_what_a_project_writes_is_what_the_schemas_say(trained: Project) -> None:
+    trained.flag(threshold=1)
+    trained.export()
+    of_round = trained.path / "rounds" / "01"
+    written = {
+        "images": of_round / "images.json",
+        "job": of_round / "runs" / "p01-a" / "job.json",
+        "result": of_round / "runs" / "p01-a" / "result.json",
+        "manifest": of_round / "manifest.json",
+    }
+    for name, file in written.items():
+        jsonschema.validate(json.loads(file.read_text()), json.loads(GENERATED[f"{name}.schema.json"]))
+    settings = tomllib.loads((trained.path / "dupekit.toml").read_text())
+    jsonschema.validate(settings, json.loads(GENERATED["dupekit.toml.schema.json"]))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**settings, "pairz": 3}, json.loads(GENERATED["dupekit.toml.schema.json"]))
