@@ -6,8 +6,6 @@ folders, what is not is done.
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS, Executor, Progress
+from dupekit.devices import cuda_devices
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files import escape, sort_key
 from dupekit.jobs import Choice, RoundFile, finished
@@ -121,7 +120,7 @@ def choose_trainer(name: str) -> str:
     """The trainer of this name; for "auto" torch where there is a CUDA device, else probe."""
     if name != "auto":
         return name
-    return "torch" if _cuda_devices() else "probe"
+    return "torch" if cuda_devices() else "probe"
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -275,15 +274,3 @@ def _counted(items: Iterable[_T], progress: Progress, stage: str, start: int, to
         if done % 64 == 0:
             progress(stage, done, total)
         yield item
-
-
-def _cuda_devices() -> int:
-    """How many CUDA devices the driver has; asks it directly, since importing torch takes seconds."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value

@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
+from dupekit.devices import cuda_devices
 from dupekit.errors import OptionError, PluginError, UsageError
 
 _LOG = logging.getLogger("dupekit.onnx")
@@ -84,7 +85,7 @@ def cuda_problem(number: int = 0) -> str:
     """
     if _CUDA not in onnxruntime.get_available_providers():
         return "the installed onnxruntime has no CUDA provider; that of onnxruntime-gpu has"
-    count = _gpu_count()
+    count = cuda_devices()
     if count <= number:
         return f"this machine shows {count} GPUs" if count else "no NVIDIA GPU or driver is visible"
     # Finds the libraries that PyTorch brought along, and prints which of them it does not find.
@@ -144,18 +145,6 @@ def _gpu_number(device: str) -> int | None:
             f"There is no device {device!r}.", hint='Devices are "auto", "cpu", "cuda" and "cuda:N".'
         )
     return None if device == "cpu" else int(match.group(1) or 0)
-
-
-def _gpu_count() -> int:
-    """GPUs that the driver shows to this process, without loading any other library of CUDA's."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 @functools.cache
