@@ -6,7 +6,7 @@ folders, what is not is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,7 +50,8 @@ class Scan:
 def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) -> Scan:
     """Brings the ledger up to date with the dataset; reads only what is new or changed."""
     listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
-    changed, gone = _differences(ledger, listing.files, settings.max_pixels)
+    known = images.known_files(ledger, max_pixels=settings.max_pixels)
+    changed, gone = _differences(known, listing.files)
     images.record_classes(ledger, listing.classes)
     contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
     for start in range(0, len(changed), 4096):  # a killed scan goes on where it was
@@ -76,8 +77,8 @@ def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) 
 def require_unchanged(ledger: Ledger, dataset: Path, settings: Settings) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
     listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
-    changed, gone = _differences(ledger, listing.files, settings.max_pixels)
     known = images.known_files(ledger, max_pixels=settings.max_pixels)
+    changed, gone = _differences(known, listing.files)
     # What could not be read takes no part; it does not hold up the rest.
     changed = [file for file in changed if known.get(file.path, (0, 0))[1] != images.UNREAD]
     if changed or gone:
@@ -255,9 +256,8 @@ def execute(
         outcomes.close()
 
 
-def _differences(ledger: Ledger, files: Sequence[File], max_pixels: int) -> tuple[list[File], list[str]]:
+def _differences(known: Mapping[str, tuple[int, int]], files: Sequence[File]) -> tuple[list[File], list[str]]:
     """The files that are new or changed, and the paths that are gone."""
-    known = images.known_files(ledger, max_pixels=max_pixels)
     changed = [file for file in files if known.get(file.path) != (file.size, file.mtime_ns)]
     there = {file.path for file in files}
     return changed, [path for path in known if path not in there]

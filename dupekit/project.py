@@ -103,8 +103,8 @@ class Project:
         """Runs what is missing of the current round, or begins one; called again, it goes on.
 
         `choices` are settings of this call: trainer, validator, executor, device, seed, split, class_min,
-        options (added to those of dupekit.toml). `begun` is told the plan before the first run starts, `ended` of each run that ends.
-        Raises UsageError where a choice contradicts the round that has begun; DatasetChanged where the
+        options (added to those of dupekit.toml). `begun` is told the plan before the first run starts,
+        `ended` of each run that ends. Raises UsageError where a choice contradicts the round that has begun; DatasetChanged where the
         dataset is not what the last scan saw. Failed runs are in the result.
         """
         settings = self._chosen(choices)
@@ -182,12 +182,14 @@ class Project:
     def export(self, tree: Path | None = None, *, progress: Progress = silent) -> Exported:
         """Writes the review tree of the flagged images, default place rounds/NN/dupes.
 
-        Flags with the defaults where nothing has been flagged yet. Raises NothingToDo where there is
+        Flags with the defaults where nothing has been flagged since the last training. Raises NothingToDo where there is
         nothing to review, UsageError where the tree exists.
         """
         with self._writing("export") as ledger:
             current = rounds.current(ledger)
-            if current.threshold is None:
+            # After a training that was killed, votes are still to be counted, and an older flagging is void.
+            pairs = RoundFolder(self.path, current.number).update_tallies(ledger, silent)
+            if rounds.current(ledger).threshold is None:
                 self._flag(ledger, threshold=None, limit=None)
             dupes = tallies.flagged(ledger, current.number)
             if not dupes:
@@ -202,7 +204,7 @@ class Project:
                 dupes,
                 [name for name, _, _ in images.class_sizes(ledger)],
                 round_number=current.number,
-                pairs=current.tallied_pairs,
+                pairs=pairs,
                 created=now(),
             )
             write_tree(manifest, self.dataset, tree, progress=progress)

@@ -18,6 +18,7 @@ from dupekit.cli._console import (
 )
 
 if TYPE_CHECKING:
+    from dupekit.api import Progress
     from dupekit.ledger.rounds import Run
     from dupekit.results import Trained
 
@@ -53,34 +54,15 @@ def train(
     """Runs what is missing of a round; run it again to go on."""
     opened = open_project(project)
     with progress_bars() as progress:
-        ended: list[Run] = []
-        said: set[str] = set()
-
-        def one_ended(run: Run) -> None:
-            ended.append(run)
-            figures = [run.agreement for run in ended if run.agreement is not None]
-            mean = {"agreement": sum(figures) / len(figures)} if figures else {}
-            progress("runs", len(ended), total[0], **mean)
-            if run.error and run.error not in said:  # what is wrong with one is often wrong with all
-                said.add(run.error)
-                warn(f"{run.name}: {run.error}")
-
-        total = [0]
-
-        def begun(plan: Trained) -> None:
-            total[0] = len(plan.todo)
-            if not json:
-                show_plan(plan)
-            progress("runs", 0, total[0])
-
+        shown = _Shown(progress, plan=not json)
         try:
             done = opened.train(
                 pairs=pairs,
                 dry_run=dry_run,
                 keep_models=keep_models,
                 progress=progress,
-                begun=begun,
-                ended=one_ended,
+                begun=shown.begun,
+                ended=shown.ended,
                 trainer=trainer,
                 validator=validator,
                 executor=executor,
@@ -102,6 +84,30 @@ def train(
         show_end(done)
     if done.failed:
         raise typer.Exit(1)
+
+
+class _Shown:
+    """What is shown while runs are done: the plan, a bar of the runs, each error once."""
+
+    def __init__(self, progress: Progress, *, plan: bool) -> None:
+        self.progress = progress
+        self.plan = plan
+        self.total = 0
+        self.runs: list[Run] = []
+
+    def begun(self, plan: Trained) -> None:
+        self.total = len(plan.todo)
+        if self.plan:
+            show_plan(plan)
+        self.progress("runs", 0, self.total)
+
+    def ended(self, run: Run) -> None:
+        if run.error and run.error not in {earlier.error for earlier in self.runs}:
+            warn(f"{run.name}: {run.error}")  # what is wrong with one is often wrong with all
+        self.runs.append(run)
+        agreements = [run.agreement for run in self.runs if run.agreement is not None]
+        mean = {"agreement": sum(agreements) / len(agreements)} if agreements else {}
+        self.progress("runs", len(self.runs), self.total, **mean)
 
 
 def parse_options(settings: list[str]) -> dict[str, Any]:
