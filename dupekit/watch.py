@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,8 @@ def is_network(path: Path) -> bool:
     best, kind = -1, ""
     for line in mounts.splitlines():
         _, point, fstype, *_ = line.split(" ")
-        place = Path(point.encode().decode("unicode_escape", "replace") if "\\" in point else point)
+        # The kernel writes a space as \040, and likewise tab, newline and backslash.
+        place = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))
         if real.is_relative_to(place) and len(place.parts) > best:
             best, kind = len(place.parts), fstype
     return kind.startswith(_NETWORK)
@@ -162,7 +164,7 @@ class _Watcher:
     heard: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     observer: BaseObserver | None = None
     digests: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    """Of files that are not where they were exported: path, size and time -> digest."""
+    """Of files whose path does not say all: path, size and time -> digest."""
 
     def look(self) -> _Look:
         try:

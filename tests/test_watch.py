@@ -163,7 +163,9 @@ def test_a_local_folder_is_not_a_network_share(tmp_path) -> None:
 
 
 def test_a_share_is_known_by_its_type(tmp_path, monkeypatch) -> None:
-    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace('n', chr(92) + '156')} cifs rw 0 0\n"
+    tmp_path = tmp_path / "nås né"
+    tmp_path.mkdir()
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace(' ', chr(92) + '040')} cifs rw 0 0\n"
     real = Path.read_text
     monkeypatch.setattr(
         Path,
