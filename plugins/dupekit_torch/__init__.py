@@ -40,9 +40,12 @@ class TorchTrainer:
         return self._worker_for(task, progress).run(task, progress)
 
     def train_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
-        """Each training in turn; the same models as `train` makes one by one."""
-        for task in tasks:
-            yield self.train(task, progress)
+        """Several trainings at once where that is faster; the same models as `train` makes one by one.
+
+        Raises as `train`; the others are then given up.
+        """
+        if tasks:
+            yield from self._worker_for(tasks[0], progress).run_many(tasks, progress)
 
     def _worker_for(self, task: TrainTask, progress: Progress) -> Worker:
         from dupekit_torch.worker import Worker, key_of

@@ -9,7 +9,9 @@ import contextlib
 import itertools
 import os
 import pickle
+import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from torch.nn import functional
 
 from dupekit.errors import OptionError, PluginError
 from dupekit_torch.options import COMPACT, TORCHVISION
+
+_RANDOM = threading.Lock()
+"""Held while a network draws its weights: the random state is the process's, and runs go on side by side."""
 
 SIZE_FEATURES = 16
 """How many features the image's width and height become before they join those of the pixels."""
@@ -134,13 +139,18 @@ def build(spec: Spec, *, seed: int) -> Classifier:
     Raises OptionError for an unknown model or an image size that it does not take, PluginError where
     pretrained weights are not at hand.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _RANDOM, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spec.model == COMPACT:
             compact = Compact(channels=spec.channels, width=spec.width, size_px=spec.size_px)
             return Classifier(compact, compact.features, spec)
         trunk, features = _torchvision(spec)
         return Classifier(trunk, features, spec)
+
+
+def draws(network: nn.Module) -> bool:
+    """Whether training it draws random numbers, as dropout and stochastic depth do."""
+    return any(re.search("drop|stochastic", type(part).__name__, re.IGNORECASE) for part in network.modules())
 
 
 def _torchvision(spec: Spec) -> tuple[nn.Module, int]:

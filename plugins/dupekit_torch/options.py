@@ -57,6 +57,10 @@ class Options:
         "hold all pixels on the device, or bring batches from the cache; auto: hold them if they fit",
     )
 
+    runs_at_once: int = _option(
+        0, "trainings that go on side by side; 0: on CPU as many as the cores keep busy, on CUDA one"
+    )
+
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_model()
@@ -72,6 +76,7 @@ class Options:
         self._check_number("weight_decay", low=0, high=100)
         self._check_number("label_smoothing", low=0, high=0.99)
         self._check_number("shift_px", low=0, high=256)
+        self._check_number("runs_at_once", low=0, high=64)
 
     def _check_choices(self) -> None:
         hints = get_type_hints(Options)

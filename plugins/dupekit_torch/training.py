@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -194,8 +195,12 @@ def fit(
     progress: Progress,
     device: torch.device,
     micro_batch: int = 0,
+    draws: bool = False,
 ) -> Fitted:
     """Trains the model in place from what `reset` makes it.
+
+    `draws` says that the network itself draws random numbers: the process's random state is then set to
+    `seed`, so that no other training may go on beside it.
 
     Where memory does not suffice, the run begins again with half as many images at once: gradients of
     the parts are added up, so that batch and schedule stay, and the result is the same as if it had
@@ -209,7 +214,7 @@ def fit(
         model.zero_grad(set_to_none=True)
         run = _Run(model, loss, data, plan, augmentation, seed, micro, device)
         try:
-            with _deterministic(device, seed):
+            with seeded(device, seed) if draws else contextlib.nullcontext():
                 mean_loss = run.steps(weight_decay, progress)
             return Fitted(mean_loss, time.monotonic() - began, micro)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -318,8 +323,7 @@ class _Meter:
                 f"The training diverged: its loss is {figures['loss']} after {step} steps.",
                 hint="Choose a lower learning_rate, or precision=float32.",
             )
-        if self._device.type == "cuda":
-            figures["memory_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
+        figures["memory_mib"] = peak_memory_mib(self._device)
         self._last = time.monotonic()
         seen = step * self._plan.batch
         figures["images_per_second"] = seen / max(1e-9, self._last - self._began)
@@ -327,16 +331,33 @@ class _Meter:
         self._progress("training", min(seen, total), total, **figures)
 
 
+def peak_memory_mib(device: torch.device) -> float:
+    """The most that tensors have taken on a GPU; on the CPU the most that this process has."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 @contextlib.contextmanager
-def _deterministic(device: torch.device, seed: int) -> Iterator[None]:
-    """Makes a run repeatable: seeds what has no generator of its own, dropout, and keeps cuDNN from
-    choosing algorithms by timing them, which differs from process to process."""
+def repeatable() -> Iterator[None]:
+    """Keeps cuDNN from choosing algorithms by timing them, which differs from process to process."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            yield
+        yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seeds what has no generator of its own, dropout; the caller's random state is kept."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

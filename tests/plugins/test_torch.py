@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from dupekit_torch.export import run_onnx  # noqa: E402
 
 CLASSES = ("dim", "middle", "bright")
 # Few steps: a high learning rate lets the network and its running statistics settle in them.
-SMALL = Options(width=4, image_size=16, epochs=5, batch_size=4, learning_rate=0.01)
+SMALL = Options(width=4, image_size=16, epochs=5, batch_size=4, learning_rate=0.01, runs_at_once=1)
 
 
 @dataclass
@@ -108,7 +109,7 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def weights_of(trainer: TorchTrainer) -> list[Mapping[str, Any]]:
-    return trainer._worker.exporter.saved  # type: ignore[union-attr, return-value]
+    return trainer._worker._exporter.saved  # type: ignore[union-attr, return-value]
 
 
 def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -150,7 +151,7 @@ def session(dataset: Dataset) -> Session:
         dataset.task(slice(1, None, 2), name="p01-b", seed=2),
     ]
     for model in trainer.train_many(tasks, progress):
-        network = trainer._worker.model.eval()  # type: ignore[union-attr]
+        network = trainer._worker.lanes[0].model.eval()  # type: ignore[union-attr]
         with torch.no_grad():
             logits = network(*inputs(dataset, slice(None), model))
         made.models.append(model)
@@ -198,14 +199,49 @@ def test_one_by_one_gives_the_same_models_as_many(dataset: Dataset, session: Ses
 def test_progress_goes_up_to_the_end(session: Session) -> None:
     assert {stage for stage, *_ in session.calls} == {"decoding", "training", "exporting"}
     steps = [(done, total, figures) for stage, done, total, figures in session.calls if stage == "training"]
-    ends = [at for at, (done, total, _) in enumerate(steps) if done == total]
-    assert len(ends) == 2
-    done = [entry[0] for entry in steps[: ends[0] + 1]]
+    done = [entry[0] for entry in steps]
     assert done == sorted(done)
     assert done[0] == 0
-    assert done[-1] == 60 * 5
-    assert steps[ends[0]][2]["images_per_second"] > 0
-    assert 0 < steps[ends[0]][2]["loss"] < 3
+    assert steps[-1][:2] == (2 * 60 * 5, 2 * 60 * 5)  # of both runs: the time left is that of the round
+    assert steps[-1][2]["images_per_second"] > 0
+    assert steps[-1][2]["memory_mib"] > 0
+    assert 0 < steps[-1][2]["loss"] < 3
+
+
+def test_side_by_side_gives_the_same_models_as_one_by_one(dataset: Dataset) -> None:
+    options = replace(SMALL, runs_at_once=3)
+    rows = [slice(start, None, 2) for start in (0, 1)]
+    runs = [(rows[number % 2], f"p0{1 + number // 2}-{'ab'[number % 2]}", number) for number in range(5)]
+    calls: list[tuple[int, int]] = []
+
+    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
+        if stage == "training":
+            calls.append((done, total))
+
+    def tasks() -> list[TrainTask]:
+        return [dataset.task(some, name=name, seed=seed, options=options) for some, name, seed in runs]
+
+    together = [model.path.read_bytes() for model in TorchTrainer().train_many(tasks(), progress)]
+    trainer = TorchTrainer()
+    assert together == [trainer.train(task, silent).path.read_bytes() for task in tasks()]
+    assert calls[0] == (0, 5 * 60 * 5)
+    assert calls[-1] == (5 * 60 * 5, 5 * 60 * 5)
+
+
+def test_runs_side_by_side_end_when_nobody_waits(dataset: Dataset) -> None:
+    options = replace(SMALL, runs_at_once=2, epochs=300)
+    tasks = [dataset.task(seed=seed, options=options) for seed in range(4)]
+    tasks[0] = replace(tasks[0], images=tasks[0].images[:8], labels=tasks[0].labels[:8])  # done first
+    before = threading.active_count()
+    models_ = TorchTrainer().train_many(tasks, silent)
+    next(models_)
+    models_.close()
+    assert threading.active_count() == before
+
+
+def test_networks_that_draw_are_trained_one_at_a_time() -> None:
+    assert models.draws(models.build(spec("mobilenet_v3_small"), seed=0))
+    assert not models.draws(models.build(spec("resnet18"), seed=0))
 
 
 @pytest.mark.usefixtures("no_export")
