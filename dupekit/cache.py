@@ -10,11 +10,9 @@ Everything here can be deleted at any time; it costs only the time to make it ag
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from dupekit.api import Image, Images, Progress, silent
-from dupekit.errors import DatasetChanged, ImageError
+from dupekit.api import Images, Progress, silent
+from dupekit.decoding import PART, cores, decode, decoder
 from dupekit.files import write_text
-from dupekit.pixels import MAX_PIXELS, square_pixels
+from dupekit.pixels import MAX_PIXELS
 
 _INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
 
@@ -51,32 +49,20 @@ class Cache:
 
     def pixels(self, images: Images, *, size_px: int, channels: int, progress: Progress = silent) -> Rows:
         """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
-        array = self.array(
-            f"pixels-{size_px}-{'grey' if channels == 1 else 'rgb'}", (size_px, size_px, channels), np.uint8
-        )
-        return array.fill(
-            images,
-            lambda some: self.decode(some, size_px=size_px, channels=channels),
-            stage="decoding",
-            progress=progress,
-        )
+        name = f"pixels-{size_px}-{'grey' if channels == 1 else 'rgb'}"
+        array = self.array(name, (size_px, size_px, channels), np.uint8)
+        missing = array.missing(images)
+        with decoder(missing, size_px=size_px, channels=channels, max_pixels=self.max_pixels) as compute:
+            return array.fill(
+                images, compute, stage="decoding", progress=progress, chunk=max(256, 4 * PART * cores())
+            )
 
     def decode(self, images: Images, *, size_px: int, channels: int) -> NDArray[np.uint8]:
         """Reads squares from the dataset without keeping them: (n, size_px, size_px, channels).
 
         Raises DatasetChanged where a file is gone or no longer has its digest.
         """
-
-        def one(image: Image) -> NDArray[np.uint8]:
-            content = _read_unchanged(image)
-            try:
-                return square_pixels(content, size_px=size_px, channels=channels, max_pixels=self.max_pixels)
-            except ImageError as error:
-                raise ImageError(f"{image.file}: {error.message}", hint=error.hint) from None
-
-        with ThreadPoolExecutor() as threads:  # hides the latency of network shares
-            rows = list(threads.map(one, images))
-        return np.stack(rows) if rows else np.empty((0, size_px, size_px, channels), np.uint8)
+        return decode(images, size_px=size_px, channels=channels, max_pixels=self.max_pixels)
 
 
 class CachedArray:
@@ -113,6 +99,12 @@ class CachedArray:
             if len(missing):
                 progress(stage, len(missing), len(missing))
         return self.rows(images)
+
+    def missing(self, images: Images) -> int:
+        """How many of these images have no row, before any checksum is compared."""
+        if not (self.folder / "index.bin").is_file():
+            return len(images)
+        return int((self._find(images.digests, check=False) < 0).sum())
 
     def rows(self, images: Images) -> Rows:
         """The rows of these images, all of which must have been filled in. Raises KeyError otherwise."""
@@ -206,19 +198,6 @@ class Rows:
         """All rows in order, at most `size` at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
-
-
-def _read_unchanged(image: Image) -> bytes:
-    try:
-        content = image.file.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != image.digest:
-        raise DatasetChanged(
-            f"{image.file} is not what the last scan saw: changed or gone",
-            hint="Run `dupekit scan`, then begin a new round with `dupekit train`.",
-        )
-    return content
 
 
 def _truncate(file: Path, size: int) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from dupekit import decoding
 from dupekit.api import Images
 from dupekit.cache import Cache
-from dupekit.errors import DatasetChanged
+from dupekit.errors import DatasetChanged, ImageError
 from dupekit.files import digest_file
 
 
@@ -95,6 +96,36 @@ def test_pixels_are_squares_of_the_files(tmp_path, images) -> None:
     assert rows.shape == (8, 8, 8, 1)
     assert rows[[2]].max() == 60
     assert [len(batch) for batch in rows.batches(5)] == [5, 3]
+
+
+def test_many_files_are_decoded_by_several_processes(tmp_path, images, monkeypatch) -> None:
+    expected = Cache(tmp_path / "one").pixels(images, size_px=6, channels=3)[:]
+    monkeypatch.setattr(decoding, "WORTH_PROCESSES", 2)
+    monkeypatch.setattr(decoding, "PART", 2)
+    monkeypatch.setattr(decoding, "square_pixels", None)  # this process is to decode nothing
+    calls: list[tuple[int, int]] = []
+
+    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
+        calls.append((done, total))
+
+    found = Cache(tmp_path / "many").pixels(images, size_px=6, channels=3, progress=progress)
+    assert (found[:] == expected).all()
+    assert calls == [(0, 7), (7, 7)]
+
+
+def test_what_is_wrong_in_a_process_is_said_here(tmp_path, images, monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "WORTH_PROCESSES", 2)
+    file = tmp_path / "data" / "2.png"
+    file.write_bytes(file.read_bytes()[:40])
+    damaged = Images(
+        images.root, images.paths, [digest_file(images.root / p) for p in images.paths], images.sizes
+    )
+    with pytest.raises(ImageError, match=r"2\.png: not a readable image"):
+        Cache(tmp_path / "cache").pixels(damaged, size_px=6, channels=1)
+    file.write_bytes(b"other")
+    with pytest.raises(DatasetChanged, match=r"2\.png is not what the last scan saw") as caught:
+        Cache(tmp_path / "cache").pixels(damaged, size_px=6, channels=1)
+    assert "dupekit scan" in caught.value.hint
 
 
 def test_a_file_that_changed_since_the_scan_is_refused(tmp_path, images) -> None:

@@ -1,0 +1,104 @@
+"""Many image files -> one array of squares; by several processes where there are many files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.api import Image, Images
+from dupekit.errors import DatasetChanged, ImageError
+from dupekit.pixels import square_pixels
+
+PART = 32
+"""Images that one process is given at a time."""
+WORTH_PROCESSES = 2048
+"""From so many images on, the third of a second that processes take to start is soon made good."""
+_READERS = 4
+"""Threads of a process that read ahead: they hide the latency of network shares."""
+
+Decode = Callable[[Images], NDArray[np.uint8]]
+
+
+def decode(images: Images, *, size_px: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+    """Decodes files into squares: (n, size_px, size_px, channels).
+
+    Raises DatasetChanged where a file is gone or no longer has its digest, ImageError where it cannot be
+    decoded.
+    """
+    squares = np.empty((len(images), size_px, size_px, channels), np.uint8)
+    # Threads read, but do not decode: Pillow's short calls on small images only wait for each other.
+    with ThreadPoolExecutor(_READERS) as threads:
+        contents = threads.map(_read_unchanged, images)
+        for row, (image, content) in enumerate(zip(images, contents, strict=True)):
+            try:
+                squares[row] = square_pixels(
+                    content, size_px=size_px, channels=channels, max_pixels=max_pixels
+                )
+            except ImageError as error:
+                raise ImageError(f"{image.file}: {error.message}", hint=error.hint) from None
+    return squares
+
+
+@contextlib.contextmanager
+def decoder(count: int, *, size_px: int, channels: int, max_pixels: int) -> Iterator[Decode]:
+    """`decode` for `count` images in all, with a process a core where that is worth while."""
+    if count < WORTH_PROCESSES:
+        yield lambda images: decode(images, size_px=size_px, channels=channels, max_pixels=max_pixels)
+        return
+    # Spawned, not forked: the caller may hold threads and a GPU.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores(), mp_context=context, initializer=_end_with_parent) as processes:
+
+        def by_processes(images: Images) -> NDArray[np.uint8]:
+            parts = [images[at : at + PART] for at in range(0, len(images), PART)]
+            jobs = [
+                processes.submit(decode, part, size_px=size_px, channels=channels, max_pixels=max_pixels)
+                for part in parts
+            ]
+            try:
+                return np.concatenate([job.result() for job in jobs])
+            finally:
+                for job in jobs:
+                    job.cancel()
+
+        yield by_processes
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _read_unchanged(image: Image) -> bytes:
+    try:
+        content = image.file.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image.digest:
+        raise DatasetChanged(
+            f"{image.file} is not what the last scan saw: changed or gone",
+            hint="Run `dupekit scan`, then begin a new round with `dupekit train`.",
+        )
+    return content
+
+
+def _end_with_parent() -> None:
+    """A process of the pool would wait for ever for a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
