@@ -22,7 +22,8 @@ from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from dupekit.api import Images, Progress, silent
-from dupekit.decoding import PART, cores, decode, decoder
+from dupekit.decoding import PART, decode, decoder
+from dupekit.devices import cores
 from dupekit.files import write_text
 from dupekit.pixels import MAX_PIXELS
 

@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from dupekit.devices import cuda_devices
+from dupekit.devices import cores, cuda_devices
 from dupekit.errors import OptionError, PluginError, UsageError
 
 _LOG = logging.getLogger("dupekit.onnx")
@@ -104,7 +104,7 @@ def cuda_problem(number: int = 0) -> str:
 
 def threads() -> int:
     """How many processors this process may use; fewer where OMP_NUM_THREADS says so."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = cores()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed
 
