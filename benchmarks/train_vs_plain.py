@@ -1,0 +1,269 @@
+"""dupekit's round of trainings against what its users do today, in one run on one machine.
+
+    python benchmarks/train_vs_plain.py DATASET [--device cpu] [--repeats 3] [--epochs 15] [--pairs 1] [--budget-min 10]
+
+(a) The same network, epochs, image size and batch: `dupekit train --trainer torch` (start, cache, trainings, ONNX, all
+held-out predictions, ledger), against `plain_training.py`, a process a training; and against the bare forward and backward
+passes of the same batches on random tensors in memory, in the same precision.
+(b) torchvision's ResNet-18 at 224 pixels, trained until it reaches the held-out accuracy of dupekit's default trainer for
+the device, or until the budget is spent: then the ratio is a lower bound.
+
+A round is 20 trainings. Few are measured; what stands for 20 is multiplied, and labelled "extrapolated".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROUND = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--budget-min", type=float, default=10.0)
+    parser.add_argument("--only", choices=["a", "b"], default="")
+    parser.add_argument("--bare", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.bare:
+        bare(json.loads(arguments.bare))
+        return
+    import torch
+
+    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
+        raise SystemExit(
+            "There is no CUDA device here: run this with --device cpu, or on a machine with a GPU."
+        )
+    gpu = f", {torch.cuda.get_device_name()}" if arguments.device.startswith("cuda") else ""
+    names = ("dupekit", "torch", "torchvision", "onnxruntime-gpu", "numpy")
+    print(f"{platform.machine()}, {os.cpu_count()} cores{gpu}, Python {platform.python_version()}, "
+          + ", ".join(f"{name} {version(name)}" for name in names), flush=True)  # fmt: skip
+    if arguments.only != "b":
+        same_network(arguments)
+    if arguments.only != "a":
+        as_today(arguments)
+
+
+def same_network(a: argparse.Namespace) -> None:
+    rows: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        rows.setdefault(name, []).append(value)
+
+    for repeat in range(a.repeats):
+        options = ["--trainer", "torch", "--set", f"epochs={a.epochs}", "--set", "log_size=false"]
+        ours = our_round(a, a.pairs, repeat, *options)
+        notes = ours["notes"]
+        runs = 2 * a.pairs
+        passes = json.loads(
+            python(__file__, a.dataset, "--device", a.device, "--bare", json.dumps({**notes, "runs": runs}))
+        )
+        plain = plain_training(
+            a, "compact", notes["image_size"], a.epochs, notes["batch_size"],
+            "--channels", notes["channels"], "--rate", notes["learning_rate"], "--seed", repeat + 1,
+        )  # fmt: skip
+        best = min(passes["in turn"], passes["side by side"])
+        note(f"dupekit, {runs} runs, s", ours["seconds"])
+        note("  of it training, s of all lanes", ours["training"])
+        note("  of it predicting, s", ours["predicting"])
+        note(f"bare passes of {runs} runs, in turn, s", passes["in turn"])
+        note(f"bare passes of {runs} runs, side by side, s", passes["side by side"])
+        note("dupekit / bare passes in turn", ours["seconds"] / passes["in turn"])
+        note("dupekit / the faster bare passes", ours["seconds"] / best)
+        note("plain script, 1 run, s", plain["seconds"])
+        note(f"plain script, {runs} runs, s (extrapolated)", runs * plain["seconds"])
+        note("plain script / dupekit", runs * plain["seconds"] / ours["seconds"])
+        note("held-out accuracy, dupekit", ours["agreement"])
+        note("held-out accuracy, plain", plain["accuracy"])
+        note("floor: operations / matrix throughput, s", passes["floor"])
+    title = (
+        f"(a) the same network, {a.epochs} epochs, {notes['image_size']} px, batches of {notes['batch_size']},"
+        f" dupekit in {notes['precision']}"
+    )
+    show(title, rows)
+
+
+def as_today(a: argparse.Namespace) -> None:
+    trainer = "torch" if a.device.startswith("cuda") else "probe"
+    ours = our_round(a, ROUND // 2, 0, "--trainer", trainer)
+    plain = plain_training(
+        a, "resnet18", 224, 90, 64 if trainer == "probe" else 256,
+        "--channels", 3, "--rate", 1e-3, "--until", ours["agreement"], "--budget-s", 60 * a.budget_min,
+    )  # fmt: skip
+    reached = plain["accuracy"] >= ours["agreement"]
+    whole = ROUND * plain["seconds"]
+    print(f"\n(b) ResNet-18 at 224 px, {'pretrained' if plain['pretrained'] else 'from scratch'}; n = 1")
+    print(
+        f"dupekit's round of {ROUND} ({trainer}): {ours['seconds']:.1f} s, held-out accuracy {ours['agreement']:.3f}"
+    )
+    print(
+        f"one plain training: {plain['seconds']:.0f} s, {plain['epochs']} epochs, held-out accuracy"
+        f" {plain['accuracy']:.3f}{'' if reached else ': not reached within the budget'}"
+    )
+    print(
+        f"{ROUND} plain trainings: {whole:.0f} s (extrapolated), {'' if reached else 'more than '}"
+        f"{whole / ours['seconds']:.0f} times dupekit's round"
+    )
+
+
+def our_round(a: argparse.Namespace, pairs: int, seed: int, *options: str) -> dict[str, Any]:
+    """`dupekit train` on a fresh project, timed as a process; scanning is not in it."""
+    with tempfile.TemporaryDirectory() as place:
+        python("-m", "dupekit", "init", a.dataset, "-p", place)
+        began = time.perf_counter()
+        python(
+            "-m",
+            "dupekit",
+            "train",
+            "-p",
+            place,
+            "--pairs",
+            pairs,
+            "--seed",
+            seed,
+            "--device",
+            a.device,
+            *options,
+        )
+        seconds = time.perf_counter() - began
+        results = [json.loads(f.read_text()) for f in Path(place).glob("rounds/01/runs/*/result.json")]
+    if len(results) != 2 * pairs or any(result["status"] != "done" for result in results):
+        raise SystemExit(f"trainings failed: {[r['error'] for r in results if r['status'] != 'done']}")
+    notes = results[0]["notes"]
+    return {
+        "seconds": seconds,
+        "training": sum(r["notes"].get("training_seconds", 0.0) for r in results),
+        "predicting": sum(r["seconds_predicting"] for r in results),
+        "agreement": statistics.mean(r["agreement"] for r in results),
+        "notes": {**notes, "images": results[0]["images_trained"], "classes": len(list(a.dataset.iterdir()))},
+    }
+
+
+def plain_training(
+    a: argparse.Namespace, network: str, size: int, epochs: int, batch: int, *more: object
+) -> Any:
+    began = time.perf_counter()
+    result = json.loads(
+        python(
+            HERE / "plain_training.py",
+            a.dataset,
+            "--network",
+            network,
+            "--size",
+            size,
+            "--epochs",
+            epochs,
+            "--batch",
+            batch,
+            "--device",
+            a.device,
+            *more,
+        )
+    )
+    return {**result, "seconds": time.perf_counter() - began}  # the whole process, as a user waits for it
+
+
+def bare(notes: dict[str, Any]) -> None:
+    """Forward and backward passes of as many batches as the runs have, and nothing else."""
+    import torch
+    from torch.nn import functional
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from dupekit_torch.models import Spec, build
+
+    device = torch.device("cuda" if notes["device"] != "cpu" else "cpu")
+    autocast = notes["precision"] == "bfloat16"
+    batch, size, channels = notes["batch_size"], notes["image_size"], notes["channels"]
+    spec = Spec("compact", False, 32, size, channels, notes["classes"], None, None)
+    steps = notes["steps"]
+
+    def passes(count: int, threads: int) -> None:
+        torch.set_num_threads(threads)
+        network = build(spec, seed=0).to(device).to(memory_format=torch.channels_last).train()
+        pixels = torch.randn(batch, channels, size, size, device=device).to(memory_format=torch.channels_last)
+        labels = torch.randint(0, notes["classes"], (batch,), device=device)
+        for _ in range(count):
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                logits = network(pixels)
+            functional.cross_entropy(logits.float(), labels).backward()
+            network.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def timed(lanes: int, threads: int, runs: int) -> float:
+        began = time.perf_counter()
+        each = [threading.Thread(target=passes, args=(steps * runs // lanes, threads)) for _ in range(lanes)]
+        for thread in each:
+            thread.start()
+        for thread in each:
+            thread.join()
+        return time.perf_counter() - began
+
+    cores = torch.get_num_threads()
+    passes(3, cores)
+    with FlopCounterMode(display=False) as counter:
+        passes(1, cores)
+    operations = counter.get_total_flops() * steps * notes["runs"]
+    floor = operations / matrix_throughput(device, torch.bfloat16 if autocast else torch.float32)
+    lanes = min(4, cores) if device.type == "cpu" else 1
+    in_turn = timed(1, cores, notes["runs"])
+    side = timed(lanes, max(1, cores // lanes), notes["runs"]) if lanes > 1 else in_turn
+    print(json.dumps({"in turn": in_turn, "side by side": side, "floor": floor}))
+
+
+def matrix_throughput(device: Any, dtype: Any) -> float:
+    """Operations a second of a large square matrix product: the best of five."""
+    import torch
+
+    size = 8192 if device.type == "cuda" else 2048
+    left = torch.randn(size, size, device=device).to(dtype)
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        left @ left
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def show(title: str, rows: dict[str, list[float]]) -> None:
+    print(f"\n{title}\n{'':48}{'median':>9}{'least':>9}{'most':>9}{'n':>4}")
+    for name, values in rows.items():
+        print(f"{name:48}{statistics.median(values):9.3f}{min(values):9.3f}{max(values):9.3f}{len(values):4}")
+    sys.stdout.flush()
+
+
+def python(*command: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
