@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,16 @@ def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Mode
     backbone = open_backbone(
         options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
     )
-    device = _torch_device(first.device)
-    rows = compute_features(backbone, first.pool, first.cache, progress)
+    with ThreadPoolExecutor(1) as beside:  # importing torch takes two seconds, which the features hide
+        device = beside.submit(_torch_device, first.device)
+        rows = compute_features(backbone, first.pool, first.cache, progress)
     matrix, scaling = _prepared(rows, first.pool, options)
     heads = train_heads(
         matrix,
         _problems(tasks, rows, first.cache, backbone),
         classes=len(first.classes),
         recipe=_recipe(options),
-        device=device,
+        device=device.result(),
         threads=threads(),
         progress=lambda done, total: progress("training", done, total),
     )
