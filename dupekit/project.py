@@ -24,7 +24,10 @@ from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo,
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
-from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.ignores import Ignored
+from dupekit.ledger import Ledger, history, images, review, rounds, tallies
+from dupekit.ledger import ignores as ignore_list
+from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.pipeline import Scan
 from dupekit.results import Applied, Collected, Exported, Flagged, Status, Trained
@@ -166,7 +169,7 @@ class Project:
                 flags=len(tallies.flagged(ledger, number)),
                 exports=review.exports(ledger, number),
                 verdicts=review.verdict_counts(ledger, number),
-                ignored=len(review.ignores(ledger)),
+                ignored=len(ignore_list.ignores(ledger)),
                 applications=review.applications(ledger, number),
             )
 
@@ -291,22 +294,46 @@ class Project:
             rounds.close(ledger, current.number)
             return pipeline.scan(ledger, self.dataset, settings, silent)
 
-    def ignores(self) -> list[review.Ignored]:
+    def undo(self) -> Step:
+        """Takes back what the last collect, or the last apply, of the current round recorded.
+
+        Verdicts and ignore list are as they were before; edits of the list by hand stand. Nothing is deleted, and no
+        file is touched. Raises NothingToDo where no step of the round stands.
+        """
+        with self._writing("undo") as ledger:
+            current = rounds.current(ledger)
+            step = history.undo(ledger, current.number)
+            if step is None:
+                raise NothingToDo(
+                    f"Round {current.number} has no collect and no apply to take back.",
+                    hint="Earlier rounds are closed; `dupekit history` shows all steps.",
+                )
+            return step
+
+    def history(self) -> list[Step]:
+        """Every collect that changed verdicts and every apply, in order, undone or not."""
+        with self._reading() as ledger:
+            return history.steps(ledger)
+
+    def history_of(self, path: str) -> list[Change]:
+        """What was decided on an image, by its escaped path in the dataset; raises UsageError where it is unknown."""
+        with self._reading() as ledger:
+            return history.changes(ledger, path)
+
+    def ignores(self) -> list[Ignored]:
         """The ignore list."""
         with self._reading() as ledger:
-            return review.ignores(ledger)
+            return ignore_list.ignores(ledger)
 
     def ignore(self, paths: Sequence[str]) -> int:
         """Adds images, by their escaped paths in the dataset; returns how many were new on the list."""
         with self._writing("ignore") as ledger:
-            entries = [(digest, label, path) for path, digest, label in self._found(ledger, paths)]
-            return review.add_ignores(ledger, entries)
+            return ignore_list.add(ledger, self._found(ledger, paths))
 
     def unignore(self, paths: Sequence[str]) -> int:
         """Takes images off the list again; returns how many were on it."""
         with self._writing("ignore") as ledger:
-            entries = [(digest, label) for _, digest, label in self._found(ledger, paths)]
-            return review.remove_ignores(ledger, entries)
+            return ignore_list.remove(ledger, self._found(ledger, paths))
 
     def tree(self, tree: Path | None = None) -> tuple[review.Export, Path]:
         """The export that a review tree is of, and where it lies; default the last one exported."""
@@ -401,7 +428,7 @@ class Project:
         write_manifest(manifest, latest)
         write_lines(folder / "before.txt", [file.path for file in manifest.files])
 
-    def _found(self, ledger: Ledger, paths: Sequence[str]) -> list[tuple[str, str, str]]:
+    def _found(self, ledger: Ledger, paths: Sequence[str]) -> list[Ignored]:
         found = []
         for path in paths:
             row = images.find(ledger, path)
@@ -410,7 +437,7 @@ class Project:
                     f"The dataset has no image {path}.",
                     hint="Give paths as `dupekit flag` prints them, relative to the dataset.",
                 )
-            found.append((path, row[1], row[2]))
+            found.append(Ignored(row[1], row[2], path, ""))
         return found
 
     def _refuse_inside_dataset(self, path: Path) -> None:

@@ -74,7 +74,17 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
-    assert f"on {tmp_path / 'fixed'}" in dupekit("next", cwd=project).stdout
+    said = dupekit("undo", cwd=project).stdout
+    assert "1 corrections" in said
+    assert "No file on disk was touched" in said
+    assert f"lies in {tmp_path / 'fixed'}" in said
+    assert "Took back 2 verdicts collected on " in dupekit("undo", cwd=project).stdout
+    assert "no collect and no apply to take back" in dupekit("undo", cwd=project, code=3).stderr
+    assert dupekit("history", cwd=project).stdout.count("\tapply\t") == 1
+    assert "\tcorrect ciliate\t" in dupekit("history", "ciliate/wrong_amoeba.png", cwd=project).stdout
+    dupekit("collect", cwd=project)
+    dupekit("apply", tmp_path / "fixed again", cwd=project)
+    assert f"on {tmp_path / 'fixed again'}" in dupekit("next", cwd=project).stdout
     assert parsed("status", cwd=project)["round"]["closed"]
 
 
