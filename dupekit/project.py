@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +25,13 @@ from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo,
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
-from dupekit.ignores import Ignored
+from dupekit.ignores import Ignored, from_csv
 from dupekit.ledger import Ledger, history, images, review, rounds, tallies
 from dupekit.ledger import ignores as ignore_list
 from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.pipeline import Scan
-from dupekit.results import Applied, Collected, Exported, Flagged, Status, Trained
+from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
 from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
@@ -334,6 +335,15 @@ class Project:
         """Takes images off the list again; returns how many were on it."""
         with self._writing("ignore") as ledger:
             return ignore_list.remove(ledger, self._found(ledger, paths))
+
+    def import_ignores(self, content: bytes, name: str) -> Imported:
+        """Adds all of a CSV as `dupekit ignore export` writes it, or, with a UsageError, nothing of it."""
+        with self._writing("ignore") as ledger:
+            entries = from_csv(content, name)
+            classes = {label for label, _, _ in images.class_sizes(ledger)}
+            unknown = Counter(entry.label for entry in entries if entry.label not in classes)
+            added = ignore_list.add(ledger, entries)
+            return Imported(added, len(entries) - added, dict(unknown))
 
     def tree(self, tree: Path | None = None) -> tuple[review.Export, Path]:
         """The export that a review tree is of, and where it lies; default the last one exported."""

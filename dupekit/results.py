@@ -96,3 +96,14 @@ class Applied:
     patch: Path
     unread: list[str]
     """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did to the ignore list."""
+
+    added: int
+    known: int
+    """Were on the list already."""
+    unknown_labels: dict[str, int]
+    """Label that is no class of this dataset -> its entries, which are on the list all the same."""

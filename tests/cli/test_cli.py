@@ -240,3 +240,30 @@ def test_plugins_are_shown_and_checked(fast) -> None:
     assert "The trainer fake keeps its contract (checked with validator fake)." in said
     assert "The validator fake keeps its contract (checked with trainer fake)." in said
     assert "The executor local keeps its contract" in dupekit("plugins", "check", "local").stdout
+
+
+def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
+    dupekit("init", dataset, "-p", tmp_path / "project")
+    dupekit("init", dataset, "-p", tmp_path / "other")
+    dupekit("ignore", "add", "amoeba/0003.png", "-p", tmp_path / "project")
+    file = tmp_path / "list.csv"
+    assert "1 entries" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
+    before = file.read_bytes()
+    assert "exists already" in dupekit("ignore", "export", file, "-p", tmp_path / "other", code=2).stderr
+    assert file.read_bytes() == before
+    assert dupekit("ignore", "export", "-", "-p", tmp_path / "project").stdout.encode() == before
+    piped = subprocess.run(
+        [sys.executable, "-m", "dupekit", "ignore", "import", "-", "-p", tmp_path / "other"],
+        input=before + b"f" * 64 + b",Noctiluca,,\n", capture_output=True, check=True,
+    )  # fmt: skip
+    assert piped.stdout.decode().splitlines() == [
+        "2 added, 0 on the list already.",
+        "1 of them are of Noctiluca, which is no class of this dataset.",
+    ]
+    assert parsed("ignore", "import", file, "-p", tmp_path / "other")["known"] == 1
+    file.write_bytes(before + b"f,amoeba,,\n")
+    assert (
+        "line 3: 'f' is no digest"
+        in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
+    )
+    dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)
