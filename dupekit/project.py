@@ -31,6 +31,7 @@ from dupekit.ledger import ignores as ignore_list
 from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.pipeline import Scan
+from dupekit.portable import read_marker
 from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
 from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
@@ -226,17 +227,20 @@ class Project:
     def collect(self, tree: Path | None = None, *, who: str = "") -> Collected:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
-        It may be called as often as one likes, also while the technician is at work. Raises
-        TreeUnavailable where the tree cannot be read in full or is not of this project.
+        It may be called as often as one likes, also while the technician is at work. Events that a watcher
+        wrote into the tree itself are picked up. Raises TreeUnavailable where the tree cannot be read in full, is
+        not of this project, or, at the default place, of another export.
         """
         with self._writing("collect") as ledger:
             export, path = self._find_tree(ledger, tree)
             manifest = self.manifest_of(export)
+            brought = read_marker(path, manifest)
             reviewed = review_tree(path, manifest)
             changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who())
             remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
             write_lines(self.listing_of(export, "after.txt"), remaining)
-            return Collected(export.round, path, reviewed, changed)
+            events = review.pick_up_events(ledger, export.number, brought.events)
+            return Collected(export.round, path, reviewed, changed, events, brought.remarks)
 
     def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
         """Writes the corrected dataset and patch.csv. Raises NothingToDo before the first `collect`."""

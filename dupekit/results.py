@@ -85,6 +85,10 @@ class Collected:
     review: Review
     changed: list[Verdict]
     """The verdicts that differ from what was recorded before."""
+    events: int
+    """New ones in the tree's own event log."""
+    remarks: list[str]
+    """What in the tree's marker folder is not as it was exported; it decided nothing."""
 
 
 @dataclass(frozen=True, slots=True)

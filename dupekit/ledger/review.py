@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,29 @@ def record_event(ledger: Ledger, export: int, events: Iterable[tuple[str, str, s
             "INSERT INTO events (export, at, kind, path, target) VALUES (?, ?, ?, ?, ?)",
             [(export, *event) for event in events],
         )
+
+
+def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str, str, str]]) -> int:
+    """Adds of a tree's own event log what was not picked up before; returns how many that were.
+
+    A log knows no numbers and its times are whole seconds, so equal events are counted, not told apart.
+    """
+    with ledger.write() as db:
+        known = Counter(
+            db.execute(
+                "SELECT at, kind, path, target FROM events WHERE export = ? AND source = 'tree'", (export,)
+            )
+        )
+        new = []
+        for event in events:
+            if known[event]:
+                known[event] -= 1
+            else:
+                new.append((export, *event))
+        db.executemany(
+            "INSERT INTO events (export, at, kind, path, target, source) VALUES (?, ?, ?, ?, ?, 'tree')", new
+        )
+    return len(new)
 
 
 def record_verdicts(
