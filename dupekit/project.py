@@ -26,7 +26,7 @@ from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
 from dupekit.ignores import Ignored, from_csv
-from dupekit.ledger import Ledger, history, images, review, rounds, tallies
+from dupekit.ledger import Ledger, convergence, history, images, review, rounds, tallies
 from dupekit.ledger import ignores as ignore_list
 from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
@@ -173,6 +173,8 @@ class Project:
                 verdicts=review.verdict_counts(ledger, number),
                 ignored=len(ignore_list.ignores(ledger)),
                 applications=review.applications(ledger, number),
+                rounds=convergence.by_round(ledger),
+                acceptance=convergence.acceptance(ledger),
             )
 
     def flag(self, *, threshold: int | None = None, limit: int | None = None) -> Flagged:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dupekit.apply import Correction
 from dupekit.flag import Dupe
-from dupekit.ledger import review, rounds
+from dupekit.ledger import convergence, review, rounds
 from dupekit.manifest import Manifest
 from dupekit.review import Review, Verdict
 from dupekit.runs import Plan
@@ -54,6 +54,9 @@ class Status:
     verdicts: dict[str, int]
     ignored: int
     applications: list[tuple[str, str, str]]
+    rounds: list[convergence.RoundFigures]
+    acceptance: convergence.Acceptance | None
+    """Of the last round that is reviewed, wholly or in part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def clean(tree: Path, paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize("out", JOURNEYS)
-@pytest.mark.parametrize("back", ["tar", "zip"])
+@pytest.mark.parametrize("back", ["tar", "NFD"])
 def test_a_journey_changes_no_verdict_and_brings_the_events(away, tmp_path, out: str, back: str) -> None:
     project, sent = away
     manifest = tree_manifest(sent)
@@ -129,10 +129,10 @@ def test_a_journey_changes_no_verdict_and_brings_the_events(away, tmp_path, out:
             cleaned = True
         elif len({v.verdict for v in snapshot.review.verdicts}) >= 3 and snapshot.events:
             stop.set()
-    if back == "zip":
+    if back != "tar":
         (there / "_unsure").mkdir(exist_ok=True)
         (there / "_unsure" / "emptied").mkdir()  # and lost
-    JOURNEYS["tar" if back == "tar" else "NFD"](there, tmp_path / "back")
+    JOURNEYS[back](there, tmp_path / "back")
     shutil.rmtree(sent)
 
     found = project.collect(tmp_path / "back")
@@ -161,12 +161,12 @@ def test_a_growing_log_adds_what_is_new(away) -> None:
     log.write_bytes(twice)
     assert project.collect().events == 3
     assert project.collect().events == 0
-    log.write_bytes(twice + line("deleted", "b"))
-    assert project.collect().events == 1
+    log.write_bytes(twice + line("deleted", "a") + line("deleted", "b"))
+    assert project.collect().events == 2
     log.write_bytes(line("deleted", "c"))  # from a second copy of the tree
     assert project.collect().events == 1
     assert [(kind, path) for _, kind, path, _, _ in events(project)] == [
-        ("deleted", "a"), ("created", "a"), ("deleted", "a"), ("deleted", "b"), ("deleted", "c"),
+        ("deleted", "a"), ("created", "a"), ("deleted", "a"), ("deleted", "a"), ("deleted", "b"), ("deleted", "c"),
     ]  # fmt: skip
 
 

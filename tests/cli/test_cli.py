@@ -71,6 +71,12 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     said = dupekit("status", cwd=project).stdout
     for expected in ("6 of 6 done", "1 correct, 1 relabel", str(tree), str(tmp_path / "fixed")):
         assert expected in said
+    assert "1\t36\t3\t3\t2\t2\t1\t0.500\t1\n" in said
+    assert "By votes, accepted in round 1\nvotes\treviewed\taccepted\tshare\n3\t2\t1\t0.500\n" in said
+    assert "amoeba\tdiatom\t1\t1\t1.000\nciliate\tamoeba\t1\t0\t0.000\n" in said
+    assert parsed("status", cwd=project)["acceptance"]["by_votes"] == [
+        {"votes": 3, "reviewed": 2, "accepted": 1, "share": 0.5}
+    ]
     assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
