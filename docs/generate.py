@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    "init", "scan", "train", "status", "flag", "export", "watch", "collect", "apply", "next", "ignore list",
-    "ignore add", "ignore remove", "plugins list", "plugins show", "plugins check", "demo",
+    "init", "scan", "train", "status", "flag", "export", "watch", "collect", "undo", "history", "apply", "next",
+    "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,14 @@ from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo,
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, exclusive, now, unescape, write_lines
 from dupekit.flag import default_threshold
-from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.ignores import Ignored, from_csv
+from dupekit.ledger import Ledger, convergence, history, images, review, rounds, tallies
+from dupekit.ledger import ignores as ignore_list
+from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.pipeline import Scan
-from dupekit.results import Applied, Collected, Exported, Flagged, Status, Trained
+from dupekit.portable import read_marker
+from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
 from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
@@ -166,8 +171,10 @@ class Project:
                 flags=len(tallies.flagged(ledger, number)),
                 exports=review.exports(ledger, number),
                 verdicts=review.verdict_counts(ledger, number),
-                ignored=len(review.ignores(ledger)),
+                ignored=len(ignore_list.ignores(ledger)),
                 applications=review.applications(ledger, number),
+                rounds=convergence.by_round(ledger),
+                acceptance=convergence.acceptance(ledger),
             )
 
     def flag(self, *, threshold: int | None = None, limit: int | None = None) -> Flagged:
@@ -222,17 +229,20 @@ class Project:
     def collect(self, tree: Path | None = None, *, who: str = "") -> Collected:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
-        It may be called as often as one likes, also while the technician is at work. Raises
-        TreeUnavailable where the tree cannot be read in full or is not of this project.
+        It may be called as often as one likes, also while the technician is at work. Events that a watcher
+        wrote into the tree itself are picked up. Raises TreeUnavailable where the tree cannot be read in full, is
+        not of this project, or, at the default place, of another export.
         """
         with self._writing("collect") as ledger:
             export, path = self._find_tree(ledger, tree)
             manifest = self.manifest_of(export)
+            brought = read_marker(path, manifest)
             reviewed = review_tree(path, manifest)
             changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who())
             remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
             write_lines(self.listing_of(export, "after.txt"), remaining)
-            return Collected(export.round, path, reviewed, changed)
+            events = review.pick_up_events(ledger, export.number, brought.events)
+            return Collected(export.round, path, reviewed, changed, events, brought.remarks)
 
     def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
         """Writes the corrected dataset and patch.csv. Raises NothingToDo before the first `collect`."""
@@ -291,22 +301,55 @@ class Project:
             rounds.close(ledger, current.number)
             return pipeline.scan(ledger, self.dataset, settings, silent)
 
-    def ignores(self) -> list[review.Ignored]:
+    def undo(self) -> Step:
+        """Takes back what the last collect, or the last apply, of the current round recorded.
+
+        Verdicts and ignore list are as they were before; edits of the list by hand stand. Nothing is deleted, and no
+        file is touched. Raises NothingToDo where no step of the round stands.
+        """
+        with self._writing("undo") as ledger:
+            current = rounds.current(ledger)
+            step = history.undo(ledger, current.number)
+            if step is None:
+                raise NothingToDo(
+                    f"Round {current.number} has no collect and no apply to take back.",
+                    hint="Earlier rounds are closed; `dupekit history` shows all steps.",
+                )
+            return step
+
+    def history(self) -> list[Step]:
+        """Every collect that changed verdicts and every apply, in order, undone or not."""
+        with self._reading() as ledger:
+            return history.steps(ledger)
+
+    def history_of(self, path: str) -> list[Change]:
+        """What was decided on an image, by its escaped path in the dataset; raises UsageError where it is unknown."""
+        with self._reading() as ledger:
+            return history.changes(ledger, path)
+
+    def ignores(self) -> list[Ignored]:
         """The ignore list."""
         with self._reading() as ledger:
-            return review.ignores(ledger)
+            return ignore_list.ignores(ledger)
 
     def ignore(self, paths: Sequence[str]) -> int:
         """Adds images, by their escaped paths in the dataset; returns how many were new on the list."""
         with self._writing("ignore") as ledger:
-            entries = [(digest, label, path) for path, digest, label in self._found(ledger, paths)]
-            return review.add_ignores(ledger, entries)
+            return ignore_list.add(ledger, self._found(ledger, paths))
 
     def unignore(self, paths: Sequence[str]) -> int:
         """Takes images off the list again; returns how many were on it."""
         with self._writing("ignore") as ledger:
-            entries = [(digest, label) for _, digest, label in self._found(ledger, paths)]
-            return review.remove_ignores(ledger, entries)
+            return ignore_list.remove(ledger, self._found(ledger, paths))
+
+    def import_ignores(self, content: bytes, name: str) -> Imported:
+        """Adds all of a CSV as `dupekit ignore export` writes it, or, with a UsageError, nothing of it."""
+        with self._writing("ignore") as ledger:
+            entries = from_csv(content, name)
+            classes = {label for label, _, _ in images.class_sizes(ledger)}
+            unknown = Counter(entry.label for entry in entries if entry.label not in classes)
+            added = ignore_list.add(ledger, entries)
+            return Imported(added, len(entries) - added, dict(unknown))
 
     def tree(self, tree: Path | None = None) -> tuple[review.Export, Path]:
         """The export that a review tree is of, and where it lies; default the last one exported."""
@@ -401,7 +444,7 @@ class Project:
         write_manifest(manifest, latest)
         write_lines(folder / "before.txt", [file.path for file in manifest.files])
 
-    def _found(self, ledger: Ledger, paths: Sequence[str]) -> list[tuple[str, str, str]]:
+    def _found(self, ledger: Ledger, paths: Sequence[str]) -> list[Ignored]:
         found = []
         for path in paths:
             row = images.find(ledger, path)
@@ -410,7 +453,7 @@ class Project:
                     f"The dataset has no image {path}.",
                     hint="Give paths as `dupekit flag` prints them, relative to the dataset.",
                 )
-            found.append((path, row[1], row[2]))
+            found.append(Ignored(row[1], row[2], path, ""))
         return found
 
     def _refuse_inside_dataset(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dupekit.apply import Correction
 from dupekit.flag import Dupe
-from dupekit.ledger import review, rounds
+from dupekit.ledger import convergence, review, rounds
 from dupekit.manifest import Manifest
 from dupekit.review import Review, Verdict
 from dupekit.runs import Plan
@@ -54,6 +54,9 @@ class Status:
     verdicts: dict[str, int]
     ignored: int
     applications: list[tuple[str, str, str]]
+    rounds: list[convergence.RoundFigures]
+    acceptance: convergence.Acceptance | None
+    """Of the last round that is reviewed, wholly or in part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,10 @@ class Collected:
     review: Review
     changed: list[Verdict]
     """The verdicts that differ from what was recorded before."""
+    events: int
+    """New ones in the tree's own event log."""
+    remarks: list[str]
+    """What in the tree's marker folder is not as it was exported; it decided nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +103,14 @@ class Applied:
     patch: Path
     unread: list[str]
     """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did to the ignore list."""
+
+    added: int
+    known: int
+    """Were on the list already."""
+    unknown_labels: dict[str, int]
+    """Label that is no class of this dataset -> its entries, which are on the list all the same."""

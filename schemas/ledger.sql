@@ -87,13 +87,13 @@ CREATE TABLE events (
     kind TEXT NOT NULL,
     path TEXT NOT NULL,
     target TEXT NOT NULL DEFAULT ''
-);
+, source TEXT NOT NULL DEFAULT 'project');
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY,
     export INTEGER NOT NULL REFERENCES exports (id),
     at TEXT NOT NULL,
     who TEXT NOT NULL
-);
+, undone TEXT);
 CREATE TABLE verdicts (
     id INTEGER PRIMARY KEY,
     collection INTEGER NOT NULL REFERENCES collections (id),
@@ -102,24 +102,15 @@ CREATE TABLE verdicts (
     verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'relabel', 'expunge', 'unsure')),
     label TEXT NOT NULL,
     previous TEXT NOT NULL DEFAULT ''
-);
+, digest TEXT NOT NULL DEFAULT '');
 CREATE INDEX verdicts_image ON verdicts (round, image, id);
-CREATE TABLE ignores (
-    id INTEGER PRIMARY KEY,
-    digest TEXT NOT NULL,
-    label TEXT NOT NULL,
-    path TEXT NOT NULL,
-    added TEXT NOT NULL,
-    collection INTEGER REFERENCES collections (id),
-    UNIQUE (digest, label)
-);
 CREATE TABLE applications (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
     at TEXT NOT NULL,
     destination TEXT NOT NULL,
     mode TEXT NOT NULL
-);
+, undone TEXT, collection INTEGER REFERENCES collections (id));
 CREATE TABLE corrections (
     application INTEGER NOT NULL REFERENCES applications (id),
     image INTEGER NOT NULL REFERENCES images (id),
@@ -130,3 +121,33 @@ CREATE TABLE corrections (
     PRIMARY KEY (application, image)
 ) WITHOUT ROWID
 ;
+CREATE TABLE ignore_edits (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    label TEXT NOT NULL,
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('added', 'removed')),
+    at TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    verdict INTEGER NOT NULL
+);
+CREATE INDEX ignore_edits_content ON ignore_edits (digest, label, id);
+CREATE VIEW current_verdicts AS
+SELECT * FROM verdicts WHERE id IN (
+    SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+    WHERE undone IS NULL GROUP BY verdicts.round, image);
+CREATE VIEW ignores AS
+WITH edits AS (
+    SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
+), confirmed AS (
+    SELECT min(v.id) AS id FROM current_verdicts AS v
+    LEFT JOIN edits ON edits.digest = v.digest AND edits.label = v.label
+    WHERE v.verdict = 'correct' AND (edits.id IS NULL OR (edits.kind = 'removed' AND v.id > edits.verdict))
+    GROUP BY v.digest, v.label
+)
+SELECT digest, label, path, at AS added, round FROM edits WHERE kind = 'added'
+UNION ALL
+SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
+JOIN verdicts AS v ON v.id = confirmed.id
+JOIN images ON images.id = v.image
+JOIN collections ON collections.id = v.collection;

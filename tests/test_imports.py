@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings"}
-STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "evaluate", "planting"}
+STAGES = {
+    "scan",
+    "split",
+    "tally",
+    "flag",
+    "export",
+    "review",
+    "apply",
+    "evaluate",
+    "planting",
+    "ignores",
+    "portable",
+}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),

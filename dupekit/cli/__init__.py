@@ -17,6 +17,7 @@ from dupekit.cli import (
     demo,
     export,
     flag,
+    history,
     ignore,
     init,
     next_round,
@@ -24,6 +25,7 @@ from dupekit.cli import (
     scan,
     status,
     train,
+    undo,
     watch,
 )
 
@@ -35,7 +37,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, scan, train, status, flag, export, watch, collect, apply, next_round, demo):
+for module in (
+    init, scan, train, status, flag, export, watch, collect, undo, history, apply, next_round, demo,
+):  # fmt: skip
     module.register(app)
 app.add_typer(ignore.app, name="ignore")
 app.add_typer(plugins.app, name="plugins")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table, warn
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,8 @@ def collect(
 ) -> None:
     """Compares the review tree with what was exported and records the verdicts."""
     found = open_project(project).collect(tree)
+    for remark in found.remarks:
+        warn(remark)
     verdicts = found.review.verdicts
     if json:
         rows = [

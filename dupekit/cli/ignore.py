@@ -1,7 +1,9 @@
-"""`dupekit ignore list`, `add` and `remove`."""
+"""`dupekit ignore list`, `add`, `remove`, `export` and `import`."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,3 +40,40 @@ def add(paths: Paths, project: ProjectOption = None) -> None:
 def remove(paths: Paths, project: ProjectOption = None) -> None:
     """Takes images off the list again."""
     say(f"{open_project(project).unignore(paths)} removed.")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="A CSV that does not exist yet; - for stdout.")],
+    project: ProjectOption = None,
+) -> None:
+    """Writes the list as CSV: digest, label, path, added."""
+    from dupekit.errors import UsageError
+    from dupekit.files import write_text
+    from dupekit.ignores import to_csv
+
+    found = open_project(project).ignores()
+    if str(file) == "-":
+        sys.stdout.write(to_csv(found))
+        return
+    if file.exists():
+        raise UsageError(f"{file} exists already.", hint="Name another file, or move this one away.")
+    write_text(file, to_csv(found))
+    say(f"{len(found)} entries in {file}.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A CSV as `dupekit ignore export` writes it; - for stdin.")],
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Adds what a CSV holds: all of it, or nothing where a line is wrong."""
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    found = open_project(project).import_ignores(content, "stdin" if str(file) == "-" else str(file))
+    if json:
+        print_json(found)
+        return
+    say(f"{found.added} added, {found.known} on the list already.")
+    for label, count in sorted(found.unknown_labels.items()):
+        say(f"{count} of them are of {label}, which is no class of this dataset.")

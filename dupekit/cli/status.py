@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table
+
+if TYPE_CHECKING:
+    from dupekit.results import Status
+
+TOP = 10
+"""Class pairs in the table; --json has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -12,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Where the project stands: round, runs done, flags, verdicts."""
+    """Where the project stands: round, runs done, flags, verdicts; and how the rounds converge."""
     found = open_project(project).status()
     if json:
         print_json(found)
@@ -36,3 +44,31 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         *[("corrected dataset", f"{place} ({mode}, {at})") for place, mode, at in found.applications],
     ]
     table("Project", ["what", "state"], rows)
+    _show_convergence(found)
+
+
+def _show_convergence(found: Status) -> None:
+    if found.rounds:
+        columns = ["#round", "#images", "#pairs", "#threshold", "#flagged", "#reviewed", "#accepted", "#share",
+                   "#ignored so far"]  # fmt: skip
+        rows = [
+            (r.round, r.images, r.pairs, r.threshold, r.flagged, r.reviewed, r.accepted, r.share, r.ignored)
+            for r in found.rounds
+        ]
+        table("Rounds (accepted: relabelled or expunged)", columns, rows)
+    if found.acceptance is None:
+        return
+    by_votes, by_pair = found.acceptance.by_votes, found.acceptance.by_pair
+    of_round = f"accepted in round {found.acceptance.round}"
+    counts = ["#reviewed", "#accepted", "#share"]
+    table(
+        f"By votes, {of_round}",
+        ["#votes", *counts],
+        [(v.votes, v.reviewed, v.accepted, v.share) for v in by_votes],
+    )
+    more = f", the first {TOP} of {len(by_pair)}" if len(by_pair) > TOP else ""
+    table(
+        f"By class pair, {of_round}{more}",
+        ["given", "suggested", *counts],
+        [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair[:TOP]],
+    )

@@ -156,3 +156,65 @@ CREATE TABLE corrections (
 ) WITHOUT ROWID
 """,
     )
+
+
+@migrations()
+def m002_undo(db: Database) -> None:
+    """Steps that can be undone; an ignore list that follows from verdicts and edits by hand."""
+    _statements(
+        db,
+        """
+ALTER TABLE collections ADD COLUMN undone TEXT;
+ALTER TABLE applications ADD COLUMN undone TEXT;
+ALTER TABLE applications ADD COLUMN collection INTEGER REFERENCES collections (id);
+UPDATE applications SET collection = (SELECT max(id) FROM collections WHERE collections.at <= applications.at);
+ALTER TABLE events ADD COLUMN source TEXT NOT NULL DEFAULT 'project';
+ALTER TABLE verdicts ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+UPDATE verdicts SET digest = coalesce(
+    (SELECT digest FROM tallies WHERE tallies.round = verdicts.round AND tallies.image = verdicts.image),
+    (SELECT digest FROM images WHERE images.id = verdicts.image));
+ALTER TABLE ignores RENAME TO old_ignores;
+CREATE TABLE ignore_edits (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    label TEXT NOT NULL,
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('added', 'removed')),
+    at TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    verdict INTEGER NOT NULL
+);
+CREATE INDEX ignore_edits_content ON ignore_edits (digest, label, id);
+CREATE VIEW current_verdicts AS
+SELECT * FROM verdicts WHERE id IN (
+    SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+    WHERE undone IS NULL GROUP BY verdicts.round, image);
+CREATE VIEW ignores AS
+WITH edits AS (
+    SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
+), confirmed AS (
+    SELECT min(v.id) AS id FROM current_verdicts AS v
+    LEFT JOIN edits ON edits.digest = v.digest AND edits.label = v.label
+    WHERE v.verdict = 'correct' AND (edits.id IS NULL OR (edits.kind = 'removed' AND v.id > edits.verdict))
+    GROUP BY v.digest, v.label
+)
+SELECT digest, label, path, at AS added, round FROM edits WHERE kind = 'added'
+UNION ALL
+SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
+JOIN verdicts AS v ON v.id = confirmed.id
+JOIN images ON images.id = v.image
+JOIN collections ON collections.id = v.collection;
+INSERT INTO ignore_edits (digest, label, path, kind, at, round, verdict)
+SELECT digest, label, path, 'added', added,
+    coalesce((SELECT max(id) FROM rounds WHERE begun <= added), 0), coalesce((SELECT max(id) FROM verdicts), 0)
+FROM old_ignores
+WHERE collection IS NULL OR NOT EXISTS (
+    SELECT 1 FROM ignores WHERE ignores.digest = old_ignores.digest AND ignores.label = old_ignores.label);
+INSERT INTO ignore_edits (digest, label, path, kind, at, round, verdict)
+SELECT digest, label, path, 'removed', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now'),
+    coalesce((SELECT max(id) FROM rounds), 0), coalesce((SELECT max(id) FROM verdicts), 0)
+FROM ignores WHERE NOT EXISTS (
+    SELECT 1 FROM old_ignores WHERE ignores.digest = old_ignores.digest AND ignores.label = old_ignores.label);
+DROP TABLE old_ignores
+""",
+    )

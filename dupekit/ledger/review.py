@@ -1,14 +1,15 @@
-"""Tables of the review: exports, events, collections, verdicts, the ignore list, applications."""
+"""Tables of the review: exports, events, collections, verdicts, applications."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.apply import Correction, Placement
 from dupekit.files import now
 from dupekit.ledger import Ledger
-from dupekit.review import CORRECT, EXPUNGED, RELABEL, Verdict
+from dupekit.review import EXPUNGED, RELABEL, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,6 @@ class Export:
     tree: str
     """Where it was written: absolute, escaped."""
     created: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    digest: str
-    label: str
-    path: str
-    """Where the image lay when it was added."""
-    added: str
 
 
 def record_export(ledger: Ledger, *, round_number: int, key: str, tree: str, files: dict[str, int]) -> None:
@@ -70,10 +62,33 @@ def record_event(ledger: Ledger, export: int, events: Iterable[tuple[str, str, s
         )
 
 
+def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str, str, str]]) -> int:
+    """Adds of a tree's own event log what was not picked up before; returns how many that were.
+
+    A log knows no numbers and its times are whole seconds, so equal events are counted, not told apart.
+    """
+    with ledger.write() as db:
+        known = Counter(
+            db.execute(
+                "SELECT at, kind, path, target FROM events WHERE export = ? AND source = 'tree'", (export,)
+            )
+        )
+        new = []
+        for event in events:
+            if known[event]:
+                known[event] -= 1
+            else:
+                new.append((export, *event))
+        db.executemany(
+            "INSERT INTO events (export, at, kind, path, target, source) VALUES (?, ?, ?, ?, ?, 'tree')", new
+        )
+    return len(new)
+
+
 def record_verdicts(
     ledger: Ledger, export: Export, verdicts: Sequence[Verdict], *, who: str
 ) -> list[Verdict]:
-    """Records the verdicts that differ from those recorded before, and brings the ignore list in step.
+    """Records the verdicts that differ from those recorded before; the ignore list follows from them.
 
     Returns the ones that changed; with none, nothing is written.
     """
@@ -85,7 +100,7 @@ def record_verdicts(
             """
             SELECT image, verdict, label FROM verdicts WHERE id IN (
                 SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
-                WHERE export = ? GROUP BY image)
+                WHERE export = ? AND undone IS NULL GROUP BY image)
             """,
             (export.number,),
         )
@@ -98,31 +113,15 @@ def record_verdicts(
         collection = db.execute(
             "INSERT INTO collections (export, at, who) VALUES (?, ?, ?)", (export.number, now(), who)
         ).lastrowid
-        for v in changed:
-            image = images[v.file.path]
-            previous = before.get(image)
-            db.execute(
-                "INSERT INTO verdicts (collection, round, image, verdict, label, previous)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (collection, export.round, image, v.verdict, v.label, " ".join(previous) if previous else ""),
-            )
-            if v.verdict == CORRECT:
-                db.execute(
-                    "INSERT OR IGNORE INTO ignores (digest, label, path, added, collection)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (v.file.digest, v.file.given, v.file.original, now(), collection),
-                )
-            elif previous and previous[0] == CORRECT:  # put back: what collect added it takes away again
-                # ... unless a copy of the image was confirmed, too.
-                db.execute(
-                    f"""
-                    DELETE FROM ignores WHERE digest = ? AND label = ? AND collection IS NOT NULL
-                    AND NOT EXISTS (
-                        SELECT 1 FROM ({_LAST_VERDICTS}) AS v JOIN images ON images.id = v.image
-                        WHERE v.verdict = ? AND v.label = ignores.label AND images.digest = ignores.digest)
-                    """,
-                    (v.file.digest, v.file.given, export.round, CORRECT),
-                )
+        db.executemany(
+            "INSERT INTO verdicts (collection, round, image, verdict, label, previous, digest)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (collection, export.round, image, v.verdict, v.label, " ".join(before.get(image, ())),
+                 v.file.digest)
+                for v, image in ((v, images[v.file.path]) for v in changed)
+            ],
+        )  # fmt: skip
     return changed
 
 
@@ -137,14 +136,14 @@ def verdict_counts(ledger: Ledger, round_number: int) -> dict[str, int]:
 def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
     """What the round's verdicts change, by path."""
     found = ledger.rows(
-        f"""
+        """
         SELECT v.image, images.path, classes.name, v.verdict, v.label, t.votes, t.score, collections.at
-        FROM ({_LAST_VERDICTS}) AS v
+        FROM current_verdicts AS v
         JOIN images ON images.id = v.image
         JOIN classes ON classes.id = images.class
         JOIN tallies AS t ON t.round = v.round AND t.image = v.image
         JOIN collections ON collections.id = v.collection
-        WHERE v.verdict IN (?, ?) AND images.state = 'ok' AND images.digest = t.digest
+        WHERE v.round = ? AND v.verdict IN (?, ?) AND images.state = 'ok' AND images.digest = t.digest
         ORDER BY images.path
         """,
         (round_number, RELABEL, EXPUNGED),
@@ -169,7 +168,8 @@ def record_application(
     new_paths = {placement.source.image: placement.path for placement in placements}
     with ledger.write() as db:
         number = db.execute(
-            "INSERT INTO applications (round, at, destination, mode) VALUES (?, ?, ?, ?)",
+            "INSERT INTO applications (round, at, destination, mode, collection)"
+            " VALUES (?, ?, ?, ?, (SELECT max(id) FROM collections))",
             (round_number, now(), destination, mode),
         ).lastrowid
         db.executemany(
@@ -179,45 +179,14 @@ def record_application(
 
 
 def applications(ledger: Ledger, round_number: int) -> list[tuple[str, str, str]]:
-    """Destination, mode and time of the corrected datasets written in this round."""
+    """Destination, mode and time of the corrected datasets written in this round and not undone."""
     return ledger.rows(
-        "SELECT destination, mode, at FROM applications WHERE round = ? ORDER BY id", (round_number,)
+        "SELECT destination, mode, at FROM applications WHERE round = ? AND undone IS NULL ORDER BY id",
+        (round_number,),
     ).fetchall()
 
 
-def ignores(ledger: Ledger) -> list[Ignored]:
-    """The ignore list, by label and path."""
-    found = ledger.rows("SELECT digest, label, path, added FROM ignores ORDER BY label, path")
-    return [Ignored(*row) for row in found]
-
-
-def add_ignores(ledger: Ledger, entries: Iterable[tuple[str, str, str]]) -> int:
-    """Adds digests with label and path by hand; returns how many were new."""
-    added = 0
-    with ledger.write() as db:
-        for digest, label, path in entries:
-            added += db.execute(
-                "INSERT OR IGNORE INTO ignores (digest, label, path, added) VALUES (?, ?, ?, ?)",
-                (digest, label, path, now()),
-            ).rowcount
-    return added
-
-
-def remove_ignores(ledger: Ledger, entries: Iterable[tuple[str, str]]) -> int:
-    """Removes digests with label; returns how many were there."""
-    removed = 0
-    with ledger.write() as db:
-        for digest, label in entries:
-            removed += db.execute(
-                "DELETE FROM ignores WHERE digest = ? AND label = ?", (digest, label)
-            ).rowcount
-    return removed
-
-
-_LAST_VERDICTS = """
-    SELECT * FROM verdicts WHERE id IN (SELECT max(id) FROM verdicts WHERE round = ? GROUP BY image)
-"""
-
-
 def _current(ledger: Ledger, round_number: int) -> list[tuple[int, str, str]]:
-    return ledger.rows(f"SELECT image, verdict, label FROM ({_LAST_VERDICTS})", (round_number,)).fetchall()
+    return ledger.rows(
+        "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
+    ).fetchall()

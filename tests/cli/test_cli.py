@@ -71,10 +71,26 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     said = dupekit("status", cwd=project).stdout
     for expected in ("6 of 6 done", "1 correct, 1 relabel", str(tree), str(tmp_path / "fixed")):
         assert expected in said
+    assert "1\t36\t3\t3\t2\t2\t1\t0.500\t1\n" in said
+    assert "By votes, accepted in round 1\nvotes\treviewed\taccepted\tshare\n3\t2\t1\t0.500\n" in said
+    assert "amoeba\tdiatom\t1\t1\t1.000\nciliate\tamoeba\t1\t0\t0.000\n" in said
+    assert parsed("status", cwd=project)["acceptance"]["by_votes"] == [
+        {"votes": 3, "reviewed": 2, "accepted": 1, "share": 0.5}
+    ]
     assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
-    assert f"on {tmp_path / 'fixed'}" in dupekit("next", cwd=project).stdout
+    said = dupekit("undo", cwd=project).stdout
+    assert "1 corrections" in said
+    assert "No file on disk was touched" in said
+    assert f"lies in {tmp_path / 'fixed'}" in said
+    assert "Took back 2 verdicts collected on " in dupekit("undo", cwd=project).stdout
+    assert "no collect and no apply to take back" in dupekit("undo", cwd=project, code=3).stderr
+    assert dupekit("history", cwd=project).stdout.count("\tapply\t") == 1
+    assert "\tcorrect ciliate\t" in dupekit("history", "ciliate/wrong_amoeba.png", cwd=project).stdout
+    dupekit("collect", cwd=project)
+    dupekit("apply", tmp_path / "fixed again", cwd=project)
+    assert f"on {tmp_path / 'fixed again'}" in dupekit("next", cwd=project).stdout
     assert parsed("status", cwd=project)["round"]["closed"]
 
 
@@ -230,3 +246,30 @@ def test_plugins_are_shown_and_checked(fast) -> None:
     assert "The trainer fake keeps its contract (checked with validator fake)." in said
     assert "The validator fake keeps its contract (checked with trainer fake)." in said
     assert "The executor local keeps its contract" in dupekit("plugins", "check", "local").stdout
+
+
+def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
+    dupekit("init", dataset, "-p", tmp_path / "project")
+    dupekit("init", dataset, "-p", tmp_path / "other")
+    dupekit("ignore", "add", "amoeba/0003.png", "-p", tmp_path / "project")
+    file = tmp_path / "list.csv"
+    assert "1 entries" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
+    before = file.read_bytes()
+    assert "exists already" in dupekit("ignore", "export", file, "-p", tmp_path / "other", code=2).stderr
+    assert file.read_bytes() == before
+    assert dupekit("ignore", "export", "-", "-p", tmp_path / "project").stdout.encode() == before
+    piped = subprocess.run(
+        [sys.executable, "-m", "dupekit", "ignore", "import", "-", "-p", tmp_path / "other"],
+        input=before + b"f" * 64 + b",Noctiluca,,\n", capture_output=True, check=True,
+    )  # fmt: skip
+    assert piped.stdout.decode().splitlines() == [
+        "2 added, 0 on the list already.",
+        "1 of them are of Noctiluca, which is no class of this dataset.",
+    ]
+    assert parsed("ignore", "import", file, "-p", tmp_path / "other")["known"] == 1
+    file.write_bytes(before + b"f,amoeba,,\n")
+    assert (
+        "line 3: 'f' is no digest"
+        in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
+    )
+    dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)

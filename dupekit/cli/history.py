@@ -1,0 +1,40 @@
+"""`dupekit history`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(history)
+
+
+def history(
+    image: Annotated[
+        str | None, typer.Argument(help="An image as `dupekit flag` prints it; default all steps.")
+    ] = None,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What was collected and applied, by whom and when; or what was decided on one image."""
+    opened = open_project(project)
+    if image is not None:
+        changes = opened.history_of(image)
+        if json:
+            print_json(changes)
+            return
+        rows = [
+            (c.round, c.at, c.who, c.previous or None, f"{c.verdict} {c.label}", c.undone) for c in changes
+        ]
+        table(f"Verdicts on {image}", ["#round", "when", "who", "from", "to", "undone"], rows)
+        return
+    steps = opened.history()
+    if json:
+        print_json(steps)
+        return
+    columns = ["#round", "step", "when", "who", "#images", "where", "undone"]
+    table("Steps", columns, [(s.round, s.what, s.at, s.who, s.count, s.place, s.undone) for s in steps])

@@ -1,0 +1,29 @@
+"""`dupekit undo`."""
+
+from __future__ import annotations
+
+import typer
+
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(undo)
+
+
+def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
+    """Takes back what the last collect or apply of the round recorded. Run again to go further back."""
+    step = open_project(project).undo()
+    if json:
+        print_json(step)
+    elif step.what == "collect":
+        say(
+            f"Took back {step.count} verdicts collected on {step.at} by {step.who} from {step.place}. Verdicts and"
+            " ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
+            " the tree says again."
+        )
+    else:
+        say(
+            f"Took back the record of {step.count} corrections applied on {step.at}. No file on disk was touched:"
+            f" the corrected dataset still lies in {step.place}, and `dupekit next` no longer goes on with it."
+        )

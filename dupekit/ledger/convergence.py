@@ -1,0 +1,107 @@
+"""How the rounds converge: what was flagged in each, and how much of it people accepted.
+
+An image counts as reviewed when it has a verdict that stands, as accepted when that is relabel or expunge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dupekit.ledger import Ledger
+from dupekit.review import EXPUNGED, RELABEL
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFigures:
+    round: int
+    images: int
+    pairs: int
+    """Complete, and counted in the votes."""
+    threshold: int | None
+    """None where nothing is flagged since the last training."""
+    flagged: int
+    """By the last flagging, the ignore list as it was then."""
+    reviewed: int
+    accepted: int
+    share: float | None
+    """Accepted of reviewed; None where nothing is reviewed."""
+    ignored: int
+    """Entries of today's ignore list that came onto it up to this round's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairShare:
+    """Of the reviewed images of a given and a suggested label, how many were accepted."""
+
+    given: str
+    suggested: str
+    reviewed: int
+    accepted: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoteShare:
+    """The same for a number of votes."""
+
+    votes: int
+    reviewed: int
+    accepted: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What people made of one round's suggestions."""
+
+    round: int
+    by_votes: list[VoteShare]
+    """Most votes first."""
+    by_pair: list[PairShare]
+    """The most frequent first."""
+
+
+def by_round(ledger: Ledger) -> list[RoundFigures]:
+    """One row a round, from the first to the last begun, reviewed or not."""
+    found = ledger.rows(
+        """
+        SELECT id, images, tallied_pairs, threshold,
+            (SELECT count(*) FROM flags WHERE flags.round = rounds.id),
+            coalesce(reviewed, 0), coalesce(accepted, 0), 1.0 * accepted / reviewed,
+            (SELECT count(*) FROM ignores WHERE ignores.round <= rounds.id)
+        FROM rounds LEFT JOIN (
+            SELECT round, count(*) AS reviewed, sum(verdict IN (?, ?)) AS accepted
+            FROM current_verdicts GROUP BY round
+        ) ON round = rounds.id
+        ORDER BY id
+        """,
+        (RELABEL, EXPUNGED),
+    )
+    return [RoundFigures(*row) for row in found]
+
+
+def acceptance(ledger: Ledger) -> Acceptance | None:
+    """The shares of the last round that has verdicts; None where none has.
+
+    Votes and suggestions are those the verdicts can be read against now: training more pairs after an export
+    changes them.
+    """
+    number = ledger.value("SELECT max(round) FROM current_verdicts")
+    if number is None:
+        return None
+    counted = """
+        SELECT {group}, count(*) AS reviewed, sum(accepted), 1.0 * sum(accepted) / count(*) FROM (
+            SELECT votes, g.name AS given, s.name AS suggested, verdict IN (?, ?) AS accepted
+            FROM current_verdicts AS v
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image
+            JOIN classes AS g ON g.id = t.given
+            JOIN classes AS s ON s.id = t.suggested
+            WHERE v.round = ?
+        ) GROUP BY {group} ORDER BY {order}
+    """
+    values = (RELABEL, EXPUNGED, number)
+    votes = ledger.rows(counted.format(group="votes", order="votes DESC"), values)
+    pairs = ledger.rows(
+        counted.format(group="given, suggested", order="reviewed DESC, given, suggested"), values
+    )
+    return Acceptance(number, [VoteShare(*row) for row in votes], [PairShare(*row) for row in pairs])

@@ -1,0 +1,100 @@
+"""Steps of the review, in order, and taking them back: tables `collections`, `verdicts`, `applications`.
+
+Nothing is deleted: a step taken back has a time in `undone`, and every other query passes over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dupekit.errors import UsageError
+from dupekit.files import now
+from dupekit.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A collect that changed verdicts, or an apply."""
+
+    number: int
+    """In its own table."""
+    what: str
+    """"collect" or "apply"."""
+    round: int
+    at: str
+    who: str
+    """Empty for an apply."""
+    count: int
+    """Verdicts that were new or changed, or corrections applied."""
+    place: str
+    """The review tree or the corrected dataset: absolute, escaped."""
+    undone: str | None
+    """When it was taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A verdict on an image, as it was recorded."""
+
+    round: int
+    at: str
+    who: str
+    previous: str
+    """Verdict and label before, as in "relabel Bacillaria"; empty for the first."""
+    verdict: str
+    label: str
+    undone: str | None
+
+
+def steps(ledger: Ledger, round_number: int | None = None) -> list[Step]:
+    """The steps of a round, default of all, in the order in which they were taken."""
+    found = ledger.rows(
+        """
+        SELECT number, what, round, at, who, count, place, undone FROM (
+            SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
+                (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count, tree AS place, undone,
+                c.id AS last_collect
+            FROM collections AS c JOIN exports ON exports.id = c.export
+            UNION ALL
+            SELECT id, 'apply', round, at, '',
+                (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
+                coalesce(collection, 0)
+            FROM applications
+        ) WHERE ?1 IS NULL OR round = ?1 ORDER BY last_collect, what = 'apply', number
+        """,
+        (round_number,),
+    )
+    return [Step(*row) for row in found]
+
+
+def undo(ledger: Ledger, round_number: int) -> Step | None:
+    """Takes back the round's last step that stands, and returns it; None where none stands."""
+    with ledger.write() as db:
+        standing = [step for step in steps(ledger, round_number) if step.undone is None]
+        if not standing:
+            return None
+        last = standing[-1]
+        table = "collections" if last.what == "collect" else "applications"
+        db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), last.number))
+        return last
+
+
+def changes(ledger: Ledger, path: str) -> list[Change]:
+    """What was decided on an image, first to last, undone or not.
+
+    Raises UsageError where the ledger never knew an image of this path.
+    """
+    image = ledger.value("SELECT id FROM images WHERE path = ?", (path,))
+    if image is None:
+        raise UsageError(
+            f"The dataset never had an image {path}.",
+            hint="Give paths as `dupekit flag` prints them, relative to the dataset.",
+        )
+    found = ledger.rows(
+        """
+        SELECT round, at, who, previous, verdict, label, undone
+        FROM verdicts JOIN collections ON collections.id = collection WHERE image = ? ORDER BY verdicts.id
+        """,
+        (image,),
+    )
+    return [Change(*row) for row in found]
