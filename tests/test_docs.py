@@ -8,9 +8,11 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from dupekit.project import Project
 from dupekit.testing import make_dataset
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +23,39 @@ def test_every_link_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_drawing_is_used_and_stands_alone() -> None:
+    """Read on a white ground also where a page is dark, and without fetching anything."""
+    text = "".join(page.read_text() for page in PAGES)
+    drawings = sorted((ROOT / "docs" / "images").iterdir())
+    assert len(drawings) == 3
+    for drawing in drawings:
+        assert f"](images/{drawing.name})" in text
+        root = ElementTree.parse(drawing).getroot()
+        names = [element.tag.rpartition("}")[2] for element in root]
+        ground = root[names.index("rect")]
+        width, height = root.attrib["viewBox"].split()[2:]
+        assert ground.attrib == {"width": width, "height": height, "fill": "#fff"}, drawing.name
+        for element in root.iter():
+            assert element.attrib.get("href", "#").startswith("#"), drawing.name
+
+
+def test_the_page_on_preparing_runs(trained: Project, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "preparing.md").read_text()
+    commands = re.findall(r"(?m)^(?: {4}| {7})(dupekit .*)$", text)
+    assert [command.split()[1] for command in commands] == ["flag", "export", "collect", "apply", "next"]
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            cwd=trained.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert (tmp_path / "share" / "dupes" / ".dupekit" / "manifest.json").is_file()
+    assert (tmp_path / "plankton-corrected" / "diatom" / "wrong_diatom.png").is_file()
 
 
 def test_every_option_is_in_the_reference() -> None:
