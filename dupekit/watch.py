@@ -20,7 +20,7 @@ from dupekit.files import digest_file, exclusive, real_path, write_lines
 from dupekit.hearing import Ears, Event, Heard
 from dupekit.manifest import MARKER, Manifest
 from dupekit.mounts import is_network
-from dupekit.review import Listing, Review, judge, list_tree, settled_listing
+from dupekit.review import Listing, Review, judge, list_tree
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
@@ -36,8 +36,8 @@ POLL_SHARE = 0.05
 
 _AT_ONCE = 10_000
 """Events are kept no later than when there are so many."""
-_LONG = 40
-"""So many looks in a row that found the tree changing are worth a word."""
+_LONG, _AT_LAST = 40, 20
+"""So many looks in a row that found the tree changing are worth a word; and so many are made at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +196,11 @@ class _Watcher:
         """
         started = time.monotonic()
         try:
-            if _fingerprint(list_tree(self.tree)) != self.seen:
+            # Of the first listing only the fingerprint is kept: two would be the largest thing in memory.
+            first = _fingerprint(list_tree(self.tree))
+            if first != self.seen:
                 listing = list_tree(self.tree)
-                first = _fingerprint(listing)
-                if first != _fingerprint(list_tree(self.tree)):
+                if _fingerprint(listing) != first:
                     return self._restless()
                 self._judge(listing, first)
         except TreeUnavailable as error:
@@ -216,14 +217,12 @@ class _Watcher:
 
     def last_look(self) -> _Look:
         """As `look`, but waits until the tree rests."""
-        try:
-            listing = settled_listing(self.tree)
-            if (fingerprint := _fingerprint(listing)) != self.seen:
-                self._judge(listing, fingerprint)
-        except TreeUnavailable as error:
-            self._gone(error.message)
-        except OSError as error:
-            self._gone(str(error))
+        self.busy = 0
+        for _ in range(_AT_LAST):
+            if (found := self.look()) is not None:
+                return found
+            time.sleep(BUSY_S)
+        self._gone(f"{self.tree} keeps changing while it is read.")
         return self.current
 
     def attend(self) -> bool:
