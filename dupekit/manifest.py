@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from dupekit.errors import TreeUnavailable
 from dupekit.files import write_text
@@ -16,18 +17,18 @@ EXPUNGE = "_expunge"
 UNSURE = "_unsure"
 
 
-class ExportedFile(BaseModel):
+# Not a BaseModel: a tree of 100,000 files takes a quarter of the memory so.
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ExportedFile:
     """One file of the tree."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: str = Field(description="In the tree: escaped, relative, '/' between parts.")
-    original: str = Field(description="In the dataset, likewise.")
-    given: str = Field(description="Given label.")
-    suggested: str = Field(description="Suggested label.")
-    votes: int = Field(ge=0)
+    path: Annotated[str, Field(description="In the tree: escaped, relative, '/' between parts.")]
+    original: Annotated[str, Field(description="In the dataset, likewise.")]
+    given: Annotated[str, Field(description="Given label.")]
+    suggested: Annotated[str, Field(description="Suggested label.")]
+    votes: Annotated[int, Field(ge=0)]
     score: float
-    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")]
 
 
 class Manifest(BaseModel):

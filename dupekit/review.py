@@ -109,19 +109,17 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     same name; any other by its content; and what was edited as well as moved by its name, if that is the
     only one. `digest` gives the digest of a file in the tree and is asked only where a path does not say all.
     """
-    namesakes: dict[str, set[str]] = defaultdict(set)
-    for file in manifest.files:
-        namesakes[_name_key(file.path)].add(file.digest)
+    namesakes = _namesakes(manifest)
     place: dict[str, str] = {}
     for file in manifest.files:
-        others = namesakes[_name_key(file.path)] - {file.digest}
+        others = namesakes.get(_name_key(file.path), set()) - {file.digest} if namesakes else None
         if file.path in listing and not (others and digest(file.path) in others):
             place[file.path] = file.path
     unknown = listing.keys() - place.keys()
     by_key = {same_name_key(path): path for path in unknown}
     for file in manifest.files:
-        twin = by_key.get(same_name_key(file.path))
-        if file.path not in place and twin in unknown and twin != file.path:
+        twin = by_key.get(same_name_key(file.path)) if file.path not in place else None
+        if twin in unknown and twin != file.path:
             place[file.path] = twin
             unknown.remove(twin)
 
@@ -155,6 +153,17 @@ def _digest(tree: Path, path: str) -> str:
             f"{path} in the review tree cannot be read: {error.strerror}.",
             hint="Nothing was recorded. Make it readable, or wait until it is written, and try again.",
         ) from None
+
+
+def _namesakes(manifest: Manifest) -> dict[str, set[str]]:
+    """Name -> digests, of names that were exported with more than one content."""
+    first: dict[str, str] = {}
+    found: dict[str, set[str]] = defaultdict(set)  # of few, or none: a set a file would take much memory
+    for file in manifest.files:
+        key = _name_key(file.path)
+        if first.setdefault(key, file.digest) != file.digest:
+            found[key] |= {first[key], file.digest}
+    return found
 
 
 def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:

@@ -6,43 +6,38 @@ with the manifest, so lost, doubled or invented events (all three exist) change 
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-
 from dupekit.errors import LedgerError, TreeUnavailable
-from dupekit.files import digest_file, escape, exclusive, now, real_path, write_lines
+from dupekit.files import digest_file, exclusive, real_path, write_lines
+from dupekit.hearing import Ears, Event, Heard
 from dupekit.manifest import MARKER, Manifest
-from dupekit.review import Listing, Review, judge, settled_listing
+from dupekit.mounts import is_network
+from dupekit.review import Listing, Review, judge, list_tree
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
+BUSY_S = 0.25
+"""Between two looks at a tree that is changing."""
+CHECK_S, SAFETY_S = 30.0, 900.0
+"""With events from every folder: how often to see that tree and watches are still the same, and how often
+to look although nothing was heard."""
 POLL_S, POLL_NETWORK_S = 30.0, 5.0
 """Without events, look this often; network file systems report nothing of what others do."""
+POLL_SHARE = 0.05
+"""... but let looking take no larger share of the time than this."""
 
-_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.rclone", "davfs")
-
-Event = tuple[str, str, str, str]
-"""Time, kind ("deleted", "moved", "created" …), path in the tree and target, both escaped."""
+_AT_ONCE = 10_000
+"""Events are kept no later than when there are so many."""
+_LONG, _AT_LAST = 40, 20
+"""So many looks in a row that found the tree changing are worth a word; and so many are made at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +47,15 @@ class Snapshot:
     review: Review | None
     """None while the tree cannot be read."""
     trouble: str
-    """Why it cannot be read, or why events do not work; else empty."""
+    """Why it cannot be read, or why events do not work, or after.txt was not written; else empty."""
     events: Sequence[Event]
     """What was heard since the last look: a hint, perhaps incomplete."""
     last: bool = False
     """Whether this is the look taken at the end."""
+    at_s: float = 0.0
+    """When, in seconds of the monotonic clock."""
+    kept: bool = True
+    """Whether after.txt holds what the review says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,70 +87,76 @@ def follow(
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
-    after.txt is current before a snapshot is yielded. Raises LockedError where the tree has a watcher
-    already, and TreeUnavailable where it cannot be read at the start; later it waits until it can.
+    after.txt is current before a snapshot is yielded, or the snapshot says that it is not `kept`. Raises
+    LockedError where the tree has a watcher already, and TreeUnavailable where it cannot be read at the
+    start; later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
-    watcher = _Watcher(tree, manifest)
-    first = watcher.look()
-    if first.review is None:
-        raise TreeUnavailable(first.trouble)
-    every_s = poll_s or (POLL_NETWORK_S if is_network(tree) else POLL_S)
+    watcher = _Watcher(tree, manifest, poll_s, is_network(tree))
+    current = watcher.last_look()
+    if current.review is None:
+        raise TreeUnavailable(current.trouble)
     with exclusive(tree / MARKER / "watch.lock", "watch"):
+        threading.Thread(target=_wake, args=(stop, watcher.heard), daemon=True).start()
         try:
-            deaf = watcher.listen()
-            current = watcher.look()  # what happened before events came
-            events: list[Event] = []
-            previous: _Look | None = None
-            while True:
-                last = stop.is_set()
-                if events or last or current != previous:
-                    snapshot = Snapshot(current.review, current.trouble or deaf, events, last)
-                    problem = _keep(snapshot, journal)
-                    yield replace(snapshot, trouble=problem) if problem else snapshot
-                    previous = None if problem else current
-                if last:
-                    return
-                events = watcher.wait(every_s, stop)
-                gone = current.review is None
-                current = watcher.look()
-                if gone != (current.review is None):
-                    watcher.unlisten()
-                    if gone:  # the tree came back: events need a new start
-                        deaf = watcher.listen()
+            watcher.attend()
+            current = watcher.look() or current  # what happened before events came
+            yield from _rounds(watcher, journal, stop, current)
         finally:
-            watcher.unlisten()
+            stop.set()
+            watcher.ears.close()
 
 
-def is_network(path: Path) -> bool:
-    """Whether a path lies on a network file system, by the type of its mount. False where unknown."""
+def _rounds(watcher: _Watcher, journal: Journal, stop: threading.Event, current: _Look) -> Iterator[Snapshot]:
+    events: list[Event] = []
+    shown: tuple[_Look, str] | None = None
+    last = False
+    while True:
+        state = (current, watcher.deaf)
+        heard = events and (not watcher.busy or len(events) >= _AT_ONCE)
+        if heard or last or shown is None or shown[0] is not current or shown[1] != watcher.deaf:
+            trouble = _keep(current.review, events, journal)
+            shown = None if trouble else state
+            yield Snapshot(
+                current.review,
+                " ".join(filter(None, (current.trouble or watcher.deaf, trouble))),
+                events,
+                last,
+                time.monotonic(),
+                current.review is not None and not trouble,
+            )
+            events = events if trouble else []
+        if last:
+            return
+        new = watcher.wait(POLL_NETWORK_S if shown is None else None, stop)
+        events = events + new
+        last = stop.is_set()
+        if last:
+            current = watcher.last_look()
+        elif new or watcher.due():
+            current = watcher.look() or current
+            if watcher.attend():
+                current = watcher.look() or current
+
+
+def _wake(stop: threading.Event, heard: Heard) -> None:
+    # So that waiting for events needs no looking at `stop` in between, which would cost time when idle.
+    stop.wait()
+    heard.put(None)
+
+
+def _keep(review: Review | None, events: Sequence[Event], journal: Journal) -> str:
+    """Writes after.txt and the events; returns why that failed, as where a share has just gone away."""
     try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return False
-    real = path.resolve()
-    best, kind = -1, ""
-    for line in mounts.splitlines():
-        _, point, fstype, *_ = line.split(" ")
-        # The kernel writes a space as \040, and likewise tab, newline and backslash.
-        place = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))
-        if real.is_relative_to(place) and len(place.parts) > best:
-            best, kind = len(place.parts), fstype
-    return kind.startswith(_NETWORK)
-
-
-def _keep(snapshot: Snapshot, journal: Journal) -> str:
-    """Writes the events and after.txt; returns why that failed, as where a share has just gone away."""
-    try:
-        if snapshot.events:
-            journal.record(snapshot.events)
-        if snapshot.review is not None:
-            write_lines(journal.after, [v.now_at for v in snapshot.review.verdicts if v.now_at])
+        if review is not None:
+            write_lines(journal.after, [v.now_at for v in review.verdicts if v.now_at])
+        if events:
+            journal.record(events)
     except (OSError, LedgerError) as error:
-        return f"after.txt could not be written: {error}; will be tried again"
+        return f"after.txt could not be written: {error}; will be tried again."
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Look:
     review: Review | None
     trouble: str = ""
@@ -161,84 +166,160 @@ class _Look:
 class _Watcher:
     tree: Path
     manifest: Manifest
-    heard: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
-    observer: BaseObserver | None = None
+    poll_s: float | None
+    network: bool
+    heard: Heard = field(default_factory=queue.SimpleQueue)
+    deaf: str = ""
+    """Why not every folder gives events."""
+    busy: int = 0
+    """How many looks in a row found the tree changing."""
+    ears: Ears = field(init=False)
+    current: _Look = field(default_factory=lambda: _Look(None))
+    seen: bytes = b""
+    """Fingerprint of the listing that `current` judges."""
+    root: tuple[int, ...] | None = None
+    """What the ears listen to."""
+    watches: int = 0
+    looked_at: float = 0.0
+    look_s: float = 0.0
+    retry_at: float = 0.0
     digests: dict[tuple[str, int, int], str] = field(default_factory=dict)
     """Of files whose path does not say all: path, size and time -> digest."""
 
-    def look(self) -> _Look:
+    def __post_init__(self) -> None:
+        self.ears = Ears(self.tree, self.heard)
+
+    def look(self) -> _Look | None:
+        """The same object as long as nothing has changed; None where the tree is changing right now.
+
+        One listing that equals the last settled one is enough; else two in a row must agree.
+        """
+        started = time.monotonic()
         try:
-            listing = settled_listing(self.tree)
-            return _Look(judge(self.manifest, listing, lambda path: self._digest(path, listing)))
+            # Of the first listing only the fingerprint is kept: two would be the largest thing in memory.
+            first = _fingerprint(list_tree(self.tree))
+            if first != self.seen:
+                listing = list_tree(self.tree)
+                if _fingerprint(listing) != first:
+                    return self._restless()
+                self._judge(listing, first)
         except TreeUnavailable as error:
-            return _Look(None, error.message)
+            # A folder deleted while it is read is no trouble, if the next look finds the tree in order.
+            if _identity(self.tree) == self.root and self.root is not None and self.busy < 3:
+                return self._changing(error.message)
+            self._gone(error.message)
         except OSError as error:  # moved away between the listing and reading it
-            return _Look(None, str(error))
+            return self._changing(str(error))
+        self.busy = 0
+        self.looked_at = time.monotonic()
+        self.look_s = self.looked_at - started
+        return self.current
 
-    def listen(self) -> str:
-        """Starts the events; returns why there are none where that fails."""
-        observer = Observer()
-        kinds = [
-            FileDeletedEvent,
-            FileMovedEvent,
-            FileCreatedEvent,
-            DirDeletedEvent,
-            DirMovedEvent,
-            DirCreatedEvent,
-        ]
-        try:
-            observer.schedule(
-                _Handler(self.tree, self.heard), str(self.tree), recursive=True, event_filter=kinds
-            )
-            observer.start()
-        except OSError as error:
-            return (
-                f"no file-system events ({error.strerror}); looking at intervals instead."
-                " If the inotify limit is reached: sudo sysctl fs.inotify.max_user_watches=1048576"
-            )
-        self.observer = observer
-        return ""
+    def last_look(self) -> _Look:
+        """As `look`, but waits until the tree rests."""
+        self.busy = 0
+        for _ in range(_AT_LAST):
+            if (found := self.look()) is not None:
+                return found
+            time.sleep(BUSY_S)
+        self._gone(f"{self.tree} keeps changing while it is read.")
+        return self.current
 
-    def unlisten(self) -> None:
-        if self.observer is not None:
-            self.observer.stop()
-            self.observer.join(timeout=5)
-            self.observer = None
+    def attend(self) -> bool:
+        """Sees to it that every folder of the tree that is there now is heard; True where that was begun
+        anew, so that another look is due."""
+        root = _identity(self.tree)
+        if root is None:
+            self.ears.close()
+            self.root, self.deaf = None, ""
+            return False
+        if root == self.root:
+            if self.deaf and time.monotonic() < self.retry_at:
+                return False
+            if not self.deaf and not self.ears.missing():
+                self.watches = self.ears.watched()
+                return False
+        self.deaf = self.ears.open()
+        self.root, self.watches = root, self.ears.watched()
+        self.retry_at = time.monotonic() + SAFETY_S
+        return True
 
-    def wait(self, every_s: float, stop: threading.Event) -> list[Event]:
-        """Waits for events to come and cease, for `every_s` to pass, or for `stop`."""
+    def due(self) -> bool:
+        """Whether to look although nothing was heard."""
+        if self._polls() or self.busy or time.monotonic() - self.looked_at >= SAFETY_S:
+            return True
+        return _identity(self.tree) != self.root or self.ears.watched() != self.watches
+
+    def wait(self, at_most_s: float | None, stop: threading.Event) -> list[Event]:
+        """Waits for events to come and cease, for the next look's time, or for `stop`."""
         events: list[Event] = []
-        until = time.monotonic() + every_s
+        until = time.monotonic() + (at_most_s or self._interval_s())
         while not stop.is_set() and (left := until - time.monotonic()) > 0:
             try:
-                events.append(self.heard.get(timeout=min(left, 0.5 if not events else QUIET_S)))
+                event = self.heard.get(timeout=min(left, QUIET_S) if events else left)
+            except queue.Empty:
+                break
+            if event is not None:
+                events.append(event)
                 if len(events) == 1:
                     until = time.monotonic() + QUIET_AT_MOST_S
-            except queue.Empty:
-                if events:
-                    break
         return events
 
-    def _digest(self, path: str, listing: Listing) -> str:
-        key = (path, *listing[path])
-        if key not in self.digests:
-            self.digests[key] = digest_file(real_path(self.tree, path))
-        return self.digests[key]
+    def _polls(self) -> bool:
+        return bool(self.poll_s or self.network or self.deaf or self.current.review is None)
+
+    def _interval_s(self) -> float:
+        if self.busy:
+            return max(BUSY_S, self.look_s)
+        if not self._polls():
+            return CHECK_S
+        usual_s = POLL_S if self.deaf and not self.network else POLL_NETWORK_S
+        return self.poll_s or max(usual_s, self.look_s / POLL_SHARE)
+
+    def _judge(self, listing: Listing, fingerprint: bytes) -> None:
+        used: dict[tuple[str, int, int], str] = {}
+
+        def digest(path: str) -> str:
+            key = (path, *listing[path])
+            used[key] = self.digests.get(key) or digest_file(real_path(self.tree, path))
+            return used[key]
+
+        self.current = _Look(judge(self.manifest, listing, digest))
+        self.seen, self.digests = fingerprint, used
+
+    def _restless(self) -> _Look | None:
+        self.busy += 1
+        if self.busy != _LONG:
+            return None
+        note = "The tree keeps changing while it is read; these figures are of an earlier look."
+        self.current, self.seen = _Look(self.current.review, note), b""
+        return self.current
+
+    def _changing(self, why: str) -> _Look | None:
+        self.busy += 1
+        if self.busy < _LONG:
+            return None
+        self.busy = 0
+        self._gone(f"{self.tree} cannot be judged: {why}")
+        return self.current
+
+    def _gone(self, trouble: str) -> None:
+        if self.current.review is not None or self.current.trouble != trouble:
+            self.current = _Look(None, trouble)
+        self.seen = b""
 
 
-class _Handler(FileSystemEventHandler):
-    def __init__(self, tree: Path, heard: queue.SimpleQueue[Event]) -> None:
-        self.tree = tree
-        self.heard = heard
+def _identity(tree: Path) -> tuple[int, ...] | None:
+    """Differs where another tree lies at this path; None where there is none."""
+    try:
+        root, marker = tree.stat(), (tree / MARKER).stat()
+    except OSError:
+        return None
+    return root.st_dev, root.st_ino, marker.st_dev, marker.st_ino
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        path = self._relative(event.src_path)
-        if path and path != MARKER and not path.startswith(f"{MARKER}/"):
-            target = self._relative(event.dest_path) if event.dest_path else ""
-            self.heard.put((now(), event.event_type, path, target))
 
-    def _relative(self, path: bytes | str) -> str:
-        text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
-        with contextlib.suppress(ValueError):
-            return escape(Path(text).relative_to(self.tree).as_posix())
-        return escape(text)
+def _fingerprint(listing: Listing) -> bytes:
+    made = hashlib.sha256()
+    for path, (size, mtime_ns) in listing.items():
+        made.update(f"{path}\n{size} {mtime_ns}\n".encode())
+    return made.digest()

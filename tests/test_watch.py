@@ -18,8 +18,9 @@ from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, read_lines
 from dupekit.flag import Dupe
 from dupekit.manifest import MARKER
+from dupekit.mounts import is_network
 from dupekit.review import list_tree, tree_manifest
-from dupekit.watch import Journal, Snapshot, follow, is_network, tree_journal
+from dupekit.watch import Journal, Snapshot, follow, tree_journal
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_looking_alone_finds_everything(tree, watch, monkeypatch) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("dupekit.watch.Observer.schedule", full)
+    monkeypatch.setattr("dupekit.hearing.Observer.schedule", full)
     watching = watch(poll_s=0.5)
     assert "max_user_watches" in watching.until(lambda _: True).trouble
     for file in (tree / "c2").glob("*.png"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from dupekit.cli._console import ProjectOption, open_project, say
 
 if TYPE_CHECKING:
     from dupekit.manifest import Manifest
+    from dupekit.pace import Count, Progress
     from dupekit.watch import Journal, Snapshot
 
 
@@ -30,6 +31,9 @@ def watch(
     poll: Annotated[
         float | None, typer.Option(min=0.5, metavar="SECONDS", help="Look at least this often.")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print only start, trouble, recovery, completion and end.")
+    ] = False,
 ) -> None:
     """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
     from dupekit.watch import follow
@@ -38,17 +42,13 @@ def watch(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    snapshots = follow(path, manifest, journal, stop=stop, poll_s=poll)
-    if not sys.stdout.isatty():
-        for snapshot in snapshots:
-            say(_line(snapshot))
-            sys.stdout.flush()
-        return
-    from rich.live import Live
+    seen = _with_progress(follow(path, manifest, journal, stop=stop, poll_s=poll))
+    kept = _log(path, seen, quiet=quiet) if quiet or not sys.stdout.isatty() else _show(path, seen)
+    if not kept:
+        raise typer.Exit(1)  # what was last said says why
 
-    with Live(auto_refresh=False) as live:
-        for snapshot in snapshots:
-            live.update(_table(path, manifest, snapshot), refresh=True)
+
+Seen = Iterator[tuple["Snapshot", "Progress | None"]]
 
 
 def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
@@ -70,47 +70,107 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
     return path, opened.manifest_of(export), Journal(after, lambda e: opened.record_events(export, e))
 
 
-def _line(snapshot: Snapshot) -> str:
+def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:
+    from dupekit.pace import progress
+
+    reached: Progress | None = None
+    for snapshot in snapshots:
+        if snapshot.review is not None:
+            reached = progress(reached, snapshot.review, snapshot.at_s)
+        yield snapshot, reached
+
+
+def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
+    """A line for every change, or in quiet mode only for what matters; whether after.txt is current."""
     from dupekit.files import now
 
-    if snapshot.review is None:
-        return f"{now()} not available: {snapshot.trouble}"
-    counts = Counter(v.verdict for v in snapshot.review.verdicts)
-    parts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
-    end = " (stopped; after.txt is current)" if snapshot.last else ""
-    trouble = f"; {snapshot.trouble}" if snapshot.trouble else ""
-    return f"{now()} {parts}; {len(snapshot.review.strangers)} other files{trouble}{end}"
+    trouble, before, kept = "", None, False
+    for snapshot, reached in seen:
+        lines = []
+        if before is None and reached is not None:
+            lines.append(f"watching {path}: {summary(reached)}")
+        elif reached is not None and not quiet and reached.all != (before and before.all):
+            lines.append(summary(reached, before))
+        if snapshot.trouble != trouble:
+            lines.append(f"trouble: {_trouble(snapshot)}" if snapshot.trouble else "recovered")
+        if reached is not None and not reached.all.left and (before is None or before.all.left):
+            lines.append("completed: every image was deleted or moved")
+        if snapshot.last:
+            kept = snapshot.kept
+            lines.append("stopped; after.txt is current" if kept else "stopped; after.txt is NOT current")
+        for line in lines:
+            say(f"{now()} {line}")
+        sys.stdout.flush()
+        trouble, before = snapshot.trouble, reached or before
+    return kept
 
 
-def _table(path: Path, manifest: Manifest, snapshot: Snapshot) -> Any:
+def _show(path: Path, seen: Seen) -> bool:
+    """A table that is always current; whether after.txt is, at the end."""
+    from rich.live import Live
+
+    kept = False
+    with Live(auto_refresh=False) as live:
+        for snapshot, reached in seen:
+            live.update(_table(path, snapshot, reached), refresh=True)
+            kept = snapshot.kept
+    return kept
+
+
+def summary(reached: Progress, before: Progress | None = None) -> str:
+    """One line: the whole, the pace, and the classes that changed since `before`."""
+    every = reached.all
+    text = (
+        f"{every.reviewed} of {every.exported} reviewed ({every.deleted} deleted, {every.moved} moved),"
+        f" {every.left} left{_pace(reached)}"
+    )
+    if before is None:
+        return text
+    changed = [
+        f"{label} {count.reviewed}/{count.exported}"
+        for label, count in reached.by_class.items()
+        if count != before.by_class.get(label)
+    ]
+    return f"{text}; {', '.join(changed)}" if changed else text
+
+
+def _pace(reached: Progress) -> str:
+    if reached.per_hour is None or reached.left_s is None:
+        return ""
+    minutes = round(reached.left_s / 60)
+    return f"; {reached.per_hour:.0f} an hour, at most {minutes // 60} h {minutes % 60:02d} min left"
+
+
+def _trouble(snapshot: Snapshot) -> str:
+    return snapshot.trouble if snapshot.review else f"{snapshot.trouble} Nothing is taken as deleted."
+
+
+def _table(path: Path, snapshot: Snapshot, reached: Progress | None) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"{len(manifest.files)} images to review in {path}", style="bold")
+    title = Text(str(path), style="bold")
+    if snapshot.review is None or reached is None:
+        return Group(title, Text(f"Not available: {_trouble(snapshot)}"))
     shown = Table(box=SIMPLE_HEAD)
     shown.add_column("class")
     for name in ("exported", "deleted", "moved", "left"):
         shown.add_column(name, justify="right")
-    if snapshot.review is None:
-        return Group(title, Text(f"Not available: {snapshot.trouble} Nothing is taken as deleted."))
-    by_class: dict[str, Counter[str]] = {}
-    for verdict in snapshot.review.verdicts:
-        top = verdict.now_at.partition("/")[0]
-        moved = verdict.now_at and top != verdict.file.path.partition("/")[0]
-        state = "deleted" if not verdict.now_at else "moved" if moved else "left"
-        by_class.setdefault(verdict.file.given, Counter())[state] += 1
-    total: Counter[str] = Counter()
-    for label, counts in sorted(by_class.items()):
-        total += counts
-        shown.add_row(Text(label), *_counts(counts))
+    for label, count in reached.by_class.items():
+        shown.add_row(Text(label), *_cells(count))
     shown.add_section()
-    shown.add_row("all", *_counts(total))
+    shown.add_row("all", *_cells(reached.all))
     strangers = len(snapshot.review.strangers)
     notes = [f"{strangers} other files." if strangers else "", snapshot.trouble, "Stop with Ctrl-C."]
-    return Group(title, shown, Text(" ".join(note for note in notes if note)))
+    return Group(
+        title,
+        shown,
+        Text(f"{summary(reached)}."),
+        Text(" ".join(note for note in notes if note)),
+    )
 
 
-def _counts(counts: Counter[str]) -> list[str]:
-    return [str(counts.total()), str(counts["deleted"]), str(counts["moved"]), str(counts["left"])]
+def _cells(count: Count) -> list[str]:
+    return [str(count.exported), str(count.deleted), str(count.moved), str(count.left)]

@@ -1,0 +1,221 @@
+"""The watcher against 100,000 deletions at full speed: what it loses, how late it is, what it takes.
+
+    python benchmarks/watch.py FOLDER [--repeats 3] [--files 100000] [--folders 200] [--idle-s 60]
+
+Builds a review tree and a project around it in FOLDER (on the file system to be measured), starts `dupekit watch
+--quiet` in a process of its own, lets it and a bare watchdog Observer with the same filter idle side by side, then
+deletes FILES files in a third process as fast as that goes (one file a folder stays), and waits until after.txt is
+right. Lag counts from the end of the deletions; "lost" are files whose verdict is not what was done to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from dupekit.files import escape, read_lines
+from dupekit.ledger import Ledger, review, rounds
+from dupekit.manifest import MARKER, ExportedFile, Manifest, read_manifest, write_manifest
+from dupekit.project import Project
+from dupekit.review import CORRECT, review_tree
+from dupekit.testing import make_dataset
+
+BARE = """
+import sys, threading
+from watchdog.events import FileSystemEventHandler
+from watchdog.observers import Observer
+from dupekit.hearing import KINDS
+observer = Observer()
+observer.schedule(FileSystemEventHandler(), sys.argv[1], recursive=True, event_filter=KINDS)
+observer.start()
+print("ready", flush=True)
+threading.Event().wait()
+"""
+DELETE = """
+import os, sys, time
+for name in sys.stdin.read().split("\\n")[:-1]:
+    os.unlink(name)
+print(time.time(), flush=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="must not exist yet; removed at the end")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--folders", type=int, default=200)
+    parser.add_argument("--idle-s", type=float, default=60)
+    arguments = parser.parse_args()
+    rows: list[dict[str, float]] = []
+    for repeat in range(arguments.repeats):
+        place = arguments.folder.absolute() / str(repeat)
+        try:
+            rows.append(measure(place, arguments.files, arguments.folders, arguments.idle_s))
+        finally:
+            shutil.rmtree(arguments.folder)
+        print(", ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()), flush=True)
+    kind = subprocess.run(
+        ["stat", "-f", "-c", "%T", str(arguments.folder.absolute().parent)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+    print(f"\n{arguments.files} files in {arguments.folders} folders, {kind}")
+    print(f"{'':32}{'median':>10}{'least':>10}{'most':>10}   n = {len(rows)}")
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        print(f"{name:32}{statistics.median(values):10.4g}{min(values):10.4g}{max(values):10.4g}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Linux"
+          f" {platform.release().split('-')[0]}, "
+          + ", ".join(f"{name} {version(name)}" for name in ("dupekit", "watchdog", "pydantic")))  # fmt: skip
+
+
+def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, float]:
+    tree, project = place / "tree", place / "project"
+    manifest = build(tree, files + folders, folders)
+    build_project(place / "data", project, tree, manifest)
+    after = project / "rounds" / "01" / "after.txt"
+    bare = subprocess.Popen([sys.executable, "-c", BARE, tree], stdout=subprocess.PIPE)
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "dupekit", "watch", "--quiet", "-p", project], stdout=subprocess.PIPE
+    )
+    try:
+        for process in (bare, watcher):
+            assert process.stdout is not None
+            process.stdout.readline()
+        time.sleep(2)
+        first = [cpu_s(bare.pid), cpu_s(watcher.pid)]
+        time.sleep(idle_s)
+        idle = [cpu_s(p.pid) - f for p, f in zip((bare, watcher), first, strict=True)]
+        bare.kill()
+        gone = [file.path for file in manifest.files[: -folders if folders else None]]
+        right = "".join(f"{file.path}\n" for file in manifest.files[-folders:])
+        started = time.time()
+        deletion = subprocess.run(
+            [sys.executable, "-c", DELETE],
+            cwd=tree,
+            input="".join(f"{path}\n" for path in gone),
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        )
+        ended = float(deletion.stdout)
+        lag = wait_for(after, right, ended)
+        peak = peak_mib(watcher.pid)
+        watcher.send_signal(signal.SIGTERM)
+        code = watcher.wait(60)
+    finally:
+        for process in (bare, watcher):
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+    left = set(read_lines(after))
+    done = set(gone)
+    judged = review_tree(tree, read_manifest(tree / MARKER / "manifest.json")).verdicts
+    lost = sum((v.file.path in done) != (v.verdict == CORRECT) for v in judged)
+    lost += sum((file.path in done) == (file.path in left) for file in manifest.files)
+    with Ledger(project / "ledger.db") as ledger:
+        events = ledger.value("SELECT count(*) FROM events WHERE kind = 'deleted'")
+        overflows = ledger.value("SELECT count(*) FROM events WHERE kind = 'overflow'")
+    return {
+        "verdicts lost": lost,
+        "exit code after SIGTERM": code,
+        "lag, s": lag,
+        "watcher's peak memory, MiB": peak,
+        "idle CPU, watcher, % of a core": 100 * idle[1] / idle_s,
+        "idle CPU, bare observer, %": 100 * idle[0] / idle_s,
+        "deletions a second": len(gone) / (ended - started),
+        "deletions heard": events,
+        "overflows": overflows,
+    }
+
+
+def build(tree: Path, files: int, folders: int) -> Manifest:
+    """A review tree; the last file of each folder stands at the end of the manifest."""
+    first: list[ExportedFile] = []
+    last: list[ExportedFile] = []
+    for folder in range(folders):
+        label, other = f"class_{folder:03d}", f"class_{(folder + 1) % folders:03d}"
+        (tree / label).mkdir(parents=True)
+        for number in range(files // folders):
+            content = f"{folder} {number}".encode()
+            original = f"D2014T{folder:03d}_{number:05d}.png"
+            file = ExportedFile(
+                path=f"{label}/{other}_09_{original}",
+                original=f"{label}/{original}",
+                given=label,
+                suggested=other,
+                votes=9,
+                score=1.0,
+                digest=hashlib.sha256(content).hexdigest(),
+            )
+            (tree / file.path).write_bytes(content)
+            (last if number == files // folders - 1 else first).append(file)
+    labels = [f"class_{folder:03d}" for folder in range(folders)]
+    manifest = Manifest(
+        export="0" * 32,
+        round=1,
+        pairs=10,
+        created="",
+        folders={label: label for label in labels},
+        files=first + last,
+    )
+    (tree / MARKER).mkdir()
+    write_manifest(manifest, tree / MARKER / "manifest.json")
+    return manifest
+
+
+def build_project(dataset: Path, project: Path, tree: Path, manifest: Manifest) -> None:
+    """A project whose ledger holds this export, so that events go where they go in earnest."""
+    make_dataset(dataset, classes=("a", "b"), per_class=2, seed=1)
+    Project.create(dataset, project).scan()
+    with Ledger(project / "ledger.db") as ledger:
+        rounds.begin(ledger, number=1, dataset=escape(str(dataset)), pairs=1, images=4, plan="{}")
+        review.record_export(ledger, round_number=1, key=manifest.export, tree=escape(str(tree)), files={})
+    (project / "rounds" / "01").mkdir(parents=True)
+    write_manifest(manifest, project / "rounds" / "01" / "manifest.json")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, all threads, from the scheduler's nanoseconds."""
+    stats = Path(f"/proc/{pid}/task").glob("*/sched")
+    total = 0.0
+    for stat in stats:
+        for line in stat.read_text().splitlines():
+            if line.startswith("se.sum_exec_runtime"):
+                total += float(line.split(":")[1]) / 1000
+    return total
+
+
+def wait_for(file: Path, text: str, since: float) -> float:
+    """Seconds from `since` until the file held exactly this."""
+    while not (file.exists() and file.stat().st_size == len(text) and file.read_text() == text):
+        if time.time() - since > 120:
+            raise SystemExit(f"{file} was not right after 120 s")
+        time.sleep(0.01)
+    return max(0.0, time.time() - since)
+
+
+def peak_mib(pid: int) -> float:
+    (line,) = (
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()

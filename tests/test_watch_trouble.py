@@ -1,0 +1,176 @@
+"""The watcher where events fail it: lost, never come, or of another tree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dupekit.watch
+from dupekit.files import read_lines
+from dupekit.hearing import Ears
+from dupekit.manifest import MARKER
+from dupekit.review import list_tree
+from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupekit.watch.CHECK_S", 0.2)
+
+
+def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    listed: list[Path] = []
+    monkeypatch.setattr("dupekit.watch.list_tree", lambda tree: listed.append(tree) or list_tree(tree))
+    return listed
+
+
+@linux
+def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monkeypatch) -> None:  # noqa: F811
+    checks: list[bool] = []
+    due = dupekit.watch._Watcher.due
+    monkeypatch.setattr("dupekit.watch._Watcher.due", lambda self: checks.append(due(self)) or checks[-1])
+    listed = count_listings(monkeypatch)
+    watching = watch()
+    watching.until(lambda _: True)
+    before = len(listed)
+    while len(checks) < 5:
+        assert watching.thread.is_alive()
+        watching.thread.join(0.05)
+    assert not any(checks)
+    assert len(listed) == before
+
+
+@linux
+def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> None:  # noqa: F811
+    watching = watch()
+    watching.until(lambda _: True)
+    shutil.copytree(tree, tmp_path / "copy")
+    tree.rename(tmp_path / "old")
+    (tmp_path / "copy" / "c0" / "other_09_0.png").unlink()
+    (tmp_path / "copy").rename(tree)
+    watching.until(lambda s: counts(s) == {"correct": 1, "relabel": 59})
+    (tree / "c0" / "other_09_3.png").unlink()
+    last = watching.until(lambda s: counts(s) == {"correct": 2, "relabel": 58})
+    assert last.trouble == ""
+    assert any(event[1:3] == ("deleted", "c0/other_09_3.png") for event in last.events)
+
+
+@linux
+def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkeypatch) -> None:  # noqa: F811
+    from watchdog.observers import inotify_c
+
+    real = inotify_c.inotify_add_watch
+
+    def limited(fd: int, path: bytes, mask: int) -> int:
+        if path.endswith(b"/c1"):
+            import ctypes
+
+            ctypes.set_errno(28)
+            return -1
+        return real(fd, path, mask)
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", limited)
+    watching = watch(poll_s=0.5)
+    first = watching.until(lambda _: True)
+    assert first.trouble.startswith("1 of 7 folders give no events")
+    assert "max_user_watches" in first.trouble
+    (tree / "c1" / "other_09_1.png").unlink()
+    assert watching.until(lambda s: counts(s)["correct"] == 1).events == []
+
+
+@linux
+def test_no_more_instances_of_inotify(tree, monkeypatch) -> None:  # noqa: F811
+    def none_left(*_: object) -> int:
+        raise OSError(24, "inotify instance limit reached")
+
+    monkeypatch.setattr("watchdog.observers.inotify_c.InotifyFD._create_inotify_fd", none_left)
+    ears = Ears(tree, queue.SimpleQueue())
+    assert "max_user_instances" in ears.open()
+    ears.close()
+
+
+def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr("dupekit.hearing._Handler.on_any_event", lambda self, event: None)  # all are lost
+    watching = watch()
+    watching.until(lambda _: True)
+    (tree / "c0" / "other_09_0.png").unlink()
+    logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; events were lost")
+    seen = watching.until(lambda s: counts(s)["correct"] == 1)
+    assert [event[1] for event in seen.events] == ["overflow"]
+
+
+@linux
+def test_a_real_overflow_loses_nothing(tree, watch, tmp_path) -> None:  # noqa: F811
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if limit > 20_000:
+        pytest.skip(f"the queue holds {limit} events; it takes too many to overflow it")
+    watching = watch()
+    watching.until(lambda _: True)
+    noise = tree / "c0" / "noise"
+    # Many in little time, by a process that this one's threads do not hold up.
+    code = (
+        "import os, sys\n"
+        "os.mkdir(sys.argv[1])\n"
+        "for i in range(int(sys.argv[2])): os.link(sys.argv[3], f'{sys.argv[1]}/{i}')\n"
+        "for i in range(int(sys.argv[2])): os.unlink(f'{sys.argv[1]}/{i}')\n"
+        "os.unlink(sys.argv[3])\n"
+        "os.rmdir(sys.argv[1])\n"
+    )
+    file = tree / "c0" / "other_09_0.png"
+    subprocess.run([sys.executable, "-c", code, noise, str(limit), file], check=True)
+    last = watching.until(lambda s: counts(s) == {"correct": 1, "relabel": 59} and not s.review.strangers)
+    assert last.trouble == ""
+    assert len(read_lines(tree / MARKER / "after.txt")) == 59
+    watching.end()
+    if not any(event[1] == "overflow" for s in watching.snapshots for event in s.events):
+        pytest.skip("nothing was lost, but this machine emptied the queue too fast for an overflow")
+
+
+def start(tree: Path, *options: str) -> subprocess.Popen[str]:  # noqa: F811
+    root = str(Path(__file__).parent.parent)
+    return subprocess.Popen(
+        [sys.executable, "-m", "dupekit", "watch", str(tree), *options],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:  # noqa: F811
+    with start(tree, "--quiet") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().rstrip().endswith("0 of 60 reviewed (0 deleted, 0 moved), 60 left")
+        for file in (tree / "c0").glob("*.png"):
+            file.unlink()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert [line.split(" ", 1)[1] for line in rest.splitlines()] == ["stopped; after.txt is current"]
+    assert len(read_lines(tree / MARKER / "after.txt")) == 40
+
+
+def test_its_log_tells_classes_and_completion(tree) -> None:  # noqa: F811
+    said: list[str] = []
+    with start(tree) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for file in tree.glob("c[012]/*.png"):
+            file.unlink()
+        for line in process.stdout:
+            said.append(line.rstrip().split(" ", 1)[1])
+            if "completed" in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert any("c2 20/20" in line for line in said)
+    assert said[-2:] == ["completed: every image was deleted or moved", "stopped; after.txt is current"]
