@@ -18,7 +18,7 @@ def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
         print_json(step)
     elif step.what == "collect":
         say(
-            f"Took back {step.count} verdicts collected on {step.at} by {step.who} from {step.place}. Verdicts and"
+            f"Took back {step.count} verdicts collected on {step.at} by {step.who} (tree exported to {step.place}). Verdicts and"
             " ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
             " the tree says again."
         )

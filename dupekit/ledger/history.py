@@ -27,7 +27,7 @@ class Step:
     count: int
     """Verdicts that were new or changed, or corrections applied."""
     place: str
-    """The review tree or the corrected dataset: absolute, escaped."""
+    """Where the review tree was exported to, or the corrected dataset lies: absolute, escaped."""
     undone: str | None
     """When it was taken back."""
 

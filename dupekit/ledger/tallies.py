@@ -59,8 +59,9 @@ def replace(
 _SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 """The image still holds what was trained on and predicted."""
 
-# IN, so that SQLite works the list out once, not once an image.
-_IGNORED = "(tallies.digest, g.name) IN (SELECT digest, label FROM ignores)"
+# IN, so that SQLite works the list out once; CASE, because a bare NOT IN of two columns searches the whole list for
+# NULL again for every image (measured: 164 s, not 1.5 s, for 230,000 candidates and a list of 20,000).
+_IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
 
 
 def dupes(ledger: Ledger, round_number: int, *, threshold: int) -> list[Dupe]:
