@@ -30,7 +30,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     listed: list[Path] = []
-    monkeypatch.setattr("dupekit.watch.list_tree", lambda tree: listed.append(tree) or list_tree(tree))
+    monkeypatch.setattr("dupekit.watch.list_tree", lambda folder: listed.append(folder) or list_tree(folder))
     return listed
 
 
