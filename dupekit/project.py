@@ -13,12 +13,11 @@ from typing import Any
 from dupekit import pipeline
 from dupekit.api import Progress, silent
 from dupekit.apply import (
-    Mode,
     Source,
     check_destination,
+    is_finished,
     plan_dataset,
     write_dataset,
-    write_patch,
 )
 from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
@@ -26,7 +25,9 @@ from dupekit.files import absolute, escape, exclusive, now, unescape, write_line
 from dupekit.flag import default_threshold
 from dupekit.ledger import Ledger, images, review, rounds, tallies
 from dupekit.manifest import Manifest, read_manifest, write_manifest
+from dupekit.patch import write_patch
 from dupekit.pipeline import Scan
+from dupekit.placing import Mode
 from dupekit.results import Applied, Collected, Exported, Flagged, Status, Trained
 from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
@@ -234,9 +235,14 @@ class Project:
             write_lines(self.listing_of(export, "after.txt"), remaining)
             return Collected(export.round, path, reviewed, changed)
 
-    def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
-        """Writes the corrected dataset and patch.csv. Raises NothingToDo before the first `collect`."""
-        with self._writing("apply") as ledger:
+    def apply(
+        self, destination: Path, *, mode: Mode = "copy", dry_run: bool = False, progress: Progress = silent
+    ) -> Applied:
+        """Writes the corrected dataset and patch.csv; called again after a kill, it goes on.
+
+        With `dry_run` it only says what would change. Raises NothingToDo before the first `collect`.
+        """
+        with self._reading() if dry_run else self._writing("apply") as ledger:
             current = rounds.current(ledger)
             if not review.verdict_counts(ledger, current.number):
                 raise NothingToDo(
@@ -244,7 +250,8 @@ class Project:
                     hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
                 )
             destination = absolute(destination)
-            check_destination(self.dataset, destination)
+            if not is_finished(destination):
+                check_destination(self.dataset, destination)
             pipeline.require_unchanged(ledger, self.dataset, self.settings)
             corrections = review.corrections(ledger, current.number)
             sources, unread = [], []
@@ -254,18 +261,24 @@ class Project:
                 else:
                     sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
             placements = plan_dataset(sources, {c.image: c for c in corrections})
-            write_dataset(placements, self.dataset, destination, mode=mode, progress=progress)
             patch = RoundFolder(self.path, current.number).path / "patch.csv"
-            write_patch(patch, corrections, placements)
-            review.record_application(
-                ledger,
-                round_number=current.number,
-                destination=escape(str(destination)),
-                mode=mode,
-                made=corrections,
-                placements=placements,
-            )
-            return Applied(current.number, destination, len(placements), corrections, patch, unread)
+            result = Applied(current.number, destination, len(placements), corrections, patch, unread)
+            if dry_run:
+                return result
+
+            def record() -> None:
+                write_patch(patch, corrections, placements)
+                review.record_application(
+                    ledger,
+                    round_number=current.number,
+                    destination=escape(str(destination)),
+                    mode=mode,
+                    made=corrections,
+                    placements=placements,
+                )
+
+            write_dataset(placements, self.dataset, destination, mode=mode, progress=progress, done=record)
+            return result
 
     def next_round(self, dataset: Path | None = None) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"api", "errors", "files", "pixels", "cache", "devices", "manifest", "settings"}
-STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "evaluate", "planting"}
+BASE = {"api", "errors", "files", "pixels", "cache", "devices", "manifest", "settings", "placing"}
+STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -22,12 +22,14 @@ MAY_IMPORT = {
     "pipeline": BASE | STAGES | {"registry", "ledger", "jobs", "runs"},
     "watch": BASE | STAGES | {"ledger"},
     "results": BASE | STAGES | {"ledger", "runs"},
-    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results"},
+    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results", "verify"},
+    "patching": BASE | STAGES,
+    "verify": BASE | STAGES | {"ledger", "jobs", "runs"},
     "demo": BASE | STAGES | {"project"},
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag")}
+EXPORT_READS = {("export", "flag"), ("patch", "apply")}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},
