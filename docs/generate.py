@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    "init", "scan", "train", "status", "flag", "export", "watch", "collect", "apply", "next", "ignore list",
+    "init", "scan", "train", "status", "flag", "export", "watch", "collect", "apply", "next", "verify", "ignore list",
     "ignore add", "ignore remove", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
+from dupekit.verify import Verified, verify
 
 
 class Project:
@@ -279,6 +280,10 @@ class Project:
 
             write_dataset(placements, self.dataset, destination, mode=mode, progress=progress, done=record)
             return result
+
+    def verify(self, *, quick: bool = False, progress: Progress = silent) -> Verified:
+        """Compares ledger, files, dataset and the last corrected dataset; writes nothing, and takes no lock."""
+        return verify(self.path, self.dataset, self.settings, quick=quick, progress=progress)
 
     def next_round(self, dataset: Path | None = None) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.

@@ -24,6 +24,7 @@ from dupekit.cli import (
     scan,
     status,
     train,
+    verify,
     watch,
 )
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, scan, train, status, flag, export, watch, collect, apply, next_round, demo):
+for module in (init, scan, train, status, flag, export, watch, collect, apply, next_round, verify, demo):
     module.register(app)
 app.add_typer(ignore.app, name="ignore")
 app.add_typer(plugins.app, name="plugins")
