@@ -9,7 +9,7 @@ from pathlib import Path
 
 COMMANDS = (
     "init", "scan", "train", "status", "flag", "export", "watch", "collect", "undo", "history", "apply", "next",
-    "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "plugins list", "plugins show", "plugins check", "demo",
+    "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "verify", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 
 

@@ -1,24 +1,40 @@
-"""Verdicts -> corrected dataset and patch list. The original is only ever read."""
+"""Verdicts -> corrected dataset. The original is only ever read.
+
+The dataset is built in a hidden folder beside its destination, `.NAME.partial`, and renamed when it is complete:
+
+    plan.json   which plan is being built, so that a later call knows whether it may go on
+    data/       the files that are whole
+    next        the file that is being written
+"""
 
 from __future__ import annotations
 
-import csv
+import contextlib
+import errno
 import hashlib
-import io
+import json
+import logging
 import os
 import shutil
-import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from dupekit.api import Progress, silent
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files import escape, free_name, real_path, same_name_key, sync_folder, unescape, write_text
+from dupekit.files import (
+    escape,
+    free_name,
+    real_path,
+    same_name_key,
+    sync_folder,
+    unescape,
+    write_text,
+)
+from dupekit.placing import Mode, Original, is_placed, place
 
-Mode = Literal["copy", "hardlink", "symlink"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ class Correction:
     score: float
     decided: str
     """UTC, ISO 8601."""
+    digest: str
+    """SHA-256 of the file's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,47 +73,108 @@ class Placement:
 
     source: Source
     path: str
+    root: Path | None = None
+    """The folder that holds the source, where that is not the dataset."""
 
 
 def plan_dataset(sources: Sequence[Source], corrections: Mapping[int, Correction]) -> list[Placement]:
     """Where each file goes: as it was, or at the same place below its new class.
 
-    A relabelled file whose name is taken there, in any case or Unicode form, is numbered; no file that
-    stays is ever renamed.
+    A relabelled file whose name is taken there, in any case or Unicode form, by a file or a folder, is
+    numbered, and so is its sub-folder where a file has that name; no file that stays is ever renamed.
     """
     placements: list[Placement] = []
     moved: list[tuple[Source, str]] = []
-    names: dict[str, set[str]] = defaultdict(set)
+    taken = _Names()
     for source in sources:
         correction = corrections.get(source.image)
         if correction is None or correction.new_label == source.label:
-            parent, _, name = source.path.rpartition("/")
-            names[parent].add(same_name_key(name))
+            taken.add(source.path)
             placements.append(Placement(source, source.path))
         elif correction.new_label:
             moved.append((source, correction.new_label))
     for source, label in moved:
         below = PurePosixPath(source.path).relative_to(source.label)
-        parent = str(PurePosixPath(label) / below.parent)
-        name = escape(free_name(unescape(below.name), names[parent]))
-        names[parent].add(same_name_key(name))
-        placements.append(Placement(source, f"{parent}/{name}"))
+        placements.append(Placement(source, taken.free(label, below.parts)))
     return placements
+
+
+class _Names:
+    """The names in use in each folder of a dataset; folders that are one to some file systems count as one."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, set[str]] = defaultdict(set)
+        self._files: dict[str, set[str]] = defaultdict(set)
+
+    def add(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        folder = same_name_key(parent)
+        key = same_name_key(name)
+        if not self._all[folder]:
+            self._add_folders(parent)
+        self._all[folder].add(key)
+        self._files[folder].add(key)
+
+    def free(self, label: str, parts: Sequence[str]) -> str:
+        """A path below `label`, like `parts`, that nothing has yet; it is taken then."""
+        parent = label
+        for part in parts[:-1]:
+            folder = same_name_key(parent)
+            name = part
+            if same_name_key(part) in self._files[folder]:
+                name = escape(free_name(unescape(part), self._all[folder]))
+            self._all[folder].add(same_name_key(name))
+            parent = f"{parent}/{name}"
+        name = escape(free_name(unescape(parts[-1]), self._all[same_name_key(parent)]))
+        self.add(f"{parent}/{name}")
+        return f"{parent}/{name}"
+
+    def _add_folders(self, path: str) -> None:
+        while path:
+            parent, _, name = path.rpartition("/")
+            self._all[same_name_key(parent)].add(same_name_key(name))
+            path = parent
 
 
 def check_destination(dataset: Path, destination: Path) -> None:
     """Raises UsageError where writing there could touch the dataset, or anything else that exists."""
-    if destination.exists() or destination.is_symlink():
+    if os.path.lexists(destination):
         raise UsageError(
             f"{destination} exists already; a corrected dataset is never written into it.",
             hint="Name a folder that does not exist yet.",
         )
+    _check_apart(dataset, destination)
+
+
+def _check_apart(dataset: Path, destination: Path) -> None:
     real, source = destination.resolve(), dataset.resolve()
-    if real.is_relative_to(source) or source.is_relative_to(real):
+    inside = real.is_relative_to(source) or source.is_relative_to(real)
+    # A folder mounted a second time has another path, but the same number on the same device.
+    with contextlib.suppress(FileNotFoundError), os.scandir(source) as entries:
+        classes = [Path(entry.path) for entry in entries if entry.is_dir()]
+        known = {_identity(folder) for folder in (source, *classes)}
+        inside = inside or any(_identity(folder) in known for folder in real.parents if folder.exists())
+    if inside:
         raise UsageError(
             f"{destination} lies inside the dataset {dataset}, or the dataset inside it.",
             hint="Name a folder beside the dataset.",
         )
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def partial_of(destination: Path) -> Path:
+    """The hidden folder in which a dataset is built."""
+    return destination.with_name(f".{destination.name[:100]}.partial")
+
+
+def is_finished(destination: Path) -> bool:
+    """Whether an earlier call has put the destination in place and was killed before it said so."""
+    found = _plan_of(partial_of(destination))
+    return found is not None and _is_renamed(partial_of(destination), destination, str(found["plan"]))
 
 
 def write_dataset(
@@ -105,79 +184,153 @@ def write_dataset(
     *,
     mode: Mode = "copy",
     progress: Progress = silent,
+    done: Callable[[], None] = lambda: None,
 ) -> None:
     """Writes the corrected dataset under a temporary name and renames it when it is complete.
 
-    Raises UsageError as `check_destination`, and where links cannot be made; DatasetChanged where a file
-    is not what the last scan saw. In both cases nothing is left behind.
+    Killed, interrupted or out of room, it leaves `partial_of(destination)`; the same call then goes on with
+    what is missing, and any other call for this destination begins anew. `done` is called when the dataset
+    stands at its destination; it is called again by the next call where the process died before it returned.
+
+    Raises UsageError as `check_destination`, where links cannot be made, and where the file system takes two
+    names for one; DatasetChanged where a file is not what the last scan saw: both leave nothing behind.
+    Raises DupekitError where the destination cannot be written.
     """
-    check_destination(dataset, destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = destination.with_name(f".{destination.name[:100]}.{uuid.uuid4().hex[:8]}.partial")
-    made: set[Path] = set()
+    partial = partial_of(destination)
+    key = _plan_key(placements, dataset, mode)
+    if _is_renamed(partial, destination, key):
+        done()
+        shutil.rmtree(partial)
+        return
+    roots = {dataset, *(placement.root for placement in placements if placement.root)}
+    for root in roots:
+        check_destination(root, destination)
+    with _refusing_bad_parent(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    _prepare(partial, key)
     try:
-        partial.mkdir()
-        for done, placement in enumerate(placements):
-            if done % 64 == 0:
-                progress("writing", done, len(placements))
-            target = real_path(partial, placement.path)
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            _place(placement.source, real_path(dataset, placement.source.path), target, mode)
-        partial.rename(destination)
-    except BaseException:
+        _build(placements, dataset, partial, mode, progress)
+    except (UsageError, DatasetChanged):
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    if hasattr(os, "sync"):
+        os.sync()  # once, for all files: as durable as a million fsyncs, and much faster
+    write_text(partial / "plan.json", json.dumps({"plan": key, "complete": True}))
+    check_destination(dataset, destination)  # an empty folder made there meanwhile would be replaced
+    (partial / "data").rename(destination)
     sync_folder(destination.parent)
+    done()
+    shutil.rmtree(partial)
     progress("writing", len(placements), len(placements))
 
 
-def write_patch(path: Path, corrections: Sequence[Correction], placements: Sequence[Placement]) -> None:
-    """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset."""
-    new_paths = {placement.source.image: placement.path for placement in placements}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "action", "old_label", "new_label", "new_path", "votes", "score", "decided"])
-    for c in sorted(corrections, key=lambda correction: correction.path):
-        action = "relabel" if c.new_label else "expunge"
-        new_path = new_paths.get(c.image, "")
-        writer.writerow(
-            [c.path, action, c.old_label, c.new_label, new_path, c.votes, f"{c.score:.6f}", c.decided]
-        )
-    write_text(path, text.getvalue())
+def _build(
+    placements: Sequence[Placement], dataset: Path, partial: Path, mode: Mode, progress: Progress
+) -> None:
+    data = partial / "data"
+    data.mkdir(exist_ok=True)
+    there = _clear_strangers(data, {placement.path for placement in placements})
+    if there:
+        _log.info("Going on with %s: %d of %d files are there.", partial.name, len(there), len(placements))
+    made: set[Path] = set()
+    for count, placement in enumerate(placements):
+        if count % 64 == 0:
+            progress("writing", count, len(placements))
+        source = placement.source
+        file = real_path(placement.root or dataset, source.path)
+        original = Original(file, source.size, source.mtime_ns, source.digest)
+        target = real_path(data, placement.path)
+        if placement.path in there:
+            if is_placed(original, target, mode):
+                continue
+        elif os.path.lexists(target):
+            raise UsageError(
+                f"{placement.path} and another file of the dataset have names that are one to the file system"
+                f" of {partial.parent}.",
+                hint="Name a destination on a file system that tells case and Unicode forms apart.",
+            )
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        place(original, target, partial / "next", mode)
 
 
-def _place(source: Source, file: Path, target: Path, mode: Mode) -> None:
-    changed = DatasetChanged(
-        f"{file} is not what the last scan saw: changed or gone.",
-        hint="Run `dupekit scan`, look at what changed, and apply again. Nothing was written.",
-    )
-    try:
-        if mode == "copy":
-            content = file.read_bytes()
-            if source.digest and hashlib.sha256(content).hexdigest() != source.digest:
-                raise changed
-            target.write_bytes(content)
-            shutil.copystat(file, target)
+def _clear_strangers(data: Path, wanted: set[str]) -> set[str]:
+    """Removes what the plan does not hold from a folder that an earlier call began; the paths that stay.
+
+    Links to folders go, so that nothing is ever written through one.
+    """
+    there: set[str] = set()
+    for folder, folders, files in os.walk(data):
+        for name in (*files, *(n for n in folders if Path(folder, n).is_symlink())):
+            path = Path(folder, name)
+            text = escape(path.relative_to(data).as_posix())
+            if text in wanted:
+                there.add(text)
+            else:
+                path.unlink()
+    return there
+
+
+def _prepare(partial: Path, key: str) -> None:
+    """Makes the hidden folder, or takes up the one that an earlier call has left."""
+    if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
+        raise _foreign(partial)
+    if partial.exists():
+        found = _plan_of(partial)
+        begun = {entry.name for entry in partial.iterdir()}
+        if found is None and not all(name.startswith(".plan.json.") for name in begun):
+            raise _foreign(partial)
+        if found is not None and found["plan"] == key and not (partial / "data").is_symlink():
             return
-        stat = file.stat()
-        if (stat.st_size, stat.st_mtime_ns) != (source.size, source.mtime_ns):
-            raise changed
-    except FileNotFoundError:
-        raise changed from None
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be copied: {error.strerror}.",
-            hint="Make it readable or take it out of the dataset, scan, and apply again. Nothing was written.",
-        ) from None
+        if found is not None:
+            _log.info("Removing %s, begun for another plan or mode; building anew.", partial.name)
+        shutil.rmtree(partial)
+    partial.mkdir()
+    write_text(partial / "plan.json", json.dumps({"plan": key, "complete": False}))
+
+
+def _is_renamed(partial: Path, destination: Path, key: str) -> bool:
+    """Whether an earlier call with this plan was killed after its last rename, before it could say so."""
+    if partial.is_symlink() or _plan_of(partial) != {"plan": key, "complete": True}:
+        return False
+    return not os.path.lexists(partial / "data") and destination.is_dir() and not destination.is_symlink()
+
+
+def _plan_of(partial: Path) -> dict[str, object] | None:
     try:
-        if mode == "hardlink":
-            os.link(file.resolve(), target)
-        else:
-            target.symlink_to(file.resolve())
+        found = json.loads((partial / "plan.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and set(found) == {"plan", "complete"} else None
+
+
+def _plan_key(placements: Sequence[Placement], dataset: Path, mode: Mode) -> str:
+    """Equal for calls that would write the same files from the same place in the same way."""
+    key = hashlib.sha256(f"{mode}\n{escape(str(dataset.resolve()))}\n".encode())
+    for placement in placements:
+        source = placement.source
+        root = escape(str(placement.root.resolve())) if placement.root else ""
+        row = [root, source.path, source.size, source.mtime_ns, source.digest, placement.path]
+        key.update(json.dumps(row).encode() + b"\n")
+    return key.hexdigest()
+
+
+def _foreign(partial: Path) -> UsageError:
+    return UsageError(
+        f"{partial} is in the way, and was not left by an earlier `dupekit apply`.",
+        hint="Look what it is and move it away, or name another destination.",
+    )
+
+
+@contextlib.contextmanager
+def _refusing_bad_parent(destination: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR):
+            raise
         raise UsageError(
-            f"{mode}s cannot be made from {file} to {target.parent}: {error.strerror}.",
-            hint="Use --mode copy; hard links also need source and destination on one file system.",
+            f"{destination.parent} is no folder, so nothing can be written there.",
+            hint="Name a destination in a folder; a link must lead to one.",
         ) from None

@@ -6,6 +6,7 @@ technician never meets half a tree.
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Sequence
@@ -95,6 +96,7 @@ def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress
             hint="Name another folder, or move this one away.",
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(destination)
     partial = destination.with_name(f".{destination.name[:100]}.{manifest.export[:8]}.partial")
     try:
         partial.mkdir()
@@ -113,6 +115,17 @@ def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress
         raise
     sync_folder(destination.parent)
     progress("exporting", len(manifest.files), len(manifest.files))
+
+
+def _remove_stale(destination: Path) -> None:
+    """Removes what exports to this place left behind when they were killed.
+
+    Not one that is at work: a project exports once at a time, and a tree belongs to one project.
+    """
+    ours = re.compile(re.escape(f".{destination.name[:100]}.") + "[0-9a-f]{8}[.]partial")
+    for found in destination.parent.iterdir():
+        if ours.fullmatch(found.name) and found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path, digest: str) -> None:

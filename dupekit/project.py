@@ -14,12 +14,11 @@ from typing import Any
 from dupekit import pipeline
 from dupekit.api import Progress, silent
 from dupekit.apply import (
-    Mode,
     Source,
     check_destination,
+    is_finished,
     plan_dataset,
     write_dataset,
-    write_patch,
 )
 from dupekit.errors import DatasetError, DupekitError, NotAProject, NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
@@ -30,13 +29,16 @@ from dupekit.ledger import Ledger, convergence, history, images, review, rounds,
 from dupekit.ledger import ignores as ignore_list
 from dupekit.ledger.history import Change, Step
 from dupekit.manifest import Manifest, read_manifest, write_manifest
+from dupekit.patch import write_patch
 from dupekit.pipeline import Scan
+from dupekit.placing import Mode
 from dupekit.portable import read_marker
 from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
 from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
+from dupekit.verify import Verified, verify
 
 
 class Project:
@@ -244,9 +246,14 @@ class Project:
             events = review.pick_up_events(ledger, export.number, brought.events)
             return Collected(export.round, path, reviewed, changed, events, brought.remarks)
 
-    def apply(self, destination: Path, *, mode: Mode = "copy", progress: Progress = silent) -> Applied:
-        """Writes the corrected dataset and patch.csv. Raises NothingToDo before the first `collect`."""
-        with self._writing("apply") as ledger:
+    def apply(
+        self, destination: Path, *, mode: Mode = "copy", dry_run: bool = False, progress: Progress = silent
+    ) -> Applied:
+        """Writes the corrected dataset and patch.csv; called again after a kill, it goes on.
+
+        With `dry_run` it only says what would change. Raises NothingToDo before the first `collect`.
+        """
+        with self._reading() if dry_run else self._writing("apply") as ledger:
             current = rounds.current(ledger)
             if not review.verdict_counts(ledger, current.number):
                 raise NothingToDo(
@@ -254,7 +261,8 @@ class Project:
                     hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
                 )
             destination = absolute(destination)
-            check_destination(self.dataset, destination)
+            if not is_finished(destination):
+                check_destination(self.dataset, destination)
             pipeline.require_unchanged(ledger, self.dataset, self.settings)
             corrections = review.corrections(ledger, current.number)
             sources, unread = [], []
@@ -264,18 +272,28 @@ class Project:
                 else:
                     sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
             placements = plan_dataset(sources, {c.image: c for c in corrections})
-            write_dataset(placements, self.dataset, destination, mode=mode, progress=progress)
             patch = RoundFolder(self.path, current.number).path / "patch.csv"
-            write_patch(patch, corrections, placements)
-            review.record_application(
-                ledger,
-                round_number=current.number,
-                destination=escape(str(destination)),
-                mode=mode,
-                made=corrections,
-                placements=placements,
-            )
-            return Applied(current.number, destination, len(placements), corrections, patch, unread)
+            result = Applied(current.number, destination, len(placements), corrections, patch, unread)
+            if dry_run:
+                return result
+
+            def record() -> None:
+                write_patch(patch, corrections, placements)
+                review.record_application(
+                    ledger,
+                    round_number=current.number,
+                    destination=escape(str(destination)),
+                    mode=mode,
+                    made=corrections,
+                    placements=placements,
+                )
+
+            write_dataset(placements, self.dataset, destination, mode=mode, progress=progress, done=record)
+            return result
+
+    def verify(self, *, quick: bool = False, progress: Progress = silent) -> Verified:
+        """Compares ledger, files, dataset and the last corrected dataset; writes nothing, and takes no lock."""
+        return verify(self.path, self.dataset, self.settings, quick=quick, progress=progress)
 
     def next_round(self, dataset: Path | None = None) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.

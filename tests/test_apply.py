@@ -1,25 +1,32 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from dupekit.apply import Correction, Placement, Source, plan_dataset, write_dataset, write_patch
+from dupekit.apply import Correction, Placement, Source, plan_dataset, write_dataset
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files import digest_file, real_path
+from dupekit.patch import write_patch
 
 
-def source(dataset: Path, number: int, path: str, content: str = "") -> Source:
+def source(dataset: Path, number: int, path: str, content: str = "", *, keep: bool = False) -> Source:
+    """A source, whose file is written unless it is to be kept as it is."""
     file = real_path(dataset, path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content or path)
+    if not keep:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content or path)
     stat = file.stat()
     return Source(number, path, path.partition("/")[0], stat.st_size, stat.st_mtime_ns, digest_file(file))
 
 
 def correction(of: Source, new_label: str) -> Correction:
-    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, "2026-01-01T00:00:00+00:00")
+    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, "2026-01-01T00:00:00+00:00", of.digest)
 
 
 @pytest.fixture
@@ -124,3 +131,104 @@ def test_the_patch_holds_every_correction(dataset, sources, tmp_path) -> None:
         ("b/3.png", "expunge", "", ""),
     ]
     assert rows[0]["votes"] == "9"
+    assert rows[0]["digest"] == sources[0].digest
+
+
+def test_a_moved_file_and_a_folder_of_its_name_both_stay(dataset, tmp_path) -> None:
+    paths = ["a/x.png", "b/X.png/1.png", "a/y.png/2.png", "b/Y.png", "c/é.png", "a/e\u0301.png"]
+    sources = [source(dataset, i, path) for i, path in enumerate(paths)]
+    made = {0: correction(sources[0], "b"), 2: correction(sources[2], "b"), 5: correction(sources[5], "c")}
+    placements = plan_dataset(sources, made)
+    assert placed(placements) == {
+        "a/x.png": "b/x (2).png",
+        "b/X.png/1.png": "b/X.png/1.png",
+        "a/y.png/2.png": "b/y (2).png/2.png",
+        "b/Y.png": "b/Y.png",
+        "c/é.png": "c/é.png",
+        "a/e\u0301.png": "c/e\u0301 (2).png",
+    }
+    write_dataset(placements, dataset, tmp_path / "out")
+    assert sorted(contents(tmp_path / "out").values()) == sorted(paths)
+
+
+def test_names_that_are_one_to_the_file_system_are_refused(dataset, sources, tmp_path, monkeypatch) -> None:
+    sources.append(source(dataset, 5, "a/1.PNG"))
+    real = os.path.lexists  # a file system that does not tell case apart, as far as this call can see
+
+    def lexists(path: object) -> bool:
+        file = Path(str(path))
+        return real(file) or real(file.with_suffix(file.suffix.lower()))
+
+    monkeypatch.setattr(os.path, "lexists", lexists)
+    with pytest.raises(UsageError, match="names that are one"):
+        write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_destination_below_a_link_that_leads_nowhere_is_refused(dataset, sources, tmp_path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is no folder"):
+        write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "link" / "out")
+    with pytest.raises(UsageError, match="lies inside"):
+        write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "x" / ".." / "data" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "link"]
+
+
+@pytest.mark.parametrize("below", ["", "a"])
+def test_a_dataset_mounted_a_second_time_is_known(dataset, sources, tmp_path, below) -> None:
+    (tmp_path / "again").mkdir()
+    command = ["mount", "--bind", str(dataset / below), str(tmp_path / "again")]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user or system may not mount")
+    try:
+        with pytest.raises(UsageError, match="lies inside"):
+            write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "again" / "out")
+        assert "out" not in {path.name for path in dataset.rglob("*")}
+    finally:
+        subprocess.run(["umount", str(tmp_path / "again")], check=True)
+
+
+def test_reflinks_where_the_file_system_has_none(dataset, sources, tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    with pytest.raises(UsageError, match="reflinks cannot be made") as caught:
+        write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "out", mode="reflink")
+    assert "Btrfs" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_reflinks_are_checked_like_copies(dataset, sources, tmp_path, monkeypatch) -> None:
+    def clone(target: int, request: int, origin: int) -> None:
+        assert request == 0x40049409
+        os.write(target, os.pread(origin, 1 << 20, 0))
+
+    monkeypatch.setattr("fcntl.ioctl", clone)
+    write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "out", mode="reflink")
+    assert contents(tmp_path / "out") == contents(dataset)
+    (dataset / "b/3.png").write_text("other")
+    with pytest.raises(DatasetChanged):
+        write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "out2", mode="reflink")
+
+
+def test_reflinks_on_a_real_btrfs(tmp_path) -> None:
+    if not shutil.which("mkfs.btrfs"):
+        pytest.skip("mkfs.btrfs is not installed")
+    (tmp_path / "disk").mkdir()
+    with (tmp_path / "image").open("wb") as file:
+        file.truncate(200 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", tmp_path / "image"], check=True)
+    command = ["mount", "-o", "loop", str(tmp_path / "image"), str(tmp_path / "disk")]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user or kernel cannot mount Btrfs")
+    try:
+        dataset = tmp_path / "disk" / "data"
+        sources = [source(dataset, 1, "a/1.png", "x" * 9_000_000), source(dataset, 2, "b/2.png", "y" * 9000)]
+        out = tmp_path / "disk" / "out"
+        write_dataset(plan_dataset(sources, {}), dataset, out, mode="reflink")
+        assert contents(out) == contents(dataset)
+        (out / "a/1.png").write_text("changed")  # a clone, not a link
+        assert (dataset / "a/1.png").read_text() == "x" * 9_000_000
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], check=True)

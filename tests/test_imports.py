@@ -10,20 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings"}
-STAGES = {
-    "scan",
-    "split",
-    "tally",
-    "flag",
-    "export",
-    "review",
-    "apply",
-    "evaluate",
-    "planting",
-    "ignores",
-    "portable",
-}
+BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings", "placing"}
+STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
+          "ignores", "portable"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -37,12 +26,14 @@ MAY_IMPORT = {
     "pace": BASE | STAGES,
     "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
     "results": BASE | STAGES | {"ledger", "runs"},
-    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results"},
+    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results", "verify"},
+    "patching": BASE | STAGES,
+    "verify": BASE | STAGES | {"ledger", "jobs", "runs"},
     "demo": BASE | STAGES | {"project"},
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag")}
+EXPORT_READS = {("export", "flag"), ("patch", "apply")}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},

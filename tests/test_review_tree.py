@@ -277,3 +277,20 @@ def test_a_file_edited_and_moved_is_known_by_its_name(tree) -> None:
 def test_a_file_edited_where_it_is_stays(tree) -> None:
     (tree / NAME).write_text("rotated")
     assert verdicts(tree) == UNTOUCHED
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    manifest = plan_tree([], ["a", "b"], round_number=1, pairs=1, created="2026-01-01T00:00:00+00:00")
+    stale = [tmp_path / ".tree.0123abcd.partial", tmp_path / ".tree.4567cdef.partial"]
+    others = [
+        tmp_path / ".tree.partial",
+        tmp_path / ".tree2.0123abcd.partial",
+        tmp_path / ".tree.notours1.partial",
+    ]
+    for folder in (*stale, *others):
+        folder.mkdir()
+        (folder / "half.png").write_text("half")
+    (tmp_path / "data").mkdir()
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    assert not any(folder.exists() for folder in stale)
+    assert all((folder / "half.png").is_file() for folder in others)

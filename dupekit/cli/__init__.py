@@ -26,6 +26,7 @@ from dupekit.cli import (
     status,
     train,
     undo,
+    verify,
     watch,
 )
 
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, scan, train, status, flag, export, watch, collect, undo, history, apply, next_round, demo,
+    init, scan, train, status, flag, export, watch, collect, undo, history, apply, next_round, verify, demo,
 ):  # fmt: skip
     module.register(app)
 app.add_typer(ignore.app, name="ignore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,16 @@ from dupekit.cli._console import (
     table,
 )
 
+if TYPE_CHECKING:
+    from dupekit.patching import Patched
+    from dupekit.results import Applied
+
 
 class ModeChoice(StrEnum):
     copy = "copy"
     hardlink = "hardlink"
     symlink = "symlink"
+    reflink = "reflink"
 
 
 def register(app: typer.Typer) -> None:
@@ -32,21 +37,94 @@ def register(app: typer.Typer) -> None:
 def apply(
     dest: Annotated[Path, typer.Argument(help="Where to write the corrected dataset; must not exist.")],
     mode: Annotated[ModeChoice, typer.Option(help="How each file gets there.")] = ModeChoice.copy,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    patch: Annotated[
+        Path | None, typer.Option(help="Apply this patch.csv, without a project; needs --dataset.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="With --patch: the copy of the dataset to correct; it is only read.")
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="With --patch: turn a corrected dataset back.")
+    ] = False,
+    original: Annotated[
+        Path | None, typer.Option(help="With --reverse: the dataset that supplies expunged files.")
+    ] = None,
+    follow_symlinks: Annotated[
+        bool, typer.Option("--follow-symlinks", help="With --patch: take links in the dataset for files.")
+    ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Writes the corrected dataset beside the untouched original, and patch.csv."""
-    opened = open_project(project)
+    """Writes the corrected dataset beside the untouched original, and patch.csv.
+
+    Killed or interrupted, run it again: it goes on where it stopped."""
+    from dupekit.errors import UsageError
+
+    if (patch is None) != (dataset is None) or (patch is None and (reverse or original or follow_symlinks)):
+        raise UsageError(
+            "--patch and --dataset belong together, and --reverse, --original and --follow-symlinks to them.",
+            hint="As in: dupekit apply DEST --patch patch.csv --dataset COPY",
+        )
+    if original and not reverse:
+        raise UsageError("--original serves --reverse only.", hint="Leave it out, or add --reverse.")
+    if patch is None or dataset is None:
+        opened = open_project(project)
+        with progress_bars() as progress:
+            done = opened.apply(dest, mode=mode.value, dry_run=dry_run, progress=progress)
+        _show_applied(done, json=json, dry_run=dry_run)
+        return
+    from dupekit.patching import apply_patch
+
     with progress_bars() as progress:
-        done = opened.apply(dest, mode=mode.value, progress=progress)
+        patched = apply_patch(
+            patch,
+            dataset,
+            dest,
+            reverse=reverse,
+            original=original,
+            mode=mode.value,
+            dry_run=dry_run,
+            follow_symlinks=follow_symlinks,
+            progress=progress,
+        )
+    _show_patched(patched, json=json, dry_run=dry_run, reverse=reverse)
+
+
+def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
     if json:
         print_json(done)
         return
     if done.unread:
         table("Not in it, because they could not be read", ["image"], [(path,) for path in done.unread])
-    expunged = sum(not c.new_label for c in done.corrections)
+    expunged = [c for c in done.corrections if not c.new_label]
+    if dry_run:
+        changes = [(c.path, c.new_label) for c in done.corrections if c.new_label]
+        table("Would be relabelled", ["image", "new label"], changes)
+    if expunged:
+        table("Expunged", ["image", "#votes"], [(c.path, c.votes) for c in expunged])
+    counts = f"{len(done.corrections) - len(expunged)} relabelled, {len(expunged)} expunged."
+    if dry_run:
+        say(f"{done.files} images would be in {done.destination}: {counts} Nothing was written.")
+        return
     say(
-        f"{done.files} images in {done.destination}: {len(done.corrections) - expunged} relabelled,"
-        f" {expunged} expunged. What changed: {done.patch}\n"
+        f"{done.files} images in {done.destination}: {counts} What changed: {done.patch}\n"
         "Next: dupekit next begins another round on it."
     )
+
+
+def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) -> None:
+    if json:
+        print_json(done)
+        return
+    if done.skipped:
+        table("Not in it", ["path", "why"], done.skipped)
+    expunged = [(row.path,) for row in done.rows if not row.new_path]
+    if expunged:
+        table("Brought back" if reverse else "Expunged", ["image"], expunged)
+    moved = f"{len(done.rows) - len(expunged)} {'turned back' if reverse else 'relabelled'}"
+    counts = f"{moved}, {len(expunged)} {'brought back' if reverse else 'expunged'}."
+    if dry_run:
+        say(f"{done.files} images would be in {done.destination}: {counts} Nothing was written.")
+    else:
+        say(f"{done.files} images in {done.destination}: {counts}")

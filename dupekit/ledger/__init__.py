@@ -25,11 +25,11 @@ BUSY_TIMEOUT_S = 30
 class Ledger:
     """An open ledger. Use it as a context manager, or `close` it."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         """Opens a ledger and applies migrations that are missing.
 
         Raises LedgerError where there is none (unless `create`), where the file is damaged, and where a
-        newer dupekit has written it.
+        newer dupekit has written it. With `read_only` nothing is written at all, and an older one is refused, too.
         """
         if not create and not path.is_file():
             raise LedgerError(
@@ -37,9 +37,11 @@ class Ledger:
                 hint="Restore it from a backup, or make a new project with `dupekit init`.",
             )
         self.path = path
-        self.connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        # As a URI, which needs "?", "#" and "%" of a path escaped; as_uri does that.
+        name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
+        self.connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
         try:
-            self._prepare()
+            self._prepare(read_only)
         except sqlite3.DatabaseError as error:
             self.connection.close()
             raise LedgerError(
@@ -95,7 +97,7 @@ class Ledger:
         )
         return "".join(f"{sql};\n" for (sql,) in found)
 
-    def _prepare(self) -> None:
+    def _prepare(self, read_only: bool) -> None:
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA synchronous = FULL")
         db = Database(self.connection)
@@ -104,6 +106,11 @@ class Ledger:
             raise LedgerError(
                 f"The ledger {self.path} was written by a newer dupekit (it has {', '.join(sorted(newer))}).",
                 hint="Upgrade dupekit: pip install --upgrade dupekit",
+            )
+        if read_only and migrations.pending(db):
+            raise LedgerError(
+                f"The ledger {self.path} was written by an older dupekit.",
+                hint="Any other command brings it up to date, such as `dupekit status`.",
             )
         if migrations.pending(db):
             with self.write():  # two processes at once: the second waits, then finds nothing pending

@@ -137,7 +137,8 @@ def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
     """What the round's verdicts change, by path."""
     found = ledger.rows(
         """
-        SELECT v.image, images.path, classes.name, v.verdict, v.label, t.votes, t.score, collections.at
+        SELECT v.image, images.path, classes.name, v.verdict, v.label, t.votes, t.score, collections.at,
+            t.digest
         FROM current_verdicts AS v
         JOIN images ON images.id = v.image
         JOIN classes ON classes.id = images.class
@@ -149,8 +150,8 @@ def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
         (round_number, RELABEL, EXPUNGED),
     )
     return [
-        Correction(image, path, label, "" if verdict == EXPUNGED else new, votes, score, at)
-        for image, path, label, verdict, new, votes, score, at in found
+        Correction(image, path, label, "" if verdict == EXPUNGED else new, votes, score, at, digest)
+        for image, path, label, verdict, new, votes, score, at, digest in found
         if verdict == EXPUNGED or new != label
     ]
 

@@ -1,0 +1,46 @@
+"""`dupekit verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    progress_bars,
+    say,
+    table,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
+
+
+def verify(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare sizes and times only; read no image again.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Checks the ledger, its files, the dataset and the last corrected dataset; changes nothing.
+
+    Exit code 1 where something differs."""
+    opened = open_project(project)
+    with progress_bars() as progress:
+        found = opened.verify(quick=quick, progress=progress)
+    if json:
+        print_json(found)
+    elif found.differences:
+        table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
+    else:
+        counts = ", ".join(f"{count} {what}" for what, count in found.checked.items())
+        depth = "sizes and times only" if quick else "contents read"
+        say(f"All is as it should be: the ledger, {counts} ({depth}).")
+    if found.differences:
+        raise typer.Exit(1)

@@ -1,0 +1,61 @@
+"""Is the ledger itself sound? Opens it for reading only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dupekit.ledger import Ledger
+
+
+def faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Where and how SQLite finds the file damaged: its pages and indexes, then rows that refer to none."""
+    for (message,) in ledger.rows("PRAGMA integrity_check(20)"):
+        if message != "ok":
+            yield "integrity_check", str(message).strip()
+    counts: dict[tuple[str, str], int] = {}
+    for table, _, parent, _ in ledger.rows("PRAGMA foreign_key_check"):
+        counts[table, parent] = counts.get((table, parent), 0) + 1
+    for (table, parent), count in counts.items():
+        yield table, f"{count} rows refer to missing rows of {parent}"
+
+
+def prediction_counts(ledger: Ledger) -> dict[int, int]:
+    """Run -> how many predictions the ledger has of it."""
+    return dict(ledger.rows("SELECT run, count(*) FROM predictions GROUP BY run").fetchall())
+
+
+def exported(ledger: Ledger, export: int) -> dict[str, tuple[str, str]]:
+    """Path in the tree -> path in the dataset, and digest when the round was counted."""
+    found = ledger.rows(
+        """
+        SELECT f.path, images.path, coalesce(t.digest, '') FROM exported_files AS f
+        JOIN exports ON exports.id = f.export
+        JOIN images ON images.id = f.image
+        LEFT JOIN tallies AS t ON t.round = exports.round AND t.image = f.image
+        WHERE f.export = ?
+        """,
+        (export,),
+    )
+    return {path: (original, digest) for path, original, digest in found}
+
+
+def image_paths(ledger: Ledger) -> dict[int, str]:
+    """Number -> path of every image there ever was."""
+    return dict(ledger.rows("SELECT id, path FROM images").fetchall())
+
+
+def last_application(ledger: Ledger) -> tuple[int, int, str, str] | None:
+    """Number, round, destination and mode of the corrected dataset written last."""
+    row: tuple[int, int, str, str] | None = ledger.rows(
+        "SELECT id, round, destination, mode FROM applications ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return row
+
+
+def applied_paths(ledger: Ledger, application: int) -> dict[int, str]:
+    """Image -> its path in the corrected dataset, of those corrected; empty where expunged."""
+    return dict(
+        ledger.rows(
+            "SELECT image, new_path FROM corrections WHERE application = ?", (application,)
+        ).fetchall()
+    )

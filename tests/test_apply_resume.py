@@ -1,0 +1,176 @@
+"""What a kill, an interruption, a full disk or a stranger leaves, and how the next call goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from dupekit import placing
+from dupekit.apply import partial_of, plan_dataset, write_dataset
+from dupekit.errors import DupekitError, UsageError
+from tests.support import tree_state
+from tests.test_apply import contents, correction, source
+
+MODES = ["copy", "hardlink", "symlink"]
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from dupekit.apply import plan_dataset, write_dataset
+    from tests.test_apply_resume import described
+    root, mode, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    real = Path.replace
+    count = 0
+    def replace(self, target):
+        global count
+        if self.name == "next":
+            count += 1
+            if when == str(count):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, target)
+    Path.replace = replace
+    def done():
+        if when == "done":
+            os.kill(os.getpid(), signal.SIGKILL)
+    write_dataset(plan_dataset(described(root / "data"), {}), root / "data", root / "out", mode=mode, done=done)
+"""
+
+
+def described(dataset: Path) -> list:
+    """The sources of a dataset that is there."""
+    return [
+        source(dataset, i, f.relative_to(dataset).as_posix(), keep=True)
+        for i, f in enumerate(sorted(dataset.rglob("*.png")), 1)
+    ]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for number in range(12):
+        source(tmp_path / "data", number, f"{'ab'[number % 2]}/{number:02d}.png", f"content {number}" * 50)
+    return tmp_path / "data"
+
+
+def kill(root: Path, mode: str, when: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(root), mode, when],
+        cwd=Path(__file__).parent.parent,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_call_goes_on(dataset, tmp_path, mode, monkeypatch) -> None:
+    kill(tmp_path, mode, "8")
+    partial = partial_of(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(contents(partial / "data")) == 7  # the eighth had no name yet
+    placed: list[Path] = []
+    monkeypatch.setattr("dupekit.apply.place", lambda o, t, *r: (placed.append(t), placing.place(o, t, *r)))
+    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out", mode=mode)
+    assert len(placed) == 5
+    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "out"]
+
+
+def test_a_call_killed_after_the_last_rename_is_recorded_by_the_next(dataset, tmp_path) -> None:
+    kill(tmp_path, "copy", "done")
+    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    told: list[int] = []
+    write_dataset(
+        plan_dataset(described(dataset), {}), dataset, tmp_path / "out", done=lambda: told.append(1)
+    )
+    assert told == [1]
+    assert not partial_of(tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="exists already"):
+        write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+
+
+def test_a_file_damaged_in_the_partial_is_made_again(dataset, tmp_path) -> None:
+    kill(tmp_path, "copy", "8")
+    data = partial_of(tmp_path / "out") / "data"
+    file = next(data.rglob("*.png"))
+    stat = file.stat()
+    file.write_bytes(b"\0" * stat.st_size)  # as after a loss of power
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (data / "a" / "stranger.png").write_text("not of the plan")
+    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    assert tree_state(tmp_path / "out") == tree_state(dataset)
+
+
+@pytest.mark.parametrize("other", ["mode", "plan"])
+def test_a_partial_of_another_call_is_built_anew_and_said(dataset, tmp_path, other, caplog) -> None:
+    kill(tmp_path, "copy", "8")
+    caplog.set_level("INFO", "dupekit")
+    sources = described(dataset)
+    made = {1: correction(sources[0], "b")} if other == "plan" else {}
+    mode = "hardlink" if other == "mode" else "copy"
+    write_dataset(plan_dataset(sources, made), dataset, tmp_path / "out", mode=mode)
+    assert "begun for another plan or mode; building anew" in caplog.text
+    assert sorted(contents(tmp_path / "out").values()) == sorted(contents(dataset).values())
+    if other == "mode":
+        assert (tmp_path / "out/a/00.png").samefile(dataset / "a/00.png")
+
+
+def test_nothing_is_written_through_a_link_in_the_partial(dataset, tmp_path) -> None:
+    kill(tmp_path, "copy", "8")
+    data = partial_of(tmp_path / "out") / "data"
+    (tmp_path / "victim").mkdir()
+    (data / "a").rename(tmp_path / "moved")
+    (data / "a").symlink_to(tmp_path / "victim")
+    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    assert list((tmp_path / "victim").iterdir()) == []
+    assert tree_state(tmp_path / "out") == tree_state(dataset)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_a_stranger_under_the_partial_name_is_left_alone(dataset, tmp_path, kind) -> None:
+    partial = partial_of(tmp_path / "out")
+    (tmp_path / "else").mkdir()
+    if kind == "folder":
+        partial.mkdir()
+        (partial / "mine.txt").write_text("mine")
+    elif kind == "link":
+        partial.symlink_to(tmp_path / "else")
+    else:
+        partial.write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="in the way"):
+        write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    assert contents(tmp_path) == before
+    assert os.path.lexists(partial)
+
+
+@pytest.mark.parametrize("how", ["interrupt", "full"])
+def test_an_interruption_or_a_full_disk_can_be_gone_on_from(dataset, tmp_path, how, monkeypatch) -> None:
+    real = Path.replace
+    count = 0
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += self.name == "next"
+        if count == 5:
+            raise (
+                KeyboardInterrupt if how == "interrupt" else OSError(errno.ENOSPC, "No space left on device")
+            )
+        return real(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        with pytest.raises(
+            KeyboardInterrupt if how == "interrupt" else DupekitError,
+            match=None if how == "interrupt" else "No space",
+        ):
+            write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(contents(partial_of(tmp_path / "out") / "data")) == 4
+    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    assert tree_state(tmp_path / "out") == tree_state(dataset)
