@@ -52,7 +52,7 @@ def described(dataset: Path) -> list:
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
+def plain(tmp_path: Path) -> Path:
     for number in range(12):
         source(tmp_path / "data", number, f"{'ab'[number % 2]}/{number:02d}.png", f"content {number}" * 50)
     return tmp_path / "data"
@@ -68,33 +68,31 @@ def kill(root: Path, mode: str, when: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_killed_call_goes_on(dataset, tmp_path, mode, monkeypatch) -> None:
+def test_a_killed_call_goes_on(plain, tmp_path, mode, monkeypatch) -> None:
     kill(tmp_path, mode, "8")
     partial = partial_of(tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert len(contents(partial / "data")) == 7  # the eighth had no name yet
     placed: list[Path] = []
     monkeypatch.setattr("dupekit.apply.place", lambda o, t, *r: (placed.append(t), placing.place(o, t, *r)))
-    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out", mode=mode)
+    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out", mode=mode)
     assert len(placed) == 5
-    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    assert tree_state(tmp_path / "out") == tree_state(plain)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "out"]
 
 
-def test_a_call_killed_after_the_last_rename_is_recorded_by_the_next(dataset, tmp_path) -> None:
+def test_a_call_killed_after_the_last_rename_is_recorded_by_the_next(plain, tmp_path) -> None:
     kill(tmp_path, "copy", "done")
-    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    assert tree_state(tmp_path / "out") == tree_state(plain)
     told: list[int] = []
-    write_dataset(
-        plan_dataset(described(dataset), {}), dataset, tmp_path / "out", done=lambda: told.append(1)
-    )
+    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out", done=lambda: told.append(1))
     assert told == [1]
     assert not partial_of(tmp_path / "out").exists()
     with pytest.raises(UsageError, match="exists already"):
-        write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+        write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
 
 
-def test_a_file_damaged_in_the_partial_is_made_again(dataset, tmp_path) -> None:
+def test_a_file_damaged_in_the_partial_is_made_again(plain, tmp_path) -> None:
     kill(tmp_path, "copy", "8")
     data = partial_of(tmp_path / "out") / "data"
     file = next(data.rglob("*.png"))
@@ -102,37 +100,37 @@ def test_a_file_damaged_in_the_partial_is_made_again(dataset, tmp_path) -> None:
     file.write_bytes(b"\0" * stat.st_size)  # as after a loss of power
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     (data / "a" / "stranger.png").write_text("not of the plan")
-    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
-    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+    assert tree_state(tmp_path / "out") == tree_state(plain)
 
 
 @pytest.mark.parametrize("other", ["mode", "plan"])
-def test_a_partial_of_another_call_is_built_anew_and_said(dataset, tmp_path, other, caplog) -> None:
+def test_a_partial_of_another_call_is_built_anew_and_said(plain, tmp_path, other, caplog) -> None:
     kill(tmp_path, "copy", "8")
     caplog.set_level("INFO", "dupekit")
-    sources = described(dataset)
+    sources = described(plain)
     made = {1: correction(sources[0], "b")} if other == "plan" else {}
     mode = "hardlink" if other == "mode" else "copy"
-    write_dataset(plan_dataset(sources, made), dataset, tmp_path / "out", mode=mode)
+    write_dataset(plan_dataset(sources, made), plain, tmp_path / "out", mode=mode)
     assert "begun for another plan or mode; building anew" in caplog.text
-    assert sorted(contents(tmp_path / "out").values()) == sorted(contents(dataset).values())
+    assert sorted(contents(tmp_path / "out").values()) == sorted(contents(plain).values())
     if other == "mode":
-        assert (tmp_path / "out/a/00.png").samefile(dataset / "a/00.png")
+        assert (tmp_path / "out/a/00.png").samefile(plain / "a/00.png")
 
 
-def test_nothing_is_written_through_a_link_in_the_partial(dataset, tmp_path) -> None:
+def test_nothing_is_written_through_a_link_in_the_partial(plain, tmp_path) -> None:
     kill(tmp_path, "copy", "8")
     data = partial_of(tmp_path / "out") / "data"
     (tmp_path / "victim").mkdir()
     (data / "a").rename(tmp_path / "moved")
     (data / "a").symlink_to(tmp_path / "victim")
-    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
     assert list((tmp_path / "victim").iterdir()) == []
-    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    assert tree_state(tmp_path / "out") == tree_state(plain)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "file"])
-def test_a_stranger_under_the_partial_name_is_left_alone(dataset, tmp_path, kind) -> None:
+def test_a_stranger_under_the_partial_name_is_left_alone(plain, tmp_path, kind) -> None:
     partial = partial_of(tmp_path / "out")
     (tmp_path / "else").mkdir()
     if kind == "folder":
@@ -144,13 +142,13 @@ def test_a_stranger_under_the_partial_name_is_left_alone(dataset, tmp_path, kind
         partial.write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(UsageError, match="in the way"):
-        write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+        write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
     assert contents(tmp_path) == before
     assert os.path.lexists(partial)
 
 
 @pytest.mark.parametrize("how", ["interrupt", "full"])
-def test_an_interruption_or_a_full_disk_can_be_gone_on_from(dataset, tmp_path, how, monkeypatch) -> None:
+def test_an_interruption_or_a_full_disk_can_be_gone_on_from(plain, tmp_path, how, monkeypatch) -> None:
     real = Path.replace
     count = 0
 
@@ -169,8 +167,42 @@ def test_an_interruption_or_a_full_disk_can_be_gone_on_from(dataset, tmp_path, h
             KeyboardInterrupt if how == "interrupt" else DupekitError,
             match=None if how == "interrupt" else "No space",
         ):
-            write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
+            write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert len(contents(partial_of(tmp_path / "out") / "data")) == 4
-    write_dataset(plan_dataset(described(dataset), {}), dataset, tmp_path / "out")
-    assert tree_state(tmp_path / "out") == tree_state(dataset)
+    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+    assert tree_state(tmp_path / "out") == tree_state(plain)
+
+
+def test_a_dataset_that_was_not_recorded_is_recorded_by_the_same_command(
+    trained, tmp_path, monkeypatch
+) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dupekit.project.review.record_application", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained.apply(tmp_path / "fixed")
+    made = tree_state(tmp_path / "fixed")
+    assert trained.status().applications == []
+    trained.apply(tmp_path / "fixed")
+    assert len(trained.status().applications) == 1
+    assert tree_state(tmp_path / "fixed") == made
+    assert not partial_of(tmp_path / "fixed").exists()
+    with pytest.raises(UsageError, match="exists already"):
+        trained.apply(tmp_path / "fixed")
+
+
+def test_a_dry_run_writes_nothing(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    before = tree_state(tmp_path)
+    done = trained.apply(tmp_path / "fixed", dry_run=True)
+    assert (done.files, len(done.corrections)) == (36, 2)
+    assert tree_state(tmp_path) == before

@@ -107,6 +107,7 @@ def test_semicolons_are_borne(made: Path) -> None:
         (lambda t: t.replace("\na/1.png", "\n/a/1.png", 1), "is no path within a dataset"),
         (lambda t: t.replace("b/1 (2).png", "b/../../x.png", 1), "is no path within a dataset"),
         (lambda t: t.replace("b/1 (2).png", "b/..\\u002fx.png", 1), "is no path within a dataset"),
+        (lambda t: t.replace("b/1 (2).png", "b/\\u0031.png", 1), "is no path within a dataset"),
         (lambda t: t.replace("b/1 (2).png", "c/1.png", 1), "does not lie in the class"),
         (lambda t: t.replace("relabel", "delete", 1), "not relabel or expunge"),
         (lambda t: t + t.splitlines(keepends=True)[1], "'a/1.png' stands twice"),
