@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"api", "errors", "files", "pixels", "cache", "devices", "manifest", "settings"}
-STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "evaluate", "planting"}
+STAGES = {"scan", "split", "tally", "flag", "export", "review", "questions", "apply", "evaluate", "planting"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag")}
+EXPORT_READS = {("export", "flag"), ("questions", "review")}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},

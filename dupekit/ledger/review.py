@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.apply import Correction, Placement
@@ -71,11 +71,16 @@ def record_event(ledger: Ledger, export: int, events: Iterable[tuple[str, str, s
 
 
 def record_verdicts(
-    ledger: Ledger, export: Export, verdicts: Sequence[Verdict], *, who: str
+    ledger: Ledger,
+    export: Export,
+    verdicts: Sequence[Verdict],
+    *,
+    who: str,
+    check: Callable[[list[Verdict]], None],
 ) -> list[Verdict]:
     """Records the verdicts that differ from those recorded before, and brings the ignore list in step.
 
-    Returns the ones that changed; with none, nothing is written.
+    Returns the ones that changed; with none, nothing is written. `check` gets them first, and may raise.
     """
     images = exported_images(ledger, export.number)
     # An older tree that nobody has touched since must not take back what was decided in a newer one.
@@ -94,6 +99,7 @@ def record_verdicts(
     before = {image: (verdict, label) for image, verdict, label in _current(ledger, export.round)}
     if not changed:
         return []
+    check(changed)
     with ledger.write() as db:
         collection = db.execute(
             "INSERT INTO collections (export, at, who) VALUES (?, ?, ?)", (export.number, now(), who)
