@@ -8,6 +8,7 @@ import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,18 @@ from dupekit.manifest import MARKER, Manifest
 from dupekit.watch import follow, tree_journal
 
 FOLDERS = ["amoeba", "ciliate", "new", "_expunge", "_unsure", ".Trash-1000", "#recycle", "diatom/deeper"]
-ONE = ["delete", "move", "rename", "case", "nfd", "copy", "put back", "drop folder", "move folder", "clutter"]
+ONE = [
+    "delete",
+    *["move"] * 4,
+    "rename",
+    "case",
+    "nfd",
+    "copy",
+    "put back",
+    "drop folder",
+    "move folder",
+    "clutter",
+]
 step = st.tuples(st.sampled_from(ONE), st.integers(0, 30), st.sampled_from(FOLDERS))
 
 
@@ -108,7 +120,9 @@ def tree_differs(tree: Path, manifest: Manifest) -> bool:
     return any(not (tree / file.path).exists() for file in manifest.files)
 
 
-@settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# watchdog's own thread may die of a folder that is gone before it is looked at; looking goes on without it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=10))
 def test_a_watcher_and_a_second_collect_change_nothing(trained, tmp_path_factory, steps) -> None:
     folder = tmp_path_factory.mktemp("steps")
