@@ -2,6 +2,7 @@
 
     DupekitError                 1   something failed while running
     ├── UsageError               2   an option, argument or setting is wrong
+    │   ├── NotConfirmed         2   many files at once, and nobody said that it is meant
     │   ├── NotAProject          2   no dupekit.toml here or above
     │   ├── DatasetError         2   the folder cannot serve as a dataset
     │   └── OptionError          2   a plugin does not take this option or value
@@ -40,6 +41,10 @@ class UsageError(DupekitError):
     """An option, argument or setting is wrong."""
 
     exit_code = 2
+
+
+class NotConfirmed(UsageError):
+    """A whole folder, or the tree, was deleted or moved, and nobody said that it is meant."""
 
 
 class NotAProject(UsageError):

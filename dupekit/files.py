@@ -40,7 +40,10 @@ _UNPORTABLE = re.compile('[<>:"/\\\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udf
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx", ".directory"})
-_TRASH = re.compile(r"(?i)\.trash(-\d+|es)?|\$recycle\.bin|recycler|#recycle")
+# Also the names that NFS and FUSE give a file that is deleted while some program still has it open.
+_TRASH = re.compile(
+    r"(?i)\.trash(-\d+|es)?|\$recycle\.bin|recycler|[#@]recycle|\.nfs[0-9a-f]{16,}|\.fuse_hidden[0-9a-f]{16,}"
+)
 
 
 def now() -> str:
@@ -100,7 +103,7 @@ def is_clutter(name: str) -> bool:
 
 
 def is_trash(name: str) -> bool:
-    """Whether this is the folder in which a desktop or a NAS keeps deleted files."""
+    """Whether this is the folder in which a desktop or a NAS keeps deleted files, or what is left of one."""
     return _TRASH.fullmatch(name) is not None
 
 

@@ -33,8 +33,9 @@ from dupekit.patch import write_patch
 from dupekit.pipeline import Scan
 from dupekit.placing import Mode
 from dupekit.portable import read_marker
+from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
-from dupekit.review import list_tree, review_tree, tree_manifest
+from dupekit.review import Verdict, list_tree, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
@@ -228,19 +229,36 @@ class Project:
             self._keep_manifest(folder, manifest)
             return Exported(current.number, tree, manifest)
 
-    def collect(self, tree: Path | None = None, *, who: str = "") -> Collected:
+    def collect(
+        self,
+        tree: Path | None = None,
+        *,
+        who: str = "",
+        confirm: Callable[[list[Question]], bool] | None = None,
+    ) -> Collected:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
         It may be called as often as one likes, also while the technician is at work. Events that a watcher
-        wrote into the tree itself are picked up. Raises TreeUnavailable where the tree cannot be read in full, is
-        not of this project, or, at the default place, of another export.
+        wrote into the tree itself are picked up. Where whole folders were deleted or moved since the last
+        time, `confirm` is asked; without it, or if it says no, NotConfirmed is raised and nothing is
+        recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
+        the default place, of another export.
         """
         with self._writing("collect") as ledger:
             export, path = self._find_tree(ledger, tree)
             manifest = self.manifest_of(export)
             brought = read_marker(path, manifest)
             reviewed = review_tree(path, manifest)
-            changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who())
+            folders = top_folders(path)
+
+            def check(changed: list[Verdict]) -> None:
+                asked = questions(reviewed.verdicts, changed, folders)
+                if asked and not (confirm and confirm(asked)):
+                    raise refused(asked)
+
+            changed = review.record_verdicts(
+                ledger, export, reviewed.verdicts, who=who or _who(), check=check
+            )
             remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
             write_lines(self.listing_of(export, "after.txt"), remaining)
             events = review.pick_up_events(ledger, export.number, brought.events)

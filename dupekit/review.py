@@ -128,6 +128,12 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     if missing:
         for path in sorted(unknown, key=sort_key):
             found[digest(path)].append(path)
+        while displaced := _displaced(manifest, place, found, digest):
+            for file in displaced:
+                path = place.pop(file.path)
+                unknown.add(path)
+                found[digest(path)].append(path)
+                missing.append(file)
     for file in missing:
         if candidates := found.get(file.digest):
             # Of equal contents, the one that kept its name; else one that kept its folder; else the first.
@@ -164,6 +170,16 @@ def _namesakes(manifest: Manifest) -> dict[str, set[str]]:
         if first.setdefault(key, file.digest) != file.digest:
             found[key] |= {first[key], file.digest}
     return found
+
+
+def _displaced(
+    manifest: Manifest, place: dict[str, str], found: dict[str, list[str]], digest: Callable[[str], str]
+) -> list[ExportedFile]:
+    """Files whose content was found elsewhere, while at their own path lies another exported file."""
+    exported = {file.digest for file in manifest.files}
+    there = [file for file in manifest.files if file.path in place and file.digest in found]
+    held = [(file, digest(place[file.path])) for file in there]
+    return [file for file, other in held if other != file.digest and other in exported]
 
 
 def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings", "placing"}
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "ignores", "portable"}  # fmt: skip
+          "questions", "ignores", "portable"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag"), ("patch", "apply")}
+EXPORT_READS = {("export", "flag"), ("patch", "apply"), ("questions", "review")}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table, warn
+
+if TYPE_CHECKING:
+    from dupekit.questions import Question
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +25,13 @@ def collect(
         Path | None, typer.Argument(help="The review tree; default the last one exported.")
     ] = None,
     project: ProjectOption = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Whole folders that were deleted or moved are meant so.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Compares the review tree with what was exported and records the verdicts."""
-    found = open_project(project).collect(tree)
+    found = open_project(project).collect(tree, confirm=_confirm(yes))
     for remark in found.remarks:
         warn(remark)
     verdicts = found.review.verdicts
@@ -44,3 +52,12 @@ def collect(
         f" {counts['relabel']} to relabel, {counts['expunge']} to expunge, {counts['unsure']} unsure;"
         f" {len(found.changed)} verdicts are new or changed. Next: dupekit apply DEST"
     )
+
+
+def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:
+    """How to ask: not at all, at the terminal, or, where there is none, nobody."""
+    if yes:
+        return lambda _: True
+    if not sys.stdin.isatty():
+        return None
+    return lambda asked: all(typer.confirm(str(question), default=False, err=True) for question in asked)

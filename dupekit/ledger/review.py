@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.apply import Correction, Placement
@@ -86,11 +86,16 @@ def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str,
 
 
 def record_verdicts(
-    ledger: Ledger, export: Export, verdicts: Sequence[Verdict], *, who: str
+    ledger: Ledger,
+    export: Export,
+    verdicts: Sequence[Verdict],
+    *,
+    who: str,
+    check: Callable[[list[Verdict]], None],
 ) -> list[Verdict]:
     """Records the verdicts that differ from those recorded before; the ignore list follows from them.
 
-    Returns the ones that changed; with none, nothing is written.
+    Returns the ones that changed; with none, nothing is written. `check` gets them first, and may raise.
     """
     images = exported_images(ledger, export.number)
     # An older tree that nobody has touched since must not take back what was decided in a newer one.
@@ -109,6 +114,7 @@ def record_verdicts(
     before = {image: (verdict, label) for image, verdict, label in _current(ledger, export.round)}
     if not changed:
         return []
+    check(changed)
     with ledger.write() as db:
         collection = db.execute(
             "INSERT INTO collections (export, at, who) VALUES (?, ?, ?)", (export.number, now(), who)

@@ -1,0 +1,206 @@
+"""Real operations by real tools, and the verdicts on them: with the watcher running, stopped, and killed half-way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import read_lines
+from dupekit.manifest import MARKER
+from dupekit.review import review_tree, tree_manifest
+from tests.test_review_tree import dupes_in
+
+# The tree: a/x_09_1.png, a/x_09_2.png, b/x_09_3.png, b/x_09_é.png; all suggested as x.
+IMAGES = {
+    "a/1.png": ("one", "x"),
+    "a/2.png": ("two", "x"),
+    "b/3.png": ("three", "x"),
+    "b/é.png": ("four", "x"),
+}
+LEFT = dict.fromkeys(IMAGES, ("relabel", "x"))
+RIGHT_1, RIGHT_2 = {"a/1.png": ("correct", "a")}, {"a/2.png": ("correct", "a")}
+RIGHT_A = RIGHT_1 | RIGHT_2
+RIGHT_B = {"b/3.png": ("correct", "b"), "b/é.png": ("correct", "b")}
+ONE_IN_B = {"a/1.png": ("relabel", "b")}
+A_IN_B = {"a/1.png": ("relabel", "b"), "a/2.png": ("relabel", "b")}
+A_NEW = {"a/1.png": ("relabel", "new class"), "a/2.png": ("relabel", "new class")}
+
+# What a file manager does, in Python: $1 is what to do.
+MANAGER = """
+import os, shutil, sys, unicodedata
+from pathlib import Path
+one, b = Path("a/x_09_1.png"), Path("b")
+def put(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+def copy_by(temporary, target):  # under a temporary name first
+    shutil.copy2(one, b / temporary)
+    os.rename(b / temporary, b / target)
+match sys.argv[1]:
+    case "explorer move": copy_by("~x1.tmp", one.name); one.unlink()
+    case "explorer copy": copy_by("~x1.tmp", "x_09_1 - Copy.png"); shutil.copy2(one, "a/x_09_1 (2).png")
+    case "explorer copy, original deleted": shutil.copy2(one, "a/x_09_1 - Copy.png"); one.unlink()
+    case "explorer clutter": put(b / "desktop.ini"); put(b / "Thumbs.db"); put(Path("Thumbs.db"))
+    case "explorer bin": put(Path("$RECYCLE.BIN/S-1/desktop.ini")); one.rename("$RECYCLE.BIN/S-1/$R1.png")
+    case "finder move": copy_by(".x_09_1.png.tmp", one.name); put(b / "._x_09_1.png"); one.unlink()
+    case "finder clutter": put(b / ".DS_Store"); put(Path(".DS_Store")); put(b / "._x_09_3.png", "three")
+    case "finder bin": put(Path(".Trashes/501/.DS_Store")); one.rename(".Trashes/501/x_09_1.png")
+    case "finder names":
+        for file in list(b.iterdir()): file.rename(b / unicodedata.normalize("NFD", file.name))
+    case "linux bin": put(Path(".Trash-1000/info/1.trashinfo")); put(Path(".Trash-1000/files/1.png")); one.replace(".Trash-1000/files/1.png")
+    case "nas bin": put(Path("#recycle/a/.x")); one.rename("#recycle/a/x_09_1.png"); put(b / "@eaDir/x_09_3.png/thumb.jpg")
+    case "nas bin in the class": put(Path("a/#recycle/.x")); one.rename("a/#recycle/x_09_1.png")
+"""
+
+# Tool, shell command run in the tree, what differs from a tree that was left alone.
+OPERATIONS = [
+    ("rm", "rm a/x_09_1.png", RIGHT_1),
+    ("rm", "rm -r a", RIGHT_A),
+    ("rm", "rm a/*", RIGHT_A),
+    ("mv", "mv a/x_09_1.png b/", ONE_IN_B),
+    ("mv", "mkdir 'new class' && mv a/* 'new class'/", A_NEW),
+    ("mv", "mv a 'new class'", A_NEW),
+    ("mv", "mv a b/", A_IN_B),
+    ("mv", "mv a/x_09_1.png a/X_09_1.PNG", {}),
+    ("mv", "mv a/x_09_1.png b/other.png && mv a/x_09_2.png a/x_09_1.png", ONE_IN_B),
+    ("mv", "mv a/x_09_1.png ../away && mv ../away a/x_09_1.png", {}),
+    ("mv", "mv a/x_09_1.png ../away", RIGHT_1),
+    ("mv", "mv a/x_09_1.png _expunge/ && mv a/x_09_2.png _unsure/",
+     {"a/1.png": ("expunge", "a"), "a/2.png": ("unsure", "a")}),
+    ("cp", "cp a/x_09_1.png b/", {}),
+    ("cp", "cp a/x_09_1.png b/ && rm a/x_09_1.png", ONE_IN_B),
+    ("cp", "cp -r a 'new class'", {}),
+    ("cp", "cp -r a 'new class' && rm -r a", A_NEW),
+    ("rsync", "rsync -a a/ b/ && rm -r a", A_IN_B),
+    ("rsync", "rsync -a --remove-source-files a/ b/", A_IN_B),
+    ("rsync", "mkdir ../none && rsync -a --delete ../none/ a/", RIGHT_A),
+    ("rsync", "rsync -a ./ ../copy/ && rm ../copy/a/x_09_1.png && rsync -a --delete ../copy/ ./", RIGHT_1),
+    ("find", "find a b -type f -delete", RIGHT_A | RIGHT_B),
+    ("find", "find . -name '*_1.png' -delete", RIGHT_1),
+    ("tar", "tar cf ../t.tar a && rm -r a && tar xf ../t.tar", {}),
+    ("tar", "tar cf ../t.tar a && rm -r a && tar xf ../t.tar -C b --strip-components 1", A_IN_B),
+    ("zip", "zip -qrm ../t.zip a", RIGHT_A),
+    ("sed", "sed -i s/one/ONE/ a/x_09_1.png", {}),
+    ("sed", "sed -i s/one/ONE/ a/x_09_1.png && mv a/x_09_1.png b/", ONE_IN_B),
+    ("touch", "touch a/x_09_1.png && touch b/added.png", {}),
+    ("explorer move", "", ONE_IN_B),
+    ("explorer copy", "", {}),
+    ("explorer copy, original deleted", "", {}),
+    ("explorer clutter", "", {}),
+    ("explorer bin", "", RIGHT_1),
+    ("finder move", "", ONE_IN_B),
+    ("finder clutter", "", {}),
+    ("finder bin", "", RIGHT_1),
+    ("finder names", "", {}),
+    ("linux bin", "", RIGHT_1),
+    ("nas bin", "", RIGHT_1),
+    ("nas bin in the class", "", RIGHT_1),
+]  # fmt: skip
+
+
+def make_tree(folder: Path) -> Path:
+    dupes = dupes_in(folder / "data", {unicodedata.normalize("NFC", k): v for k, v in IMAGES.items()})
+    manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
+    write_tree(manifest, folder / "data", folder / "tree")
+    return folder / "tree"
+
+
+def operate(tree: Path, tool: str, command: str) -> None:
+    if command and not shutil.which(tool):
+        pytest.skip(f"{tool} is not installed")
+    arguments = ["sh", "-ec", command] if command else [sys.executable, "-c", MANAGER, tool]
+    subprocess.run(arguments, cwd=tree, check=True, timeout=30)
+
+
+def check(tree: Path, expected: dict[str, tuple[str, str]]) -> list[str]:
+    """The tree says what is expected; returns what after.txt should hold."""
+    review = review_tree(tree, tree_manifest(tree))
+    assert {v.file.original: (v.verdict, v.label) for v in review.verdicts} == {**LEFT, **expected}
+    return sorted((v.now_at for v in review.verdicts if v.now_at), key=str.encode)
+
+
+@contextlib.contextmanager
+def watching(tree: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real `dupekit watch`, which has taken its first look."""
+    (tree / MARKER / "after.txt").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "dupekit", "watch", str(tree)]
+    with subprocess.Popen(
+        command, cwd=tree.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: process.poll() is not None or (tree / MARKER / "after.txt").exists())
+            assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "never came"
+        time.sleep(0.02)
+
+
+CASES = [pytest.param(*row, id=f"{row[0]}: {row[1]}" if row[1] else row[0]) for row in OPERATIONS]
+
+
+@pytest.mark.parametrize(("tool", "command", "expected"), CASES)
+def test_nobody_watches(tmp_path, tool, command, expected) -> None:
+    tree = make_tree(tmp_path)
+    operate(tree, tool, command)
+    check(tree, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["watched", "watcher killed half-way"])
+def test_somebody_watches(tmp_path, end) -> None:
+    """One watcher lives through all operations, each followed by putting everything back.
+
+    Killed half-way: after the first half of the operations on one tree, without a word; and a new one goes on.
+    """
+    tree = make_tree(tmp_path)
+    rows = [row for row in OPERATIONS if not row[1] or shutil.which(row[0])]
+    shutil.copytree(tree, tmp_path / "fresh")
+    half = len(rows) // 2
+    for part in (rows[:half], rows[half:]):
+        with watching(tree) as process:
+            for i, (tool, command, expected) in enumerate(part):
+                renew(tree, tmp_path / "fresh")
+                operate(tree, tool, command)
+                if i < len(part) - 1 or end == signal.SIGTERM:
+                    after = check(tree, expected)
+                    until(lambda after=after: read_lines(tree / MARKER / "after.txt") == after)
+            os.kill(process.pid, end)  # SIGKILL: while it has not yet seen the last operation
+            process.wait(30)
+        after = check(tree, expected)
+        if end == signal.SIGKILL:  # what the dead one left behind harms no one
+            with watching(tree):
+                until(lambda after=after: read_lines(tree / MARKER / "after.txt") == after)
+
+
+def renew(tree: Path, fresh: Path) -> None:
+    """Puts everything back but the marker, in which the watcher writes."""
+    for path in tree.iterdir():
+        if path.name != MARKER:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in fresh.iterdir():
+        if path.name != MARKER:
+            shutil.copytree(path, tree / path.name)
+    for name in ("away", "none", "copy", "t.tar", "t.zip"):
+        left = tree.parent / name
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
