@@ -8,7 +8,6 @@ import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -120,8 +119,6 @@ def tree_differs(tree: Path, manifest: Manifest) -> bool:
     return any(not (tree / file.path).exists() for file in manifest.files)
 
 
-# watchdog's own thread may die of a folder that is gone before it is looked at; looking goes on without it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=10))
 def test_a_watcher_and_a_second_collect_change_nothing(trained, tmp_path_factory, steps) -> None:
