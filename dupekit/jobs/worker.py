@@ -107,7 +107,11 @@ def _run_alike(jobs: list[tuple[Path, JobFile]], progress: Progress) -> Iterator
 
 
 def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model | Exception]:
-    """For each task, in order, its model or why there is none."""
+    """For each task, in order, its model or why there is none.
+
+    A generator that raised is finished, so what comes after the failed task is asked for anew; where the
+    first of those fails as well, the cause is hardly the task's own, and the others are not tried.
+    """
     many = getattr(trainer, "train_many", None)
     if many is None or len(tasks) == 1:
         for task in tasks:
@@ -116,17 +120,20 @@ def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> 
             except Exception as error:
                 yield error
         return
-    given = 0
-    problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
-    try:
-        for task, model in zip(tasks, many(tasks, progress), strict=False):
-            yield _checked(trainer, task, model)
-            given += 1
-    except Exception as error:
-        problem = error
-    # A generator that raised is finished: what it has not given yet cannot come any more.
-    for _ in range(given, len(tasks)):
-        yield problem
+    rest = tasks
+    while rest:
+        given = 0
+        problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
+        try:
+            for task, model in zip(rest, many(rest, progress), strict=False):
+                yield _checked(trainer, task, model)
+                given += 1
+        except Exception as error:
+            problem = error
+        failed = rest[given:]
+        again = given > 0 or len(rest) == len(tasks)
+        yield from [problem] * min(len(failed), 1 if again else len(failed))
+        rest = failed[1:] if again else []
 
 
 def _plugins(job: JobFile) -> tuple[Trainer, Validator]:

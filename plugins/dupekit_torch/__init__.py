@@ -42,7 +42,7 @@ class TorchTrainer:
     def train_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
         """Several trainings at once where that is faster; the same models as `train` makes one by one.
 
-        Raises as `train`; the others are then given up.
+        Raises as `train` for the first that fails; those after it have to be asked for again.
         """
         if tasks:
             yield from self._worker_for(tasks[0], progress).run_many(tasks, progress)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -64,33 +65,53 @@ def test_a_damaged_job_fails_alone(jobs, content: str) -> None:
 
 
 class Many(CentroidTrainer):
-    """Trains all, but goes wrong at the third."""
+    """Trains all, but goes wrong at some."""
 
     how = "raises"
+    wrong: frozenset[str] = frozenset()
+    asked: ClassVar[list[int]] = []
 
     def train_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
-        for number, task in enumerate(tasks):
-            if number == 2 and self.how == "raises":
+        self.asked.append(len(tasks))
+        for task in tasks:
+            if task.name in self.wrong and self.how == "raises":
                 raise RuntimeError("out of luck")
-            if number == 2 and self.how == "ends":
+            if task.name in self.wrong and self.how == "ends":
                 return
             model = self.train(task, progress)
-            yield dataclasses.replace(model, classes=()) if number == 2 and self.how == "lies" else model
+            lies = task.name in self.wrong and self.how == "lies"
+            yield dataclasses.replace(model, classes=()) if lies else model
+
+
+@pytest.fixture
+def many(monkeypatch) -> type[Many]:
+    monkeypatch.setattr(Many, "asked", [])
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Many)
+    return Many
 
 
 @pytest.mark.parametrize(
     ("how", "said"), [("raises", "out of luck"), ("ends", "ended before"), ("lies", "broke its contract")]
 )
-def test_of_many_at_once_the_finished_ones_count(jobs, monkeypatch, how: str, said: str) -> None:
-    monkeypatch.setattr(Many, "how", how)
-    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Many)
+@pytest.mark.parametrize("position", [0, 2, 3])
+def test_of_many_at_once_one_fails_alone(
+    jobs, many, monkeypatch, position: int, how: str, said: str
+) -> None:
+    monkeypatch.setattr(many, "how", how)
+    monkeypatch.setattr(many, "wrong", {jobs[position].name})
     outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
-    assert outcomes[:2] == ["", ""]
-    assert said in outcomes[2]
-    assert said in outcomes[3]
-    log = (jobs[2].folder / "log.txt").read_text()
+    assert [bool(error) for error in outcomes] == [number == position for number in range(4)]
+    assert said in outcomes[position]
+    log = (jobs[position].folder / "log.txt").read_text()
     assert said in log
     assert "Traceback" in log
+
+
+def test_where_each_would_fail_not_all_are_tried(jobs, many, monkeypatch) -> None:
+    monkeypatch.setattr(many, "wrong", {job.name for job in jobs})
+    outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+    assert outcomes == ["RuntimeError: out of luck"] * 4
+    assert many.asked == [4, 3]
 
 
 @pytest.mark.parametrize("wrong", ["logits", "nan", "shape"])
