@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
+
+from reporting import machine
 
 from dupekit.project import Project
 
@@ -58,8 +57,7 @@ def main() -> None:
             f"{max(agreements):8.3f}{len(agreements):4}{statistics.median(seconds):9.1f}",
             flush=True,
         )
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          + ", ".join(f"{name} {version(name)}" for name in ("dupekit", "torch", "numpy")))  # fmt: skip
+    print(machine())
 
 
 if __name__ == "__main__":

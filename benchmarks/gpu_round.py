@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
 import sys
 import tarfile
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from planted_round import plant, run
+from reporting import machine, show
 
 from dupekit.devices import cuda_devices
 from dupekit.evaluate import average_precision
@@ -52,7 +50,9 @@ def main() -> None:
     a = parser.parse_args()
     if a.device != "cpu" and not cuda_devices():
         sys.exit("There is no CUDA device on this machine: this benchmark measures one. Nothing was run.")
-    describe(a.device)
+    import torch
+
+    print(machine(torch.cuda.get_device_name() if a.device != "cpu" else "no GPU used"), flush=True)
     with tempfile.TemporaryDirectory() as place:
         dataset = unpacked(a.dataset, Path(place))
         if a.images:
@@ -116,30 +116,6 @@ def some_of(dataset: Path, target: Path, images: int) -> Path:
         for file in sorted(label.iterdir())[:images]:
             shutil.copy2(file, target / label.name)
     return target
-
-
-def describe(device: str) -> None:
-    import torch
-
-    gpu = torch.cuda.get_device_name() if device != "cpu" else "no GPU used"
-    found = []
-    for name in ("dupekit", "torch", "torchvision", "onnxruntime-gpu", "onnxruntime", "numpy"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    print(
-        f"{gpu}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(found)}"
-    )
-
-
-def show(title: str, rows: dict[str, list[float]]) -> None:
-    print(f"\n{title}\n{'':32}{'median':>10}{'least':>10}{'most':>10}{'n':>4}")
-    for name, values in rows.items():
-        print(
-            f"{name:32}{statistics.median(values):10.3f}{min(values):10.3f}{max(values):10.3f}{len(values):4}"
-        )
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

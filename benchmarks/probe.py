@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from reporting import machine, show
 
 PLAIN = """
 import sys, pathlib, numpy as np, onnxruntime
@@ -72,12 +71,7 @@ def main() -> None:
                     f"plain {pass_seconds:.1f} s, round {seconds:.1f} s, ratio {seconds / pass_seconds:.2f}"
                 )
     ratios = [a / b for a, b in zip(whole, plain, strict=True)]
-    print(f"\n{'':8}{'median':>8}{'least':>8}{'most':>8}   n = {len(ratios)}")
-    for name, values in (("plain, s", plain), ("round, s", whole), ("ratio", ratios)):
-        print(f"{name:8}{statistics.median(values):8.2f}{min(values):8.2f}{max(values):8.2f}")
-    names = ("dupekit", "torch", "onnxruntime-gpu", "numpy", "pillow")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          + ", ".join(f"{name} {version(name)}" for name in names))  # fmt: skip
+    show(machine(), {"plain pass, s": plain, "round, s": whole, "round / plain pass": ratios})
 
 
 def timed(*command: object) -> float:

@@ -77,6 +77,11 @@ class Images(Sequence[Image]):
         )
 
 
+Fit = Literal["pad", "stretch"]
+"""How an image comes into a square: with its aspect ratio kept and the rest filled with its border's colour, or
+stretched to fill it."""
+
+
 class Progress(Protocol):
     """Receives how far a stage is. `figures` are numbers worth showing; known names are images_per_second,
     loss, agreement (share of predictions that equal the given label) and memory_mib (of the device)."""
@@ -102,6 +107,7 @@ class Input:
     kind: Literal["pixels", "features"]
     size_px: int = 0
     channels: int = 1
+    fit: Fit = "pad"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     features: str = ""

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from dupekit.api import Images, Progress, silent
+from dupekit.api import Fit, Images, Progress, silent
 from dupekit.decoding import PART, decode, decoder
 from dupekit.devices import cores
 from dupekit.files import write_text
@@ -48,22 +48,25 @@ class Cache:
             known = self._arrays[name] = CachedArray(self.folder / name, tuple(shape), np.dtype(dtype))
         return known
 
-    def pixels(self, images: Images, *, size_px: int, channels: int, progress: Progress = silent) -> Rows:
+    def pixels(
+        self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad", progress: Progress = silent
+    ) -> Rows:
         """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
-        name = f"pixels-{size_px}-{'grey' if channels == 1 else 'rgb'}"
+        name = f"pixels-{size_px}-{fit}-{'grey' if channels == 1 else 'rgb'}"
         array = self.array(name, (size_px, size_px, channels), np.uint8)
         missing = array.missing(images)
-        with decoder(missing, size_px=size_px, channels=channels, max_pixels=self.max_pixels) as compute:
-            return array.fill(
-                images, compute, stage="decoding", progress=progress, chunk=max(256, 4 * PART * cores())
-            )
+        chunk = max(256, 4 * PART * cores())
+        with decoder(
+            missing, size_px=size_px, channels=channels, fit=fit, max_pixels=self.max_pixels
+        ) as compute:
+            return array.fill(images, compute, stage="decoding", progress=progress, chunk=chunk)
 
-    def decode(self, images: Images, *, size_px: int, channels: int) -> NDArray[np.uint8]:
+    def decode(self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad") -> NDArray[np.uint8]:
         """Reads squares from the dataset without keeping them: (n, size_px, size_px, channels).
 
         Raises DatasetChanged where a file is gone or no longer has its digest.
         """
-        return decode(images, size_px=size_px, channels=channels, max_pixels=self.max_pixels)
+        return decode(images, size_px=size_px, channels=channels, fit=fit, max_pixels=self.max_pixels)
 
 
 class CachedArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Image, Images
+from dupekit.api import Fit, Image, Images
 from dupekit.devices import cores
 from dupekit.errors import DatasetChanged, ImageError
 from dupekit.pixels import square_pixels
@@ -28,7 +29,7 @@ _READERS = 4
 Decode = Callable[[Images], NDArray[np.uint8]]
 
 
-def decode(images: Images, *, size_px: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+def decode(images: Images, *, size_px: int, channels: int, fit: Fit, max_pixels: int) -> NDArray[np.uint8]:
     """Decodes files into squares: (n, size_px, size_px, channels).
 
     Raises DatasetChanged where a file is gone or no longer has its digest, ImageError where it cannot be
@@ -41,7 +42,7 @@ def decode(images: Images, *, size_px: int, channels: int, max_pixels: int) -> N
         for row, (image, content) in enumerate(zip(images, contents, strict=True)):
             try:
                 squares[row] = square_pixels(
-                    content, size_px=size_px, channels=channels, max_pixels=max_pixels
+                    content, size_px=size_px, channels=channels, how=fit, max_pixels=max_pixels
                 )
             except ImageError as error:
                 raise ImageError(f"{image.file}: {error.message}", hint=error.hint) from None
@@ -49,10 +50,11 @@ def decode(images: Images, *, size_px: int, channels: int, max_pixels: int) -> N
 
 
 @contextlib.contextmanager
-def decoder(count: int, *, size_px: int, channels: int, max_pixels: int) -> Iterator[Decode]:
+def decoder(count: int, *, size_px: int, channels: int, fit: Fit, max_pixels: int) -> Iterator[Decode]:
     """`decode` for `count` images in all, with a process a core where that is worth while."""
+    one = functools.partial(decode, size_px=size_px, channels=channels, fit=fit, max_pixels=max_pixels)
     if count < WORTH_PROCESSES:
-        yield lambda images: decode(images, size_px=size_px, channels=channels, max_pixels=max_pixels)
+        yield one
         return
     # Spawned, not forked: the caller may hold threads and a GPU.
     context = multiprocessing.get_context("spawn")
@@ -60,10 +62,7 @@ def decoder(count: int, *, size_px: int, channels: int, max_pixels: int) -> Iter
 
         def by_processes(images: Images) -> NDArray[np.uint8]:
             parts = [images[at : at + PART] for at in range(0, len(images), PART)]
-            jobs = [
-                processes.submit(decode, part, size_px=size_px, channels=channels, max_pixels=max_pixels)
-                for part in parts
-            ]
+            jobs = [processes.submit(one, part) for part in parts]
             try:
                 return np.concatenate([job.result() for job in jobs])
             finally:

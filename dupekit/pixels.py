@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from dupekit.api import Fit
 from dupekit.errors import ImageError, ImageTooLarge
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
@@ -68,15 +69,17 @@ def to_array(image: PillowImage.Image, *, channels: int) -> NDArray[np.uint8]:
     return array.reshape(*array.shape[:2], channels)
 
 
-def fit(array: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """Scales into a square of `size_px`, keeping the aspect ratio; shape (size_px, size_px, channels).
+def fit(array: NDArray[np.uint8], size_px: int, how: Fit = "pad") -> NDArray[np.uint8]:
+    """Scales into a square of `size_px`; shape (size_px, size_px, channels).
 
-    What is left of the square is filled with the border's own colour, the median of its outermost
-    pixels, so that a cut-out on a grey background gets no black bars.
+    Where the aspect ratio is kept ("pad"), what is left of the square is filled with the border's own colour,
+    the median of its outermost pixels, so that a cut-out on a grey background gets no black bars.
     """
     height, width, channels = array.shape
     scale = size_px / max(height, width)
     new = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if how == "stretch":
+        new = (size_px, size_px)
     image = PillowImage.fromarray(array[:, :, 0] if channels == 1 else array)
     resized = np.asarray(image.resize(new, _RESAMPLING)).reshape(new[1], new[0], channels)
     square = np.empty((size_px, size_px, channels), np.uint8)
@@ -94,10 +97,10 @@ def border_colour(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def square_pixels(
-    source: Path | bytes, *, size_px: int, channels: int, max_pixels: int = MAX_PIXELS
+    source: Path | bytes, *, size_px: int, channels: int, how: Fit = "pad", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Decodes a file into a square: shape (size_px, size_px, channels), uint8. Raises as `open_image`."""
-    return fit(to_array(open_image(source, max_pixels=max_pixels), channels=channels), size_px)
+    return fit(to_array(open_image(source, max_pixels=max_pixels), channels=channels), size_px, how)
 
 
 def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -98,6 +98,19 @@ def test_pixels_are_squares_of_the_files(tmp_path, images) -> None:
     assert [len(batch) for batch in rows.batches(5)] == [5, 3]
 
 
+def test_pixels_of_another_rule_are_other_rows(tmp_path) -> None:
+    tall = np.zeros((12, 4), np.uint8)
+    tall[2:-2] = 90
+    PillowImage.fromarray(tall).save(tmp_path / "tall.png")
+    images = Images(tmp_path, ["tall.png"], [digest_file(tmp_path / "tall.png")], np.array([[4, 12]]))
+    cache = Cache(tmp_path / "cache")
+    padded = cache.pixels(images, size_px=12, channels=1)[:]
+    stretched = cache.pixels(images, size_px=12, channels=1, fit="stretch")[:]
+    assert (padded > 50).sum() < 50
+    assert (stretched > 50).sum() > 80
+    assert (cache.pixels(images, size_px=12, channels=1)[:] == padded).all()
+
+
 def test_many_files_are_decoded_by_several_processes(tmp_path, images, monkeypatch) -> None:
     expected = Cache(tmp_path / "one").pixels(images, size_px=6, channels=3)[:]
     monkeypatch.setattr(decoding, "WORTH_PROCESSES", 2)

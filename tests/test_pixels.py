@@ -107,6 +107,16 @@ def test_fitting_keeps_the_aspect_ratio(width: int, height: int, size: int, chan
     assert square.shape == (size, size, channels)
 
 
+def test_stretching_fills_the_square() -> None:
+    array = np.repeat(np.array([[10, 200]], np.uint8), 40, axis=0)[:, :, None].repeat(10, axis=1)  # 40 x 20
+    stretched = fit(array, 8, "stretch")
+    assert stretched.shape == (8, 8, 1)
+    assert (stretched[:, 0] == 10).all()
+    assert (stretched[:, -1] == 200).all()
+    padded = fit(array, 8)
+    assert len(np.unique(padded[:, :2])) == 1  # the border's colour, not the image
+
+
 def test_padding_has_the_border_colour() -> None:
     array = np.full((10, 20, 1), 240, np.uint8)
     array[3:7, 5:15] = 0

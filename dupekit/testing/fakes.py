@@ -64,6 +64,8 @@ class CentroidValidator:
 
 
 def _pixels(cache: Cache, images: Images, given: Input, progress: Progress) -> NDArray[np.float32]:
-    rows = cache.pixels(images, size_px=given.size_px, channels=given.channels, progress=progress)
+    rows = cache.pixels(
+        images, size_px=given.size_px, channels=given.channels, fit=given.fit, progress=progress
+    )
     width = given.size_px * given.size_px * given.channels
     return rows[:].reshape(len(rows), width).astype(np.float32) / np.float32(255)

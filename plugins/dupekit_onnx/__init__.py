@@ -83,7 +83,9 @@ def _batches(
         return
     if given.kind == "pixels":
         size = task.options.batch_size
-        rows = task.cache.pixels(images, size_px=given.size_px, channels=given.channels, progress=progress)
+        rows = task.cache.pixels(
+            images, size_px=given.size_px, channels=given.channels, fit=given.fit, progress=progress
+        )
     else:
         size = task.options.batch_size * _FEATURES_AT_ONCE
         rows = cached_features(task.cache, images, given.features)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Images, Input
+from dupekit.api import Fit, Images, Input
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError
 
@@ -53,5 +54,9 @@ def check_pixels(given: Input) -> None:
     length = given.channels
     if length not in (1, 3) or given.size_px < 1:
         raise PluginError(f"The model asks for {length} channels of {given.size_px} pixels.")
+    if given.fit not in get_args(Fit):
+        raise PluginError(
+            f"The model asks for pixels by the rule {given.fit!r}, not {' or '.join(get_args(Fit))}."
+        )
     if len(given.mean) != length or len(given.std) != length or not all(value > 0 for value in given.std):
         raise PluginError(f"The model's mean and std are not {length} values each, std above 0.")

@@ -90,7 +90,7 @@ def _compute(backbone: Backbone, images: Images, cache: Cache) -> NDArray[np.flo
     done = 0
 
     def decode(part: Images) -> NDArray[np.uint8]:
-        return cache.decode(part, size_px=given.size_px, channels=given.channels)
+        return cache.decode(part, size_px=given.size_px, channels=given.channels, fit=given.fit)
 
     with ThreadPoolExecutor(1) as ahead:
         coming: Future[NDArray[np.uint8]] = ahead.submit(decode, parts[0])

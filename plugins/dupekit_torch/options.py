@@ -33,6 +33,9 @@ class Options:
     image_size: int = _option(
         0, "side of the square that images are fitted into, in pixels; 0: from the data"
     )
+    fit: Literal["pad", "stretch"] = _option(
+        "pad", "pad: keep the aspect ratio and fill the square; stretch: fill it by stretching"
+    )
     channels: int = _option(0, "1: grey, 3: colour, 0: from the data")
     log_size: bool = _option(True, "feed the logarithms of width and height to the model beside the pixels")
     epochs: int = _option(0, "how often each image is seen; 0: by the number of images")

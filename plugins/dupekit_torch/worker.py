@@ -155,14 +155,14 @@ class Worker:
         # median 65. Networks of torchvision shrink images 32 times before they look at the whole.
         low, high = (32, 48) if options.model == COMPACT else (96, 224)
         size_px = options.image_size or data.typical_size(pool, low=low, high=high)
-        rows = task.cache.pixels(pool, size_px=size_px, channels=channels, progress=progress)
+        rows = task.cache.pixels(pool, size_px=size_px, channels=channels, fit=options.fit, progress=progress)
         mean, std = data.mean_and_std(rows)
         if options.pretrained:  # what those weights were trained with
             mean = IMAGENET_MEAN if channels == 3 else (float(np.mean(IMAGENET_MEAN)),)
             std = IMAGENET_STD if channels == 3 else (float(np.mean(IMAGENET_STD)),)
         # Of images that are all of one size the size says nothing.
         log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
-        return Input("pixels", size_px, channels, mean, std, log_size=log_size), rows
+        return Input("pixels", size_px, channels, options.fit, mean, std, log_size=log_size), rows
 
     def _spec(self, task: TrainTask) -> Spec:
         log_mean = log_std = None

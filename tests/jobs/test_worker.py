@@ -94,9 +94,7 @@ def many(monkeypatch) -> type[Many]:
     ("how", "said"), [("raises", "out of luck"), ("ends", "ended before"), ("lies", "broke its contract")]
 )
 @pytest.mark.parametrize("position", [0, 2, 3])
-def test_of_many_at_once_one_fails_alone(
-    jobs, many, monkeypatch, position: int, how: str, said: str
-) -> None:
+def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int, how: str, said: str) -> None:
     monkeypatch.setattr(many, "how", how)
     monkeypatch.setattr(many, "wrong", {jobs[position].name})
     outcomes = [error for _, error in run_jobs(folders(jobs), silent)]

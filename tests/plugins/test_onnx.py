@@ -17,6 +17,7 @@ from PIL import Image as PillowImage
 
 from dupekit.api import (
     METADATA_KEY,
+    Fit,
     Images,
     Input,
     Model,
@@ -141,6 +142,26 @@ def test_pixels_are_standardised_and_stay_in_order(tmp_path: Path, images: Image
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize(("fit", "white"), [("pad", 0.25), ("stretch", 0.5)])
+def test_pixels_are_fitted_as_the_model_was_trained(tmp_path: Path, fit: Fit, white: float) -> None:
+    wide = np.zeros((16, 32), np.uint8)
+    wide[4:-4] = 255  # the middle rows: half of the image, a quarter of a padded square
+    file = tmp_path / "wide.png"
+    PillowImage.fromarray(wide).save(file)
+    images = Images(
+        tmp_path, [file.name], [hashlib.sha256(file.read_bytes()).hexdigest()], np.array([[32, 16]])
+    )
+    model = saved(tmp_path, pixel_graph(), dataclasses.replace(PIXELS, fit=fit))
+    found = predict(model, images, Cache(tmp_path / "cache"))
+    np.testing.assert_allclose(found, softmax((np.array([[white]]) - 0.5) / 0.25 * WEIGHT), atol=0.05)
+
+
+def test_pixels_by_an_unknown_rule_are_refused(tmp_path: Path, images: Images, cache: Cache) -> None:
+    model = saved(tmp_path, pixel_graph(), dataclasses.replace(PIXELS, fit="crop"))  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="by the rule 'crop', not pad or stretch"):
+        predict(model, images, cache)
+
+
 def test_colours_keep_their_own_mean_and_deviation() -> None:
     from dupekit_onnx.reading import standardised
 
@@ -205,6 +226,7 @@ floats = st.lists(st.floats(allow_nan=False), max_size=3).map(tuple)
         kind=st.sampled_from(["pixels", "features"]),
         size_px=st.integers(0, 4096),
         channels=st.sampled_from([1, 3]),
+        fit=st.sampled_from(["pad", "stretch"]),
         mean=floats,
         std=floats,
         features=texts,

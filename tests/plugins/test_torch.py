@@ -120,7 +120,7 @@ def inputs(dataset: Dataset, rows: Any, model: Model) -> tuple[Any, ...]:
     """What a validator would feed, made from the documentation of `Input`."""
     read = model.input
     some = dataset.pool.take(np.arange(len(dataset.pool))[rows])
-    pixels = dataset.cache.pixels(some, size_px=read.size_px, channels=read.channels)[:]
+    pixels = dataset.cache.pixels(some, size_px=read.size_px, channels=read.channels, fit=read.fit)[:]
     standard = (pixels / 255 - np.array(read.mean)) / np.array(read.std)
     made = [torch.from_numpy(np.ascontiguousarray(standard.transpose(0, 3, 1, 2), dtype=np.float32))]
     if read.log_size:
@@ -272,6 +272,17 @@ def test_pixels_from_the_cache_train_the_same_network(few: Dataset) -> None:
         assert model.notes["pixels"] == pixels
         made += weights_of(trainer)
     assert equal(*made)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_images_are_fitted_as_asked(few: Dataset) -> None:
+    made = []
+    for fit in ("pad", "stretch"):
+        trainer = TorchTrainer()
+        model = trainer.train(few.task(options=replace(SMALL, fit=fit)), silent)
+        assert model.input.fit == fit
+        made += weights_of(trainer)
+    assert not equal(*made)
 
 
 def test_pixels_are_held_where_they_fit(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
