@@ -262,7 +262,16 @@ class Project:
             remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
             write_lines(self.listing_of(export, "after.txt"), remaining)
             events = review.pick_up_events(ledger, export.number, brought.events)
-            return Collected(export.round, path, reviewed, changed, events, brought.remarks)
+            overruled = review.overruled(ledger, export, reviewed.verdicts)
+            return Collected(
+                round=export.round,
+                tree=path,
+                review=reviewed,
+                changed=changed,
+                overruled=[verdict for verdict, _, _ in overruled],
+                events=events,
+                remarks=[*brought.remarks, *_say_overruled(overruled)],
+            )
 
     def apply(
         self, destination: Path, *, mode: Mode = "copy", dry_run: bool = False, progress: Progress = silent
@@ -556,6 +565,18 @@ def _check_dataset(dataset: Path, project: Path, *, follow_symlinks: bool) -> No
             f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so {FILE} cannot hold it.",
             hint="Rename that folder, or reach it through a link with another name.",
         ) from None
+
+
+def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
+    if not overruled:
+        return []
+    _, tree, at = max(overruled, key=lambda one: one[2])
+    count = len(overruled)
+    return [
+        f"{count} {'verdicts of this tree do' if count > 1 else 'verdict of this tree does'} not count: of an image"
+        f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
+        " since it was collected is a new decision. `dupekit undo` takes the last collect back."
+    ]
 
 
 def _renamed(file: Path, export: str) -> Path:

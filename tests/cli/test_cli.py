@@ -274,3 +274,21 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
         in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
     )
     dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)
+
+
+def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    trained.export(tmp_path / "tree")
+    (tmp_path / "tree" / "ciliate" / "amoeba_03_wrong_amoeba.png").rename(tmp_path / "tree/_expunge/it.png")
+    event = {"at": "2026-01-01T00:00:00+00:00", "kind": "moved", "path": "a", "target": "b"}
+    (tmp_path / "tree/.dupekit/events.jsonl").write_text(json.dumps(event) + "\n")
+    (tmp_path / "tree/.dupekit/before.txt").unlink()
+    collected = parsed("collect", "-p", trained.path)
+    assert (collected["events"], collected["changed"], collected["overruled"]) == (1, 2, [])
+    (remark,) = collected["remarks"]
+    assert "before.txt cannot be read" in remark
+    applied = parsed("apply", tmp_path / "fixed", "-p", trained.path)
+    assert applied["expunged"] == ["ciliate/wrong_amoeba.png"]
+    assert [(c["path"], c["new_label"]) for c in applied["corrections"]] == [
+        ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", ""),
+    ]  # fmt: skip
