@@ -35,11 +35,16 @@ from dupekit.placing import Mode
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
-from dupekit.review import Verdict, list_tree, review_tree, tree_manifest
+from dupekit.review import Verdict, require_marker, review_tree, tree_manifest
 from dupekit.runs import Plan, RoundFolder
 from dupekit.scan import list_dataset
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
 from dupekit.verify import Verified, verify
+
+_CLOSED = (
+    "Round {} has ended: what was labelled right goes on the ignore list, but no label of it is changed any more."
+    " What is wrong can be flagged again in the next round."
+)
 
 
 class Project:
@@ -263,14 +268,20 @@ class Project:
             write_lines(self.listing_of(export, "after.txt"), remaining)
             events = review.pick_up_events(ledger, export.number, brought.events)
             overruled = review.overruled(ledger, export, reviewed.verdicts)
+            closed = rounds.get(ledger, export.round).closed is not None
             return Collected(
                 round=export.round,
                 tree=path,
                 review=reviewed,
                 changed=changed,
                 overruled=[verdict for verdict, _, _ in overruled],
+                closed=closed,
                 events=events,
-                remarks=[*brought.remarks, *_say_overruled(overruled)],
+                remarks=[
+                    *brought.remarks,
+                    *_say_overruled(overruled),
+                    *([_CLOSED.format(export.round)] if closed else []),
+                ],
             )
 
     def apply(
@@ -347,18 +358,18 @@ class Project:
             return pipeline.scan(ledger, self.dataset, settings, silent)
 
     def undo(self) -> Step:
-        """Takes back what the last collect, or the last apply, of the current round recorded.
+        """Takes back what the last collect, or the last apply, recorded, whatever its round.
 
         Verdicts and ignore list are as they were before; edits of the list by hand stand. Nothing is deleted, and no
-        file is touched. Raises NothingToDo where no step of the round stands.
+        file is touched. Raises NothingToDo where no step stands, UsageError where the last is an apply of a round
+        that `next_round` has ended.
         """
         with self._writing("undo") as ledger:
-            current = rounds.current(ledger)
-            step = history.undo(ledger, current.number)
+            step = history.undo(ledger)
             if step is None:
                 raise NothingToDo(
-                    f"Round {current.number} has no collect and no apply to take back.",
-                    hint="Earlier rounds are closed; `dupekit history` shows all steps.",
+                    "There is no collect and no apply to take back.",
+                    hint="`dupekit history` shows all steps.",
                 )
             return step
 
@@ -380,7 +391,15 @@ class Project:
     def ignore(self, paths: Sequence[str]) -> int:
         """Adds images, by their escaped paths in the dataset; returns how many were new on the list."""
         with self._writing("ignore") as ledger:
-            return ignore_list.add(ledger, self._found(ledger, paths))
+            found = self._found(ledger, paths)
+            for entry in found:
+                problem = images.problem_of(ledger, entry.path)
+                if problem:
+                    raise UsageError(
+                        f"{entry.path} cannot go on the ignore list: {problem}.",
+                        hint="Nothing was added. Mend the file, run `dupekit scan`, and try again.",
+                    )
+            return ignore_list.add(ledger, found)
 
     def unignore(self, paths: Sequence[str]) -> int:
         """Takes images off the list again; returns how many were on it."""
@@ -469,7 +488,7 @@ class Project:
                 )
             return found[-1], Path(unescape(found[-1].tree))
         path = absolute(tree)
-        list_tree(path)
+        require_marker(path)
         key = tree_manifest(path).export
         export = review.export_by_key(ledger, key)
         if export is None:

@@ -90,6 +90,8 @@ class Collected:
     """The verdicts that differ from what was recorded of this tree before."""
     overruled: list[Verdict]
     """Those that do not count, for a later collect of another tree decided otherwise."""
+    closed: bool
+    """Whether the round has ended, so that its labels are not applied any more."""
     events: int
     """New ones in the tree's own event log."""
     remarks: list[str]

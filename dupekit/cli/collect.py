@@ -71,7 +71,8 @@ def collect(
     say(
         f"{counted(len(verdicts), 'reviewed image')}: {counts['correct']} labelled right (on the ignore list now),"
         f" {counts['relabel']} to relabel, {counts['expunge']} to expunge, {counts['unsure']} unsure{elsewhere};"
-        f" {counted(len(found.changed), 'verdict')} new or changed. Next: dupekit apply DEST"
+        f" {counted(len(found.changed), 'verdict')} new or changed."
+        + ("" if found.closed else " Next: dupekit apply DEST")
     )
 
 

@@ -81,7 +81,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
     said = dupekit("undo", cwd=project).stdout
-    assert "1 corrections" in said
+    assert "1 correction applied" in said
     assert "No file on disk was touched" in said
     assert f"lies in {tmp_path / 'fixed'}" in said
     assert "Took back 2 verdicts collected on " in dupekit("undo", cwd=project).stdout
