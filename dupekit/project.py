@@ -42,7 +42,7 @@ from dupekit.settings import FILE, Settings, change_settings, checked, read_sett
 from dupekit.verify import Verified, verify
 
 _CLOSED = (
-    "Round {} has ended: what was labelled right goes on the ignore list, but no label of it is changed any more."
+    "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
     " What is wrong can be flagged again in the next round."
 )
 

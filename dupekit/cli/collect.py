@@ -63,7 +63,8 @@ def collect(
     overruled = {v.file.path for v in found.overruled}
     counting = [v for v in verdicts if v.file.path not in overruled]
     changes = Counter((v.file.given, v.label) for v in counting if v.verdict == "relabel")
-    table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
+    title = "Wrong, but not changed any more" if found.closed else "Will change"
+    table(title, ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
     if found.review.strangers:
         table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
     counts = Counter(v.verdict for v in counting)

@@ -69,7 +69,13 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert (tmp_path / "fixed" / "diatom" / "wrong_diatom.png").is_file()
 
     said = dupekit("status", cwd=project).stdout
-    for expected in ("6 of 6 done", "1 correct, 1 relabel", str(tree), str(tmp_path / "fixed")):
+    for expected in (
+        "flagged\t1 still (threshold 3; without the ignore list)",
+        "6 of 6 done",
+        "1 correct, 1 relabel",
+        str(tree),
+        str(tmp_path / "fixed"),
+    ):
         assert expected in said
     assert "1\t36\t3\t3\t2\t2\t1\t0.500\t1\n" in said
     assert "By votes, accepted in round 1\nvotes\treviewed\taccepted\tshare\n3\t2\t1\t0.500\n" in said
@@ -80,6 +86,8 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
+    said = dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout
+    assert said == "0 added. 1 was on the list already.\n"
     said = dupekit("undo", cwd=project).stdout
     assert "1 correction applied" in said
     assert "No file on disk was touched" in said
