@@ -262,7 +262,7 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
     dupekit("init", dataset, "-p", tmp_path / "other")
     dupekit("ignore", "add", "amoeba/0003.png", "-p", tmp_path / "project")
     file = tmp_path / "list.csv"
-    assert "1 entries" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
+    assert "1 entry" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
     before = file.read_bytes()
     assert "exists already" in dupekit("ignore", "export", file, "-p", tmp_path / "other", code=2).stderr
     assert file.read_bytes() == before
