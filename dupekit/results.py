@@ -87,11 +87,15 @@ class Collected:
     tree: Path
     review: Review
     changed: list[Verdict]
-    """The verdicts that differ from what was recorded before."""
+    """The verdicts that differ from what was recorded of this tree before."""
+    overruled: list[Verdict]
+    """Those that do not count, for a later collect of another tree decided otherwise."""
+    closed: bool
+    """Whether the round has ended, so that its labels are not applied any more."""
     events: int
     """New ones in the tree's own event log."""
     remarks: list[str]
-    """What in the tree's marker folder is not as it was exported; it decided nothing."""
+    """For the person who collects: what is odd about the tree, and what does not count. Decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,11 @@ class Applied:
     patch: Path
     unread: list[str]
     """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
+
+    @property
+    def expunged(self) -> list[Correction]:
+        """Of the corrections those that drop an image."""
+        return [correction for correction in self.corrections if not correction.new_label]
 
 
 @dataclass(frozen=True, slots=True)

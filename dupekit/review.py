@@ -5,6 +5,7 @@ Events never decide: a verdict comes from comparing what was exported with what 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import defaultdict
@@ -17,6 +18,8 @@ from dupekit.files import digest_file, escape, is_clutter, is_trash, real_path, 
 from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 
 CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure"
+
+_ATTEMPTS, _PAUSE_S = 21, 0.25
 
 Listing = dict[str, tuple[int, int]]
 """Escaped path -> size in bytes and modification time in ns."""
@@ -44,17 +47,34 @@ class Review:
     """Files in the tree that were not exported, or are second copies; they decide nothing."""
 
 
+class _Vanished(TreeUnavailable):
+    """What was listed a moment ago is not there: a file manager is at work, or it never could be opened."""
+
+
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+
+
+def _unreadable(error: OSError, message: str, *, hint: str) -> TreeUnavailable:
+    kind = _Vanished if error.errno in _GONE else TreeUnavailable
+    return kind(message, hint=f"Nothing was taken as deleted. {hint}")
+
+
+def require_marker(tree: Path) -> None:
+    """Raises TreeUnavailable where this is no review tree, or none that can be reached."""
+    if not (tree / MARKER).is_dir():
+        raise TreeUnavailable(
+            f"{tree} is not available as a review tree: it has no folder {MARKER}.",
+            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
+        )
+
+
 def list_tree(tree: Path) -> Listing:
     """Every file of a review tree, but for its marker, clutter of the system and trash folders.
 
     Raises TreeUnavailable where the marker is missing or any folder cannot be read: that must never look
     like files deleted.
     """
-    if not (tree / MARKER).is_dir():
-        raise TreeUnavailable(
-            f"{tree} is not available as a review tree: it has no folder {MARKER}.",
-            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
-        )
+    require_marker(tree)
     listing: Listing = {}
     folders = [tree]
     while folders:
@@ -72,24 +92,37 @@ def list_tree(tree: Path) -> Listing:
                         path = escape(Path(entry.path).relative_to(tree).as_posix())
                         listing[path] = (stat.st_size, stat.st_mtime_ns)
         except OSError as error:
-            raise TreeUnavailable(
+            raise _unreadable(
+                error,
                 f"The folder {folder} of the review tree cannot be read: {error.strerror}.",
-                hint="Nothing was taken as deleted. Make it readable and try again.",
+                hint="Make it readable and try again.",
             ) from None
     if not (tree / MARKER).is_dir():  # the share may have gone away while we read
         raise TreeUnavailable(f"{tree} went away while it was read.", hint="Mount it and try again.")
     return listing
 
 
-def settled_listing(tree: Path, *, attempts: int = 20, pause_s: float = 0.25) -> Listing:
-    """A listing that two readings in a row agree on. Raises TreeUnavailable where the tree never rests."""
-    before = list_tree(tree)
-    for _ in range(attempts):
-        after = list_tree(tree)
+def settled_listing(tree: Path) -> Listing:
+    """A listing that two readings in a row agree on.
+
+    Raises TreeUnavailable where the tree never rests, and where something in it cannot be read: at once, or, if
+    it may have been deleted after its folder was listed, when it is still listed in the last reading.
+    """
+    before: Listing | None = None
+    vanished: _Vanished | None = None
+    for attempt in range(_ATTEMPTS):
+        if attempt > 1:
+            time.sleep(_PAUSE_S)
+        try:
+            after, vanished = list_tree(tree), None
+        except _Vanished as error:
+            before, vanished = None, error
+            continue
         if after == before:
             return after
         before = after
-        time.sleep(pause_s)
+    if vanished:
+        raise TreeUnavailable(vanished.message, hint=vanished.hint)
     raise TreeUnavailable(
         f"{tree} keeps changing while it is read.",
         hint="Wait until the file manager has finished, then try again.",
@@ -148,16 +181,24 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
 
 def review_tree(tree: Path, manifest: Manifest) -> Review:
     """Reads a tree and judges it. Raises TreeUnavailable as `settled_listing`."""
-    return judge(manifest, settled_listing(tree), lambda path: _digest(tree, path))
+    attempts = 5
+    while True:
+        try:
+            return judge(manifest, settled_listing(tree), lambda path: _digest(tree, path))
+        except _Vanished:  # a file, after it was listed: the listing is out of date
+            attempts -= 1
+            if not attempts:
+                raise
 
 
 def _digest(tree: Path, path: str) -> str:
     try:
         return digest_file(real_path(tree, path))
     except OSError as error:
-        raise TreeUnavailable(
+        raise _unreadable(
+            error,
             f"{path} in the review tree cannot be read: {error.strerror}.",
-            hint="Nothing was recorded. Make it readable, or wait until it is written, and try again.",
+            hint="Make it readable, or wait until it is written, and try again.",
         ) from None
 
 

@@ -35,7 +35,7 @@ class Difference:
 class Verified:
     differences: list[Difference]
     checked: dict[str, int]
-    """How many of each were looked at: exports, rounds, runs, images, corrected images."""
+    """How many of each were looked at: exports, rounds, runs, images, corrected images, corrections."""
     quick: bool
     """Whether contents were left unread."""
 
@@ -57,7 +57,14 @@ class _Check:
     ) -> None:
         self.project, self.dataset, self.settings = project, dataset, settings
         self.quick, self.progress = quick, progress
-        self.checked = {"exports": 0, "rounds": 0, "runs": 0, "images": 0, "corrected images": 0}
+        self.checked = {
+            "exports": 0,
+            "rounds": 0,
+            "runs": 0,
+            "images": 0,
+            "corrected images": 0,
+            "corrections": 0,
+        }
 
     def all(self) -> Iterator[Difference]:
         path = self.project / "ledger.db"
@@ -69,6 +76,7 @@ class _Check:
                     "round": self.rounds,
                     "dataset": self.images,
                     "corrected dataset": self.corrected,
+                    "corrections": self.corrections,
                 }
                 for what, part in parts.items():
                     found: list[Difference] = []
@@ -158,15 +166,32 @@ class _Check:
         return "has another time than at the last scan" if found.mtime_ns != known.mtime_ns else ""
 
     def corrected(self, ledger: Ledger) -> Iterator[Difference]:
-        """Where the dataset is still the one that was corrected: else the ledger knows its files no more."""
-        last = check.last_application(ledger)
-        if last is None:
-            return
-        number, round_number, destination, _ = last
-        folder = Path(unescape(destination))
-        original = Path(unescape(rounds.get(ledger, round_number).dataset))
-        if not folder.is_dir() or original.resolve() != self.dataset.resolve():
-            return  # removed, which is its owner's right; or it has become the dataset, compared above
+        """The corrected dataset written last, while the dataset is still the one that was corrected: else the
+        ledger knows its files no more."""
+        for number, round_number, destination in check.applications(ledger)[:1]:
+            folder = Path(unescape(destination))
+            original = Path(unescape(rounds.get(ledger, round_number).dataset))
+            # Removed, which is its owner's right, or become the dataset, which `images` compares.
+            if folder.is_dir() and original.resolve() == self.dataset.resolve():
+                yield from self._files(ledger, number, folder)
+
+    def corrections(self, ledger: Ledger) -> Iterator[Difference]:
+        """Where a corrected dataset has become the dataset: whether its corrections had come along.
+
+        What a scan saw there once, and is gone, was changed by hand since: that is no damage.
+        """
+        here = self.dataset.resolve()
+        for number, round_number, destination in check.applications(ledger):
+            if Path(unescape(destination)).resolve() != here:
+                continue
+            for made in check.corrections(ledger, number):
+                self.checked["corrections"] += 1
+                fault = _correction_fault(made, round_number)
+                if fault:
+                    yield Difference("corrected dataset", made.path, fault)
+            return  # an earlier one at the same place is no more
+
+    def _files(self, ledger: Ledger, number: int, folder: Path) -> Iterator[Difference]:
         moved = check.applied_paths(ledger, number)
         known = {
             path: (file.size, digest)
@@ -244,6 +269,18 @@ def _run_fault(folder: Path, run: rounds.Run, count: int) -> str:
     with PredictionReader(folder) as reader:
         read = sum(len(numbers) for numbers, _ in reader.chunks())
     return "" if read == count else f"predictions.npz has {read} images, the ledger {count}"
+
+
+def _correction_fault(made: check.Applied, round_number: int) -> str:
+    if made.expunged:
+        there = made.state in ("ok", "problem") and made.digest_there == made.digest
+        return f"was expunged in round {round_number}, and is there at the last scan" if there else ""
+    relabelled = f"was relabelled in round {round_number}, and"
+    if made.state is None:
+        return f"{relabelled} was missing when the corrected dataset was scanned"
+    if made.state != "gone" and made.digest_there and made.digest_there != made.digest:
+        return f"{relabelled} has other content at the last scan"
+    return ""
 
 
 def _content_fault(file: Path, digest: str) -> str:

@@ -125,3 +125,27 @@ def test_under_another_label_or_edited_it_is_another_image(trained: Project, dat
     (dataset / "amoeba" / "0003.png").rename(dataset / "diatom" / "0003_.png")
     trained.scan()
     assert trained.ignore(["diatom/0003_.png"]) == 1
+
+
+def test_an_image_that_cannot_be_read_is_refused_and_nothing_added(
+    dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (dataset / "amoeba" / "damaged.png").write_text("no image")
+    (dataset / "amoeba" / "unread.png").write_text("no image either")
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "unread.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    project = Project.create(dataset, tmp_path / "project")
+    project.scan()
+    for name, why in (("damaged", "not a readable image"), ("unread", "cannot be read: Permission denied")):
+        with pytest.raises(
+            UsageError, match=rf"amoeba/{name}\.png cannot go on the ignore list: {why}"
+        ) as caught:
+            project.ignore(["amoeba/0003.png", f"amoeba/{name}.png"])
+        assert "dupekit scan" in caught.value.hint
+    assert project.ignores() == []

@@ -26,7 +26,12 @@ MAY_IMPORT = {
     "pace": BASE | STAGES,
     "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
     "results": BASE | STAGES | {"ledger", "runs"},
-    "project": BASE | STAGES | {"registry", "ledger", "jobs", "runs", "pipeline", "results", "verify"},
+    "training": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
+    "reviewing": BASE | STAGES | {"ledger", "runs", "results"},
+    "correcting": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
+    "project": BASE
+    | STAGES
+    | {"ledger", "pipeline", "results", "verify", "training", "reviewing", "correcting"},
     "patching": BASE | STAGES,
     "verify": BASE | STAGES | {"ledger", "jobs", "runs"},
     "demo": BASE | STAGES | {"project"},

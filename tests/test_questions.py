@@ -131,7 +131,7 @@ def test_a_script_has_to_say_yes(slipped) -> None:
     assert "The folder ciliate is gone (1 file, 50% of the tree)" in said.stderr
     assert "--yes" in said.stderr
     assert said.stdout == ""
-    assert "2 verdicts are new" in dupekit("collect", "--yes", "-p", slipped, code=0).stdout
+    assert "2 verdicts new" in dupekit("collect", "--yes", "-p", slipped, code=0).stdout
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 2), (b"y\n", 0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dupekit import review
 from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, escape, read_lines, real_path
@@ -49,8 +51,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 def verdicts(tree: Path) -> dict[str, tuple[str, str]]:
-    review = review_tree(tree, tree_manifest(tree))
-    return {v.file.original: (v.verdict, v.label) for v in review.verdicts}
+    found = review_tree(tree, tree_manifest(tree)).verdicts
+    return {v.file.original: (v.verdict, v.label) for v in found}
 
 
 UNTOUCHED = {
@@ -143,6 +145,71 @@ def test_an_unreadable_folder_was_not_emptied(tree, monkeypatch) -> None:
     monkeypatch.setattr(os, "scandir", refusing(os.scandir, tree / "Acantharia"))
     with pytest.raises(TreeUnavailable, match=r"Acantharia .* cannot be read: Permission denied"):
         list_tree(tree)
+
+
+@pytest.fixture
+def no_pause(monkeypatch) -> None:
+    monkeypatch.setattr("dupekit.review.time.sleep", lambda _: None)
+
+
+def test_a_folder_deleted_while_the_tree_is_read_is_read_again(tree, monkeypatch, no_pause) -> None:
+    """By a file manager, after its parent was listed and before it was itself."""
+    scandir, gone = os.scandir, tree / "Bacillaria" / "sub"
+
+    def scan(path):
+        if Path(path) == gone and gone.exists():
+            (gone / "Acantharia_09_3_x.png").unlink()
+            gone.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    deleted = {"Bacillaria/sub/3_x.png": ("correct", "Bacillaria")}
+    assert verdicts(tree) == UNTOUCHED | deleted
+
+
+def test_a_file_moved_while_the_tree_is_read_is_found_where_it_went(tree, monkeypatch, no_pause) -> None:
+    source, target = tree / "Acantharia" / "Bacillaria_09_1.png", tree / "_unsure" / "else.png"
+    read, moves = review.digest_file, []
+
+    def digest(path: Path) -> str:
+        if path == source.with_name("renamed.png") and not moves:
+            moves.append(path.rename(target))
+        return read(path)
+
+    source.rename(source.with_name("renamed.png"))
+    monkeypatch.setattr(review, "digest_file", digest)
+    assert verdicts(tree) == UNTOUCHED | {"Acantharia/1.png": ("unsure", "Acantharia")}
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "No such file"), OSError(errno.ESTALE, "Stale")]
+)
+def test_a_folder_that_is_listed_and_stays_away_was_not_emptied(tree, monkeypatch, no_pause, error) -> None:
+    """As on a share that shows a name it cannot open."""
+    scandir = os.scandir
+
+    def scan(path):
+        if Path(path) == tree / "Acantharia":
+            raise error
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(TreeUnavailable, match=r"Acantharia of the review tree cannot be read"):
+        verdicts(tree)
+
+
+def test_a_tree_that_goes_away_while_it_is_read_was_not_emptied(tree, monkeypatch, no_pause) -> None:
+    scandir = os.scandir
+
+    def scan(path):
+        if Path(path) == tree / "Acantharia":
+            tree.rename(tree.with_name("unmounted"))
+            tree.mkdir()  # the mount point
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(TreeUnavailable, match=r"no folder \.dupekit"):
+        verdicts(tree)
 
 
 def test_a_damaged_manifest_is_said(tree) -> None:

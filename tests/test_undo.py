@@ -123,8 +123,55 @@ def test_the_next_round_does_not_go_on_with_an_apply_taken_back(reviewed, datase
     assert reviewed.status().applications == []
     reviewed.next_round()
     assert reviewed.dataset == dataset
-    with pytest.raises(NothingToDo, match="closed"):
+    assert (reviewed.undo().what, state(reviewed)) == ("collect", ({}, [], []))  # nothing was made of it
+    with pytest.raises(NothingToDo, match="no collect and no apply"):
         reviewed.undo()
+
+
+def test_a_late_collect_of_a_closed_round_is_taken_back_before_what_the_next_did(
+    reviewed: Project, tmp_path: Path, fast
+) -> None:
+    _, tree = reviewed.tree()
+    reviewed.apply(tmp_path / "fixed")
+    reviewed.next_round()
+    listed = reviewed.ignores()
+    file = next(tree.glob("amoeba/*.png"))
+    file.unlink()
+    late = reviewed.collect(tree, who="Grace")
+    (remark,) = late.remarks
+    assert remark.startswith("Round 1 has ended")
+    assert len(reviewed.ignores()) == len(listed) + 1
+    assert not reviewed.train(pairs=1, **fast).failed
+    step = reviewed.undo()
+    assert (step.what, step.round, step.who, step.count) == ("collect", 1, "Grace", 1)
+    assert reviewed.ignores() == listed
+
+
+def test_the_last_step_is_taken_back_whatever_its_round(reviewed, dataset, tmp_path, fast) -> None:
+    _, first = reviewed.tree()
+    reviewed.next_round(dataset)
+    assert not reviewed.train(pairs=3, **fast).failed
+    reviewed.flag(threshold=3)
+    reviewed.export(tmp_path / "second")
+    delete_all(tmp_path / "second")
+    reviewed.collect(confirm=lambda asked: True)
+    delete_all(first)
+    reviewed.collect(first)
+    reviewed.apply(tmp_path / "fixed twice")
+    taken = [reviewed.undo() for _ in range(3)]
+    assert [(step.what, step.round) for step in taken] == [("apply", 2), ("collect", 1), ("collect", 2)]
+
+
+def test_what_the_next_round_was_begun_on_is_not_taken_back(reviewed: Project, tmp_path: Path) -> None:
+    reviewed.apply(tmp_path / "fixed")
+    reviewed.next_round()
+    before = reviewed.history(), reviewed.ignores()
+    with pytest.raises(
+        UsageError, match=r"apply of round 1 .* `dupekit next` has ended that round"
+    ) as caught:
+        reviewed.undo()
+    assert "dupekit ignore remove" in caught.value.hint
+    assert (reviewed.history(), reviewed.ignores()) == before
 
 
 def test_collect_between_a_take_back_and_an_apply(reviewed: Project, tmp_path: Path) -> None:

@@ -36,7 +36,14 @@ def test_a_sound_project_has_no_differences_and_stays_as_it_is(applied: Project,
     before = tree_state(tmp_path)
     done = applied.verify()
     assert done.differences == []
-    assert done.checked == {"exports": 2, "rounds": 1, "runs": 6, "images": 36, "corrected images": 36}
+    assert done.checked == {
+        "exports": 2,
+        "rounds": 1,
+        "runs": 6,
+        "images": 36,
+        "corrected images": 36,
+        "corrections": 0,
+    }
     assert tree_state(tmp_path) == before
 
 
@@ -137,6 +144,69 @@ def test_changed_missing_and_added_images_are_named(applied: Project, tmp_path: 
     assert quick == {*names[1:3], "amoeba/new.png"}
 
 
+@pytest.fixture
+def went_on(trained: Project, tmp_path: Path) -> Callable[[], Project]:
+    """One image relabelled, one expunged; what the test does then comes between `apply` and `next`."""
+    trained.flag(threshold=3)
+    tree = trained.export().tree
+    next(tree.glob("ciliate/*.png")).rename(tree / "_expunge" / "it.png")
+    trained.collect()
+    trained.apply(tmp_path / "fixed")
+
+    def go_on() -> Project:
+        trained.next_round()
+        assert trained.dataset == tmp_path / "fixed"
+        return trained
+
+    return go_on
+
+
+def test_after_next_the_corrected_dataset_is_the_projects_own(went_on, tmp_path: Path) -> None:
+    done = went_on().verify()
+    assert done.differences == []
+    assert done.checked == {
+        "exports": 1, "rounds": 1, "runs": 6, "images": 35, "corrected images": 0, "corrections": 2,
+    }  # fmt: skip
+    (tmp_path / "fixed" / "diatom" / "wrong_diatom.png").write_bytes(b"short")
+    ((what, where, how),) = found(Project(tmp_path / "project"))
+    assert (what, where) == ("dataset", "diatom/wrong_diatom.png")
+    assert how.startswith("has 5 bytes")
+
+
+RELABELLED, EXPUNGED = "diatom/wrong_diatom.png", "ciliate/wrong_amoeba.png"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "where", "how"),
+    [
+        (lambda root: (root / RELABELLED).unlink(), RELABELLED, "was relabelled in round 1, and was missing"),
+        (
+            lambda root: shutil.copy(root / "diatom/0003.png", root / RELABELLED),
+            RELABELLED, "was relabelled in round 1, and has other content",
+        ),
+        (
+            lambda root: shutil.copy(root.parent / "data" / EXPUNGED, root / EXPUNGED),
+            EXPUNGED, "was expunged in round 1, and is there",
+        ),
+    ],
+)  # fmt: skip
+def test_a_correction_that_was_lost_before_the_next_round_is_named(
+    went_on, tmp_path: Path, spoil, where: str, how: str
+) -> None:
+    spoil(tmp_path / "fixed")
+    ((got_what, got_where, got_how),) = found(went_on())
+    assert (got_what, got_where) == ("corrected dataset", where)
+    assert got_how.startswith(how)
+
+
+def test_what_was_changed_by_hand_after_next_and_scanned_is_no_damage(went_on, tmp_path: Path) -> None:
+    project = went_on()
+    (tmp_path / "fixed" / RELABELLED).rename(tmp_path / "fixed" / "amoeba" / "back again.png")
+    assert {what for what, _, _ in found(project)} == {"dataset"}
+    project.scan()
+    assert found(project) == set()
+
+
 def test_a_dataset_that_is_away_is_no_crash(applied: Project, tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "away")
     assert {what for what, _, _ in found(applied)} == {"dataset"}
@@ -188,7 +258,7 @@ def test_the_command_says_all_clear_or_what_differs(applied: Project) -> None:
 
     clear = run("--quick")
     assert clear.returncode == 0, clear.stderr
-    assert "All is as it should be: the ledger, 2 exports, 1 rounds, 6 runs, 36 images" in clear.stdout
+    assert "All is as it should be: the ledger, 2 exports, 1 round, 6 runs, 36 images" in clear.stdout
     (applied.path / ROUND / "runs/p03-b/result.json").unlink()
     bad = run()
     assert bad.returncode == 1

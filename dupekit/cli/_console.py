@@ -38,6 +38,11 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """As in "1 image" and "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def warn(text: str) -> None:
     """To stderr, so that it never gets into a pipe."""
     sys.stderr.write(text + "\n")
@@ -139,11 +144,18 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def fields(value: Any) -> dict[str, Any]:
+    """A dataclass as a dict of its fields, without going deeper."""
+    import dataclasses
+
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
 def _plain(value: Any) -> Any:
     import dataclasses
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return fields(value)
     if isinstance(value, Path):
         from dupekit.files import escape
 

@@ -11,6 +11,8 @@ import typer
 from dupekit.cli._console import (
     JsonOption,
     ProjectOption,
+    counted,
+    fields,
     open_project,
     print_json,
     progress_bars,
@@ -93,22 +95,23 @@ def apply(
 
 def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
     if json:
-        print_json(done)
+        print_json({**fields(done), "expunged": [c.path for c in done.expunged]})
         return
     if done.unread:
         table("Not in it, because they could not be read", ["image"], [(path,) for path in done.unread])
-    expunged = [c for c in done.corrections if not c.new_label]
+    expunged = done.expunged
     if dry_run:
         changes = [(c.path, c.new_label) for c in done.corrections if c.new_label]
         table("Would be relabelled", ["image", "new label"], changes)
     if expunged:
-        table("Expunged", ["image", "#votes"], [(c.path, c.votes) for c in expunged])
+        title = "Would be expunged" if dry_run else "Expunged"
+        table(title, ["image", "#votes"], [(c.path, c.votes) for c in expunged])
     counts = f"{len(done.corrections) - len(expunged)} relabelled, {len(expunged)} expunged."
     if dry_run:
-        say(f"{done.files} images would be in {done.destination}: {counts} Nothing was written.")
+        say(f"{counted(done.files, 'image')} would be in {done.destination}: {counts} Nothing was written.")
         return
     say(
-        f"{done.files} images in {done.destination}: {counts} What changed: {done.patch}\n"
+        f"{counted(done.files, 'image')} in {done.destination}: {counts} What changed: {done.patch}\n"
         "Next: dupekit next begins another round on it."
     )
 
@@ -125,6 +128,6 @@ def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) ->
     moved = f"{len(done.rows) - len(expunged)} {'turned back' if reverse else 'relabelled'}"
     counts = f"{moved}, {len(expunged)} {'brought back' if reverse else 'expunged'}."
     if dry_run:
-        say(f"{done.files} images would be in {done.destination}: {counts} Nothing was written.")
+        say(f"{counted(done.files, 'image')} would be in {done.destination}: {counts} Nothing was written.")
     else:
-        say(f"{done.files} images in {done.destination}: {counts}")
+        say(f"{counted(done.files, 'image')} in {done.destination}: {counts}")

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table, warn
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    counted,
+    open_project,
+    print_json,
+    say,
+    table,
+    warn,
+)
 
 if TYPE_CHECKING:
     from dupekit.questions import Question
@@ -40,17 +49,31 @@ def collect(
             {"path": v.file.original, "given": v.file.given, "verdict": v.verdict, "label": v.label}
             for v in verdicts
         ]
-        print_json({"verdicts": rows, "changed": len(found.changed), "strangers": found.review.strangers})
+        print_json(
+            {
+                "verdicts": rows,
+                "changed": len(found.changed),
+                "overruled": [v.file.original for v in found.overruled],
+                "strangers": found.review.strangers,
+                "events": found.events,
+                "remarks": found.remarks,
+            }
+        )
         return
-    changes = Counter((v.file.given, v.label) for v in verdicts if v.verdict == "relabel")
-    table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
+    overruled = {v.file.path for v in found.overruled}
+    counting = [v for v in verdicts if v.file.path not in overruled]
+    changes = Counter((v.file.given, v.label) for v in counting if v.verdict == "relabel")
+    title = "Wrong, but not changed any more" if found.closed else "Will change"
+    table(title, ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
     if found.review.strangers:
         table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
-    counts = Counter(v.verdict for v in verdicts)
+    counts = Counter(v.verdict for v in counting)
+    elsewhere = f", {len(overruled)} decided otherwise by a later collect" if overruled else ""
     say(
-        f"{len(verdicts)} reviewed images: {counts['correct']} labelled right (on the ignore list now),"
-        f" {counts['relabel']} to relabel, {counts['expunge']} to expunge, {counts['unsure']} unsure;"
-        f" {len(found.changed)} verdicts are new or changed. Next: dupekit apply DEST"
+        f"{counted(len(verdicts), 'reviewed image')}: {counts['correct']} labelled right (on the ignore list now),"
+        f" {counts['relabel']} to relabel, {counts['expunge']} to expunge, {counts['unsure']} unsure{elsewhere};"
+        f" {counted(len(found.changed), 'verdict')} new or changed."
+        + ("" if found.closed else " Next: dupekit apply DEST")
     )
 
 

@@ -33,13 +33,19 @@ def list_(project: ProjectOption = None, json: JsonOption = False) -> None:
 @app.command()
 def add(paths: Paths, project: ProjectOption = None) -> None:
     """Adds images: their content, under the label they have now."""
-    say(f"{open_project(project).ignore(paths)} added.")
+    added = open_project(project).ignore(paths)
+    say(f"{added} added." + _rest(len(set(paths)) - added, "on the list already"))
 
 
 @app.command()
 def remove(paths: Paths, project: ProjectOption = None) -> None:
     """Takes images off the list again."""
-    say(f"{open_project(project).unignore(paths)} removed.")
+    removed = open_project(project).unignore(paths)
+    say(f"{removed} removed." + _rest(len(set(paths)) - removed, "not on the list"))
+
+
+def _rest(count: int, where: str) -> str:
+    return f" {count} {'was' if count == 1 else 'were'} {where}." if count else ""
 
 
 @app.command()
@@ -59,7 +65,7 @@ def export(
     if file.exists():
         raise UsageError(f"{file} exists already.", hint="Name another file, or move this one away.")
     write_text(file, to_csv(found))
-    say(f"{len(found)} entries in {file}.")
+    say(f"{len(found)} {'entry' if len(found) == 1 else 'entries'} in {file}.")
 
 
 @app.command("import")

@@ -36,7 +36,12 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("complete pairs", f"{found.pairs_done} of {current.pairs if current else 0}"),
         (
             "flagged",
-            f"{found.flags}" + (f" (threshold {current.threshold})" if current and current.threshold else ""),
+            f"{found.flags}"
+            + (
+                f" still (threshold {current.threshold}; without the ignore list)"
+                if current and current.threshold
+                else ""
+            ),
         ),
         *[("review tree", export.tree) for export in found.exports],
         ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),

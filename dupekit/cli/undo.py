@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli._console import JsonOption, ProjectOption, counted, open_project, print_json, say
 
 
 def register(app: typer.Typer) -> None:
@@ -12,18 +12,18 @@ def register(app: typer.Typer) -> None:
 
 
 def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Takes back what the last collect or apply of the round recorded. Run again to go further back."""
+    """Takes back what the last collect or apply recorded. Run again to go further back."""
     step = open_project(project).undo()
     if json:
         print_json(step)
     elif step.what == "collect":
         say(
-            f"Took back {step.count} verdicts collected on {step.at} by {step.who} (tree exported to {step.place}). Verdicts and"
-            " ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
+            f"Took back {counted(step.count, 'verdict')} collected on {step.at} by {step.who} (round {step.round}, tree exported"
+            f" to {step.place}). Verdicts and ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
             " the tree says again."
         )
     else:
         say(
-            f"Took back the record of {step.count} corrections applied on {step.at}. No file on disk was touched:"
+            f"Took back the record of {counted(step.count, 'correction')} applied on {step.at} (round {step.round}). No file on disk was touched:"
             f" the corrected dataset still lies in {step.place}, and `dupekit next` no longer goes on with it."
         )

@@ -9,6 +9,7 @@ import typer
 from dupekit.cli._console import (
     JsonOption,
     ProjectOption,
+    counted,
     open_project,
     print_json,
     progress_bars,
@@ -39,7 +40,9 @@ def verify(
     elif found.differences:
         table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
     else:
-        counts = ", ".join(f"{count} {what}" for what, count in found.checked.items())
+        counts = ", ".join(
+            counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count
+        )
         depth = "sizes and times only" if quick else "contents read"
         say(f"All is as it should be: the ledger, {counts} ({depth}).")
     if found.differences:

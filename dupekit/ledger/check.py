@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from dupekit.ledger import Ledger
 
@@ -44,12 +45,9 @@ def image_paths(ledger: Ledger) -> dict[int, str]:
     return dict(ledger.rows("SELECT id, path FROM images").fetchall())
 
 
-def last_application(ledger: Ledger) -> tuple[int, int, str, str] | None:
-    """Number, round, destination and mode of the corrected dataset written last."""
-    row: tuple[int, int, str, str] | None = ledger.rows(
-        "SELECT id, round, destination, mode FROM applications ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    return row
+def applications(ledger: Ledger) -> list[tuple[int, int, str]]:
+    """Number, round and destination of every corrected dataset written, the last one first."""
+    return ledger.rows("SELECT id, round, destination FROM applications ORDER BY id DESC").fetchall()
 
 
 def applied_paths(ledger: Ledger, application: int) -> dict[int, str]:
@@ -59,3 +57,32 @@ def applied_paths(ledger: Ledger, application: int) -> dict[int, str]:
             "SELECT image, new_path FROM corrections WHERE application = ?", (application,)
         ).fetchall()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A correction, and what the last scan saw where the corrected dataset has it."""
+
+    path: str
+    """In the corrected dataset; of what was expunged, where it lay before."""
+    expunged: bool
+    digest: str
+    """Of the image that was corrected."""
+    state: str | None
+    """As in the table `images`; None where no scan ever saw an image of this path."""
+    digest_there: str | None
+
+
+def corrections(ledger: Ledger, application: int) -> list[Applied]:
+    found = ledger.rows(
+        """
+        SELECT c.at, c.new_path = '', t.digest, images.state, images.digest
+        FROM (SELECT *, iif(new_path = '', path, new_path) AS at FROM corrections) AS c
+        JOIN applications AS a ON a.id = c.application
+        JOIN tallies AS t ON t.round = a.round AND t.image = c.image
+        LEFT JOIN images ON images.path = c.at
+        WHERE a.id = ? ORDER BY c.at
+        """,
+        (application,),
+    )
+    return [Applied(path, bool(expunged), *rest) for path, expunged, *rest in found]

@@ -46,8 +46,8 @@ class Change:
     undone: str | None
 
 
-def steps(ledger: Ledger, round_number: int | None = None) -> list[Step]:
-    """The steps of a round, default of all, in the order in which they were taken."""
+def steps(ledger: Ledger) -> list[Step]:
+    """All steps, in the order in which they were taken."""
     found = ledger.rows(
         """
         SELECT number, what, round, at, who, count, place, undone FROM (
@@ -60,20 +60,29 @@ def steps(ledger: Ledger, round_number: int | None = None) -> list[Step]:
                 (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
                 coalesce(collection, 0)
             FROM applications
-        ) WHERE ?1 IS NULL OR round = ?1 ORDER BY last_collect, what = 'apply', number
-        """,
-        (round_number,),
+        ) ORDER BY last_collect, what = 'apply', number
+        """
     )
     return [Step(*row) for row in found]
 
 
-def undo(ledger: Ledger, round_number: int) -> Step | None:
-    """Takes back the round's last step that stands, and returns it; None where none stands."""
+def undo(ledger: Ledger) -> Step | None:
+    """Takes back the last step that stands, whatever its round, and returns it; None where none stands.
+
+    Raises UsageError where it is an apply of a closed round: the next round is on what it wrote. A collect of a
+    closed round has changed nothing but the ignore list, or an apply would follow it.
+    """
     with ledger.write() as db:
-        standing = [step for step in steps(ledger, round_number) if step.undone is None]
+        standing = [step for step in steps(ledger) if step.undone is None]
         if not standing:
             return None
         last = standing[-1]
+        if last.what == "apply" and ledger.value("SELECT closed FROM rounds WHERE id = ?", (last.round,)):
+            raise UsageError(
+                f"The last step is the apply of round {last.round} on {last.at}, and `dupekit next` has ended that round:"
+                " what came later builds on it, so it is not taken back.",
+                hint="Decide anew in the next round; `dupekit ignore remove` takes an image off the ignore list.",
+            )
         table = "collections" if last.what == "collect" else "applications"
         db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), last.number))
         return last

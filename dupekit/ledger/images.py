@@ -135,6 +135,11 @@ def find(ledger: Ledger, path: str) -> tuple[int, str, str] | None:
     return row
 
 
+def problem_of(ledger: Ledger, path: str) -> str:
+    """Why the image at this path cannot be used; empty where it can."""
+    return ledger.value("SELECT problem FROM images WHERE path = ? AND state = 'problem'", (path,)) or ""
+
+
 def _row(content: Content) -> tuple[object, ...]:
     file = content.file
     return (

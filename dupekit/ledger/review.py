@@ -93,12 +93,13 @@ def record_verdicts(
     who: str,
     check: Callable[[list[Verdict]], None],
 ) -> list[Verdict]:
-    """Records the verdicts that differ from those recorded before; the ignore list follows from them.
+    """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
 
     Returns the ones that changed; with none, nothing is written. `check` gets them first, and may raise.
     """
     images = exported_images(ledger, export.number)
-    # An older tree that nobody has touched since must not take back what was decided in a newer one.
+    # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
+    # back what was decided in a newer one.
     of_this_tree = {
         image: (verdict, label)
         for image, verdict, label in ledger.rows(
@@ -129,6 +130,30 @@ def record_verdicts(
             ],
         )  # fmt: skip
     return changed
+
+
+def overruled(ledger: Ledger, export: Export, verdicts: Iterable[Verdict]) -> list[tuple[Verdict, str, str]]:
+    """Of a tree's recorded verdicts those that do not count, for a later collect of another tree of the round
+    decided otherwise: with the place of that tree, escaped, and when it was collected."""
+    images = exported_images(ledger, export.number)
+    current = {
+        image: (verdict, label, tree, at)
+        for image, verdict, label, tree, at in ledger.rows(
+            """
+            SELECT image, verdict, label, tree, at FROM current_verdicts AS v
+            JOIN collections ON collections.id = v.collection
+            JOIN exports ON exports.id = export
+            WHERE v.round = ?
+            """,
+            (export.round,),
+        )
+    }
+    found = []
+    for v in verdicts:
+        verdict, label, tree, at = current[images[v.file.path]]
+        if (verdict, label) != (v.verdict, v.label):
+            found.append((v, tree, at))
+    return found
 
 
 def verdict_counts(ledger: Ledger, round_number: int) -> dict[str, int]:

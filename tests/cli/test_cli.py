@@ -69,7 +69,13 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert (tmp_path / "fixed" / "diatom" / "wrong_diatom.png").is_file()
 
     said = dupekit("status", cwd=project).stdout
-    for expected in ("6 of 6 done", "1 correct, 1 relabel", str(tree), str(tmp_path / "fixed")):
+    for expected in (
+        "flagged\t1 still (threshold 3; without the ignore list)",
+        "6 of 6 done",
+        "1 correct, 1 relabel",
+        str(tree),
+        str(tmp_path / "fixed"),
+    ):
         assert expected in said
     assert "1\t36\t3\t3\t2\t2\t1\t0.500\t1\n" in said
     assert "By votes, accepted in round 1\nvotes\treviewed\taccepted\tshare\n3\t2\t1\t0.500\n" in said
@@ -80,8 +86,10 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "ciliate/wrong_amoeba.png" in dupekit("ignore", "list", cwd=project).stdout
     assert dupekit("ignore", "remove", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 removed.\n"
     assert dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout == "1 added.\n"
+    said = dupekit("ignore", "add", "ciliate/wrong_amoeba.png", cwd=project).stdout
+    assert said == "0 added. 1 was on the list already.\n"
     said = dupekit("undo", cwd=project).stdout
-    assert "1 corrections" in said
+    assert "1 correction applied" in said
     assert "No file on disk was touched" in said
     assert f"lies in {tmp_path / 'fixed'}" in said
     assert "Took back 2 verdicts collected on " in dupekit("undo", cwd=project).stdout
@@ -254,7 +262,7 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
     dupekit("init", dataset, "-p", tmp_path / "other")
     dupekit("ignore", "add", "amoeba/0003.png", "-p", tmp_path / "project")
     file = tmp_path / "list.csv"
-    assert "1 entries" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
+    assert "1 entry" in dupekit("ignore", "export", file, "-p", tmp_path / "project").stdout
     before = file.read_bytes()
     assert "exists already" in dupekit("ignore", "export", file, "-p", tmp_path / "other", code=2).stderr
     assert file.read_bytes() == before
@@ -274,3 +282,21 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
         in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
     )
     dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)
+
+
+def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    trained.export(tmp_path / "tree")
+    (tmp_path / "tree" / "ciliate" / "amoeba_03_wrong_amoeba.png").rename(tmp_path / "tree/_expunge/it.png")
+    event = {"at": "2026-01-01T00:00:00+00:00", "kind": "moved", "path": "a", "target": "b"}
+    (tmp_path / "tree/.dupekit/events.jsonl").write_text(json.dumps(event) + "\n")
+    (tmp_path / "tree/.dupekit/before.txt").unlink()
+    collected = parsed("collect", "-p", trained.path)
+    assert (collected["events"], collected["changed"], collected["overruled"]) == (1, 2, [])
+    (remark,) = collected["remarks"]
+    assert "before.txt cannot be read" in remark
+    applied = parsed("apply", tmp_path / "fixed", "-p", trained.path)
+    assert applied["expunged"] == ["ciliate/wrong_amoeba.png"]
+    assert [(c["path"], c["new_label"]) for c in applied["corrections"]] == [
+        ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", ""),
+    ]  # fmt: skip

@@ -63,12 +63,12 @@ def test_the_list_and_the_verdicts_are_the_same(old: Path, tmp_path: Path) -> No
 def test_its_steps_can_be_taken_back(old: Path) -> None:
     with Ledger(old) as ledger:
         assert [step.what for step in history.steps(ledger)] == ["collect", "apply", "collect"]
-        taken = history.undo(ledger, 1)
+        taken = history.undo(ledger)
         assert taken is not None
         assert (taken.what, taken.number, taken.count) == ("collect", 2, 2)
         assert review.verdict_counts(ledger, 1) == {"correct": 5}
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/1", "a/3", "a/4", "a/5", "a/6"}
-        rest = [history.undo(ledger, 1) for _ in range(3)]
+        rest = [history.undo(ledger) for _ in range(3)]
         assert [step and step.what for step in rest] == ["apply", "collect", None]
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/4", "a/5", "a/6"}
         assert ledger.value("SELECT count(*) FROM verdicts") == 7  # nothing is deleted

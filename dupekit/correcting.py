@@ -1,0 +1,67 @@
+"""Apply: the verdicts of a round become a corrected dataset and a patch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dupekit import pipeline
+from dupekit.api import Progress
+from dupekit.apply import Source, check_destination, is_finished, plan_dataset, write_dataset
+from dupekit.errors import NothingToDo
+from dupekit.files import absolute, escape
+from dupekit.ledger import Ledger, images, review, rounds
+from dupekit.patch import write_patch
+from dupekit.placing import Mode
+from dupekit.results import Applied
+from dupekit.runs import RoundFolder
+from dupekit.settings import Settings
+
+
+def apply(
+    ledger: Ledger,
+    project: Path,
+    dataset: Path,
+    settings: Settings,
+    destination: Path,
+    *,
+    mode: Mode,
+    dry_run: bool,
+    progress: Progress,
+) -> Applied:
+    """As `Project.apply`."""
+    current = rounds.current(ledger)
+    if not review.verdict_counts(ledger, current.number):
+        raise NothingToDo(
+            f"There are no verdicts in round {current.number} to apply.",
+            hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
+        )
+    destination = absolute(destination)
+    if not is_finished(destination):
+        check_destination(dataset, destination)
+    pipeline.require_unchanged(ledger, dataset, settings)
+    corrections = review.corrections(ledger, current.number)
+    sources, unread = [], []
+    for number, file, digest in images.present(ledger):
+        if file.mtime_ns == images.UNREAD:
+            unread.append(file.path)
+        else:
+            sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
+    placements = plan_dataset(sources, {c.image: c for c in corrections})
+    patch = RoundFolder(project, current.number).path / "patch.csv"
+    result = Applied(current.number, destination, len(placements), corrections, patch, unread)
+    if dry_run:
+        return result
+
+    def record() -> None:
+        write_patch(patch, corrections, placements)
+        review.record_application(
+            ledger,
+            round_number=current.number,
+            destination=escape(str(destination)),
+            mode=mode,
+            made=corrections,
+            placements=placements,
+        )
+
+    write_dataset(placements, dataset, destination, mode=mode, progress=progress, done=record)
+    return result

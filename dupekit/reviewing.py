@@ -1,0 +1,220 @@
+"""Flag, export, collect: what goes out to the technician, and what is recorded when it comes back."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dupekit.api import Progress, silent
+from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import absolute, escape, now, unescape, write_lines
+from dupekit.flag import default_threshold
+from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.manifest import Manifest, read_manifest, write_manifest
+from dupekit.portable import read_marker
+from dupekit.questions import Question, questions, refused, top_folders
+from dupekit.results import Collected, Exported, Flagged
+from dupekit.review import Verdict, require_marker, review_tree, tree_manifest
+from dupekit.runs import RoundFolder
+from dupekit.settings import Settings
+
+_CLOSED = (
+    "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
+    " What is wrong can be flagged again in the next round."
+)
+
+
+def flag(
+    ledger: Ledger,
+    project: Path,
+    settings: Settings,
+    *,
+    threshold: int | None = None,
+    limit: int | None = None,
+) -> Flagged:
+    """As `Project.flag`."""
+    current = rounds.current(ledger)
+    pairs = RoundFolder(project, current.number).update_tallies(ledger, silent)
+    if not pairs:
+        raise NothingToDo(f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`.")
+    least = threshold or settings.threshold or default_threshold(current.pairs)
+    if least > current.pairs:
+        raise UsageError(
+            f"A threshold of {least} votes cannot be reached: the round has {current.pairs} pairs.",
+            hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
+        )
+    dupes = tallies.dupes(ledger, current.number, threshold=least)[:limit]
+    tallies.record_flags(ledger, current.number, dupes, threshold=least)
+    return Flagged(
+        round=current.number,
+        pairs=pairs,
+        pairs_planned=current.pairs,
+        threshold=least,
+        dupes=dupes,
+        ignored=tallies.ignored(ledger, current.number, threshold=least),
+        outdated=tallies.outdated(ledger, current.number),
+    )
+
+
+def export(
+    ledger: Ledger, project: Path, dataset: Path, settings: Settings, tree: Path | None, *, progress: Progress
+) -> Exported:
+    """As `Project.export`."""
+    current = rounds.current(ledger)
+    # After a training that was killed, votes are still to be counted, and an older flagging is void.
+    pairs = RoundFolder(project, current.number).update_tallies(ledger, silent)
+    if rounds.current(ledger).threshold is None:
+        flag(ledger, project, settings)
+    dupes = tallies.flagged(ledger, current.number)
+    if not dupes:
+        raise NothingToDo(
+            "No image is flagged, so there is nothing to review.",
+            hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
+        )
+    folder = RoundFolder(project, current.number).path
+    tree = absolute(tree) if tree else folder / "dupes"
+    _refuse_inside(dataset, tree)
+    manifest = plan_tree(
+        dupes,
+        [name for name, _, _ in images.class_sizes(ledger)],
+        round_number=current.number,
+        pairs=pairs,
+        created=now(),
+    )
+    write_tree(manifest, dataset, tree, progress=progress)
+    numbers = {dupe.path: dupe.image for dupe in dupes}
+    review.record_export(
+        ledger,
+        round_number=current.number,
+        key=manifest.export,
+        tree=escape(str(tree)),
+        files={file.path: numbers[file.original] for file in manifest.files},
+    )
+    _keep_manifest(folder, manifest)
+    return Exported(current.number, tree, manifest)
+
+
+def collect(
+    ledger: Ledger,
+    project: Path,
+    tree: Path | None,
+    *,
+    who: str,
+    confirm: Callable[[list[Question]], bool] | None,
+) -> Collected:
+    """As `Project.collect`."""
+    export, path = find_tree(ledger, tree)
+    manifest = manifest_of(ledger, project, export)
+    brought = read_marker(path, manifest)
+    reviewed = review_tree(path, manifest)
+    folders = top_folders(path)
+
+    def check(changed: list[Verdict]) -> None:
+        asked = questions(reviewed.verdicts, changed, folders)
+        if asked and not (confirm and confirm(asked)):
+            raise refused(asked)
+
+    changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who(), check=check)
+    remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
+    write_lines(listing_of(ledger, project, export, "after.txt"), remaining)
+    events = review.pick_up_events(ledger, export.number, brought.events)
+    overruled = review.overruled(ledger, export, reviewed.verdicts)
+    closed = rounds.get(ledger, export.round).closed is not None
+    return Collected(
+        round=export.round,
+        tree=path,
+        review=reviewed,
+        changed=changed,
+        overruled=[verdict for verdict, _, _ in overruled],
+        closed=closed,
+        events=events,
+        remarks=[
+            *brought.remarks,
+            *_say_overruled(overruled),
+            *([_CLOSED.format(export.round)] if closed else []),
+        ],
+    )
+
+
+def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
+    """As `Project.tree`."""
+    if tree is None:
+        current = rounds.current(ledger)
+        found = review.exports(ledger, current.number)
+        if not found:
+            raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
+        return found[-1], Path(unescape(found[-1].tree))
+    path = absolute(tree)
+    require_marker(path)
+    key = tree_manifest(path).export
+    export = review.export_by_key(ledger, key)
+    if export is None:
+        raise TreeUnavailable(
+            f"{path} was exported by another project (export {key[:8]}).",
+            hint="Name the project it belongs to with -p.",
+        )
+    return export, path
+
+
+def manifest_of(ledger: Ledger, project: Path, export: review.Export) -> Manifest:
+    """As `Project.manifest_of`."""
+    file = listing_of(ledger, project, export, "manifest.json")
+    manifest = read_manifest(file)
+    if manifest.export != export.key:
+        raise TreeUnavailable(
+            f"{file} is the manifest of another export.",
+            hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
+        )
+    return manifest
+
+
+def listing_of(ledger: Ledger, project: Path, export: review.Export, name: str) -> Path:
+    """As `Project.listing_of`."""
+    file = RoundFolder(project, export.round).path / name
+    last = review.exports(ledger, export.round)[-1]
+    return file if export.key == last.key else _renamed(file, export.key)
+
+
+def _keep_manifest(folder: Path, manifest: Manifest) -> None:
+    latest = folder / "manifest.json"
+    if latest.is_file():  # of an earlier export of this round, whose tree may still be out
+        key = read_manifest(latest).export
+        for file in (latest, folder / "before.txt", folder / "after.txt"):
+            if file.is_file():
+                file.rename(_renamed(file, key))
+    write_manifest(manifest, latest)
+    write_lines(folder / "before.txt", [file.path for file in manifest.files])
+
+
+def _refuse_inside(dataset: Path, path: Path) -> None:
+    if path.resolve().is_relative_to(dataset.resolve()):
+        raise UsageError(
+            f"{path} lies inside the dataset, which dupekit never writes to.",
+            hint="Name a folder elsewhere.",
+        )
+
+
+def _renamed(file: Path, export: str) -> Path:
+    return file.with_name(f"{file.stem}.{export[:8]}{file.suffix}")
+
+
+def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
+    if not overruled:
+        return []
+    _, tree, at = max(overruled, key=lambda one: one[2])
+    count = len(overruled)
+    return [
+        f"{count} {'verdicts of this tree do' if count > 1 else 'verdict of this tree does'} not count: of an image"
+        f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
+        " since it was collected is a new decision. `dupekit undo` takes the last collect back."
+    ]
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (OSError, KeyError):  # no such user, as in some containers
+        return platform.node()
