@@ -19,6 +19,7 @@ from dupekit.files import digest_file, read_lines
 from dupekit.flag import Dupe
 from dupekit.manifest import MARKER
 from dupekit.mounts import is_network
+from dupekit.portable import read_marker
 from dupekit.review import list_tree, tree_manifest
 from dupekit.watch import Journal, Snapshot, follow, tree_journal
 
@@ -101,6 +102,19 @@ def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
     events = [json.loads(line) for line in (tree / MARKER / "events.jsonl").read_text().splitlines()]
     assert {"deleted", "moved"} <= {event["kind"] for event in events}
     assert all(set(event) == {"at", "kind", "path", "target"} for event in events)
+
+
+def test_a_line_that_a_killed_watcher_left_half_written_costs_no_other(tree, watch) -> None:
+    log = tree / MARKER / "events.jsonl"
+    log.write_text('{"at": "2026-01-02T03:04:05+00:00", "kind": "deleted", "path": "c1/oth')
+    watching = watch()
+    watching.until(lambda _: True)
+    (tree / "c0" / "other_09_0.png").unlink()
+    watching.until(lambda s: counts(s)["correct"] == 1)
+    watching.end()
+    assert [event[1:3] for event in read_marker(tree, tree_manifest(tree)).events] == [
+        ("deleted", "c0/other_09_0.png")
+    ]
 
 
 def test_what_happened_while_it_was_not_running_counts(tree, watch) -> None:
