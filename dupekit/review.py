@@ -50,11 +50,7 @@ def list_tree(tree: Path) -> Listing:
     Raises TreeUnavailable where the marker is missing or any folder cannot be read: that must never look
     like files deleted.
     """
-    if not (tree / MARKER).is_dir():
-        raise TreeUnavailable(
-            f"{tree} is not available as a review tree: it has no folder {MARKER}.",
-            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
-        )
+    _require_marker(tree)
     listing: Listing = {}
     folders = [tree]
     while folders:
@@ -76,9 +72,20 @@ def list_tree(tree: Path) -> Listing:
                 f"The folder {folder} of the review tree cannot be read: {error.strerror}.",
                 hint="Nothing was taken as deleted. Make it readable and try again.",
             ) from None
-    if not (tree / MARKER).is_dir():  # the share may have gone away while we read
-        raise TreeUnavailable(f"{tree} went away while it was read.", hint="Mount it and try again.")
+    _require_marker(tree)  # the share may have gone away while we read
     return listing
+
+
+def _require_marker(tree: Path) -> None:
+    try:
+        why = "" if (tree / MARKER).is_dir() else f"it has no folder {MARKER}"
+    except OSError as error:  # as of a share that is mounted, but whose server does not answer
+        why = str(error.strerror)
+    if why:
+        raise TreeUnavailable(
+            f"{tree} is not available as a review tree: {why}.",
+            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
+        )
 
 
 def settled_listing(tree: Path, *, attempts: int = 20, pause_s: float = 0.25) -> Listing:

@@ -177,15 +177,22 @@ def test_a_local_folder_is_not_a_network_share(tmp_path) -> None:
     assert not is_network(tmp_path)
 
 
-def test_a_share_is_known_by_its_type(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("kind", "network"), [
+    *((kind, True) for kind in (
+        "cifs", "smb3", "nfs", "nfs4", "9p", "ceph", "fuse", "fuse.smbnetfs", "fuse.rclone", "fuse.gvfsd-fuse",
+        "fuse.sshfs", "fuse.glusterfs", "virtiofs", "vboxsf",
+    )),
+    *((kind, False) for kind in ("ext4", "xfs", "btrfs", "tmpfs", "fuseblk", "ntfs3", "overlay", "autofs")),
+])  # fmt: skip
+def test_a_share_is_known_by_its_type(tmp_path, monkeypatch, kind, network) -> None:
     tmp_path = tmp_path / "nås né"
     tmp_path.mkdir()
-    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace(' ', chr(92) + '040')} cifs rw 0 0\n"
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace(' ', chr(92) + '040')} {kind} rw 0 0\n"
     real = Path.read_text
     monkeypatch.setattr(
         Path,
         "read_text",
         lambda self, *a, **k: mounts if str(self) == "/proc/self/mounts" else real(self, *a, **k),
     )
-    assert is_network(tmp_path / "tree")
+    assert is_network(tmp_path / "tree") == network
     assert not is_network(tmp_path.parent)
