@@ -74,7 +74,7 @@ def tree_journal(tree: Path) -> Journal:
     def record(events: Sequence[Event]) -> None:
         with (tree / MARKER / EVENTS).open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            if file.read() not in (b"", b"\n"):  # the last line is of a watcher that was killed, or a full disk
+            if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
                 file.write(b"\n")
             for at, kind, path, target in events:
                 row = {"at": at, "kind": kind, "path": path, "target": target}

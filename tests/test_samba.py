@@ -128,7 +128,8 @@ def share(tmp_path: Path) -> Share:
 
 
 mounting = pytest.mark.skipif(
-    not (shutil.which("smbnetfs") and os.access("/dev/fuse", os.W_OK)), reason="smbnetfs and /dev/fuse are needed"
+    not (shutil.which("smbnetfs") and os.access("/dev/fuse", os.W_OK)),
+    reason="smbnetfs and /dev/fuse are needed",
 )
 
 
