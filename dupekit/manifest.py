@@ -17,7 +17,6 @@ MARKER = ".dupekit"
 """The folder that marks a review tree; a tree without it is never read."""
 EXPUNGE = "_expunge"
 UNSURE = "_unsure"
-_LABELS = ("given", "suggested")
 
 
 # Not a BaseModel: a tree of 100,000 files takes a quarter of the memory so.
@@ -75,6 +74,7 @@ def _made(found: dict[str, Any]) -> Any:
     """A file as soon as it is read, so that no mapping of it lives on; of each label one string."""
     if not isinstance(found.get("votes"), int):  # the manifest itself, or its folders
         return found
-    return ExportedFile(
-        **{k: sys.intern(v) if k in _LABELS and type(v) is str else v for k, v in found.items()}
-    )
+    for name in ("given", "suggested"):
+        if type(found.get(name)) is str:
+            found[name] = sys.intern(found[name])
+    return ExportedFile(**found)

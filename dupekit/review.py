@@ -122,7 +122,7 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
         others = namesakes.get(_name_key(file.path), set()) - {file.digest} if namesakes else None
         if file.path in listing and not (others and digest(file.path) in others):
             place[file.path] = file.path
-    unknown = listing.keys() - place.keys()
+    unknown = {path for path in listing if path not in place}
     by_key = {same_name_key(path): path for path in unknown}
     for file in manifest.files:
         twin = by_key.get(same_name_key(file.path)) if file.path not in place else None
@@ -191,13 +191,13 @@ def _displaced(
 
 def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:
     """What was edited and moved: one file missing, and one unknown file, of that name."""
-    missing: dict[str, list[str]] = defaultdict(list)
     there: dict[str, list[str]] = defaultdict(list)
-    for file in manifest.files:
-        if file.path not in place:
-            missing[_name_key(file.path)].append(file.path)
     for path in unknown:
         there[_name_key(path)].append(path)
+    missing: dict[str, list[str]] = defaultdict(list)
+    for file in manifest.files if there else ():
+        if file.path not in place and (key := _name_key(file.path)) in there:
+            missing[key].append(file.path)
     for key, paths in missing.items():
         if len(paths) == len(there[key]) == 1:
             place[paths[0]] = there[key][0]
