@@ -202,8 +202,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         holder.write_text(json.dumps(entry), encoding="utf-8")
         yield
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock
+            holder.unlink(missing_ok=True)
+            lock.release()
 
 
 def sync_folder(folder: Path) -> None:

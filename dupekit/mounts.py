@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.rclone", "davfs")
+# What their names begin with. All of FUSE but that of local disks, "fuseblk": what lies behind it (Samba, SSH, a
+# cloud) reports nothing either. The last ones are folders that a virtual machine has from its host.
+_NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "glusterfs", "lustre", "beegfs", "gpfs", "davfs", "fuse",
+            "9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs")  # fmt: skip
 
 
 def is_network(path: Path) -> bool:
@@ -22,4 +25,4 @@ def is_network(path: Path) -> bool:
         place = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))
         if real.is_relative_to(place) and len(place.parts) >= best:  # of mounts over mounts, the last
             best, kind = len(place.parts), fstype
-    return kind.startswith(_NETWORK)
+    return kind.startswith(_NETWORK) and kind != "fuseblk"

@@ -61,9 +61,13 @@ def _unreadable(error: OSError, message: str, *, hint: str) -> TreeUnavailable:
 
 def require_marker(tree: Path) -> None:
     """Raises TreeUnavailable where this is no review tree, or none that can be reached."""
-    if not (tree / MARKER).is_dir():
+    try:
+        why = "" if (tree / MARKER).is_dir() else f"it has no folder {MARKER}"
+    except OSError as error:  # as of a share that is mounted, but whose server does not answer
+        why = str(error.strerror)
+    if why:
         raise TreeUnavailable(
-            f"{tree} is not available as a review tree: it has no folder {MARKER}.",
+            f"{tree} is not available as a review tree: {why}.",
             hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
         )
 
@@ -97,8 +101,7 @@ def list_tree(tree: Path) -> Listing:
                 f"The folder {folder} of the review tree cannot be read: {error.strerror}.",
                 hint="Make it readable and try again.",
             ) from None
-    if not (tree / MARKER).is_dir():  # the share may have gone away while we read
-        raise TreeUnavailable(f"{tree} went away while it was read.", hint="Mount it and try again.")
+    require_marker(tree)  # the share may have gone away while we read
     return listing
 
 
@@ -148,7 +151,7 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
         others = namesakes.get(_name_key(file.path), set()) - {file.digest} if namesakes else None
         if file.path in listing and not (others and digest(file.path) in others):
             place[file.path] = file.path
-    unknown = listing.keys() - place.keys()
+    unknown = {path for path in listing if path not in place}
     by_key = {same_name_key(path): path for path in unknown}
     for file in manifest.files:
         twin = by_key.get(same_name_key(file.path)) if file.path not in place else None
@@ -225,13 +228,13 @@ def _displaced(
 
 def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:
     """What was edited and moved: one file missing, and one unknown file, of that name."""
-    missing: dict[str, list[str]] = defaultdict(list)
     there: dict[str, list[str]] = defaultdict(list)
-    for file in manifest.files:
-        if file.path not in place:
-            missing[_name_key(file.path)].append(file.path)
     for path in unknown:
         there[_name_key(path)].append(path)
+    missing: dict[str, list[str]] = defaultdict(list)
+    for file in manifest.files if there else ():
+        if file.path not in place and (key := _name_key(file.path)) in there:
+            missing[key].append(file.path)
     for key, paths in missing.items():
         if len(paths) == len(there[key]) == 1:
             place[paths[0]] = there[key][0]

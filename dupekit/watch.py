@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from dupekit.files import digest_file, exclusive, real_path, write_lines
 from dupekit.hearing import Ears, Event, Heard
 from dupekit.manifest import MARKER, Manifest
 from dupekit.mounts import is_network
+from dupekit.portable import EVENTS
 from dupekit.review import Listing, Review, judge, list_tree
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
@@ -70,9 +72,13 @@ def tree_journal(tree: Path) -> Journal:
     """A journal inside the tree itself, for a computer that has no project."""
 
     def record(events: Sequence[Event]) -> None:
-        with (tree / MARKER / "events.jsonl").open("a", encoding="utf-8") as file:
+        with (tree / MARKER / EVENTS).open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
+                file.write(b"\n")
             for at, kind, path, target in events:
-                file.write(json.dumps({"at": at, "kind": kind, "path": path, "target": target}) + "\n")
+                row = {"at": at, "kind": kind, "path": path, "target": target}
+                file.write(json.dumps(row).encode() + b"\n")
 
     return Journal(tree / MARKER / "after.txt", record)
 

@@ -12,6 +12,7 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -131,13 +132,13 @@ def check(tree: Path, expected: dict[str, tuple[str, str]]) -> list[str]:
 
 
 @contextlib.contextmanager
-def watching(tree: Path) -> Iterator[subprocess.Popen[bytes]]:
+def watching(
+    tree: Path, *options: str, said: int | IO[bytes] = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     """A real `dupekit watch`, which has taken its first look."""
     (tree / MARKER / "after.txt").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "dupekit", "watch", str(tree)]
-    with subprocess.Popen(
-        command, cwd=tree.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    command = [sys.executable, "-m", "dupekit", "watch", str(tree), *options]
+    with subprocess.Popen(command, stdout=said, stderr=said) as process:
         try:
             until(lambda: process.poll() is not None or (tree / MARKER / "after.txt").exists())
             assert process.poll() is None

@@ -17,7 +17,7 @@ from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, escape, read_lines, real_path
 from dupekit.flag import Dupe
-from dupekit.manifest import MARKER, Manifest
+from dupekit.manifest import MARKER, Manifest, read_manifest
 from dupekit.review import judge, list_tree, review_tree, tree_manifest
 from tests.support import refusing
 
@@ -361,3 +361,18 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     assert not any(folder.exists() for folder in stale)
     assert all((folder / "half.png").is_file() for folder in others)
+
+
+def test_classes_may_be_called_as_the_parts_of_a_manifest(tmp_path) -> None:
+    names = ["votes", "digest", "given", "files", "path"]
+    dupes = dupes_in(tmp_path / "data", {f"{name}/1.png": (name, "votes") for name in names})
+    manifest = plan_tree(dupes, names, round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    assert tree_manifest(tmp_path / "tree") == manifest
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"files": [{"votes": 1}]}', '{"votes": "1"}', "\xff"])
+def test_what_is_no_manifest_is_said_to_be_none(tmp_path, text) -> None:
+    (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(TreeUnavailable, match="is not a manifest of a review tree"):
+        read_manifest(tmp_path / "manifest.json")

@@ -19,6 +19,7 @@ from dupekit.files import digest_file, read_lines
 from dupekit.flag import Dupe
 from dupekit.manifest import MARKER
 from dupekit.mounts import is_network
+from dupekit.portable import read_marker
 from dupekit.review import list_tree, tree_manifest
 from dupekit.watch import Journal, Snapshot, follow, tree_journal
 
@@ -103,6 +104,19 @@ def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
     assert all(set(event) == {"at", "kind", "path", "target"} for event in events)
 
 
+def test_a_line_that_a_killed_watcher_left_half_written_costs_no_other(tree, watch) -> None:
+    log = tree / MARKER / "events.jsonl"
+    log.write_text('{"at": "2026-01-02T03:04:05+00:00", "kind": "deleted", "path": "c1/oth')
+    watching = watch()
+    watching.until(lambda _: True)
+    (tree / "c0" / "other_09_0.png").unlink()
+    watching.until(lambda s: counts(s)["correct"] == 1)
+    watching.end()
+    assert [event[1:3] for event in read_marker(tree, tree_manifest(tree)).events] == [
+        ("deleted", "c0/other_09_0.png")
+    ]
+
+
 def test_what_happened_while_it_was_not_running_counts(tree, watch) -> None:
     watch().end()
     for file in (tree / "c2").glob("*.png"):
@@ -163,15 +177,22 @@ def test_a_local_folder_is_not_a_network_share(tmp_path) -> None:
     assert not is_network(tmp_path)
 
 
-def test_a_share_is_known_by_its_type(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("kind", "network"), [
+    *((kind, True) for kind in (
+        "cifs", "smb3", "nfs", "nfs4", "9p", "ceph", "fuse", "fuse.smbnetfs", "fuse.rclone", "fuse.gvfsd-fuse",
+        "fuse.sshfs", "fuse.glusterfs", "virtiofs", "vboxsf",
+    )),
+    *((kind, False) for kind in ("ext4", "xfs", "btrfs", "tmpfs", "fuseblk", "ntfs3", "overlay", "autofs")),
+])  # fmt: skip
+def test_a_share_is_known_by_its_type(tmp_path, monkeypatch, kind, network) -> None:
     tmp_path = tmp_path / "nås né"
     tmp_path.mkdir()
-    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace(' ', chr(92) + '040')} cifs rw 0 0\n"
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n//nas/x {str(tmp_path).replace(' ', chr(92) + '040')} {kind} rw 0 0\n"
     real = Path.read_text
     monkeypatch.setattr(
         Path,
         "read_text",
         lambda self, *a, **k: mounts if str(self) == "/proc/self/mounts" else real(self, *a, **k),
     )
-    assert is_network(tmp_path / "tree")
+    assert is_network(tmp_path / "tree") == network
     assert not is_network(tmp_path.parent)

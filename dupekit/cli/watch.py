@@ -97,7 +97,7 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
             lines.append("completed: every image was deleted or moved")
         if snapshot.last:
             kept = snapshot.kept
-            lines.append("stopped; after.txt is current" if kept else "stopped; after.txt is NOT current")
+            lines.append(_stopped(snapshot))
         for line in lines:
             say(f"{now()} {line}")
         sys.stdout.flush()
@@ -112,7 +112,8 @@ def _show(path: Path, seen: Seen) -> bool:
     kept = False
     with Live(auto_refresh=False) as live:
         for snapshot, reached in seen:
-            live.update(_table(path, snapshot, reached), refresh=True)
+            room = None if snapshot.last else live.console.height
+            live.update(_screen(path, snapshot, reached, room), refresh=True)
             kept = snapshot.kept
     return kept
 
@@ -145,31 +146,60 @@ def _trouble(snapshot: Snapshot) -> str:
     return snapshot.trouble if snapshot.review else f"{snapshot.trouble} Nothing is taken as deleted."
 
 
-def _table(path: Path, snapshot: Snapshot, reached: Progress | None) -> Any:
-    from rich.box import SIMPLE_HEAD
+def _stopped(snapshot: Snapshot) -> str:
+    return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
+
+
+def _screen(path: Path, snapshot: Snapshot, reached: Progress | None, height: int | None) -> Any:
+    """What matters for all classes stands above the table, which a long list of classes would push off the screen."""
     from rich.console import Group
+    from rich.text import Text
+
+    head = [Text(str(path), style="bold")]
+    if reached is not None:
+        before = "" if snapshot.review else "When last seen: "
+        head.append(Text(f"{before}{summary(reached)}."))
+    if snapshot.review is None or snapshot.trouble:
+        head.append(Text(_trouble(snapshot)))
+    if snapshot.review is not None and (others := len(snapshot.review.strangers)):
+        head.append(Text(f"{others} other {'file' if others == 1 else 'files'}."))
+    # A short line at the end: after a full one the "^C" that a terminal shows would take a line of its own.
+    end = Text(_stopped(snapshot) if snapshot.last else "Stop with Ctrl-C.")
+    if snapshot.review is None or reached is None:
+        return Group(*head, end)
+    # Besides: a blank line, headings, a rule, a blank line, the sum, a blank line, the end, and one for a line that wraps.
+    room = None if height is None else max(3, height - len(head) - 8)
+    return Group(*head, _table(reached, room), end)
+
+
+def _table(reached: Progress, room: int | None) -> Any:
+    """A row a class; where there is no room for all, those that are being worked on, then those to be done."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(str(path), style="bold")
-    if snapshot.review is None or reached is None:
-        return Group(title, Text(f"Not available: {_trouble(snapshot)}"))
     shown = Table(box=SIMPLE_HEAD)
     shown.add_column("class")
     for name in ("exported", "deleted", "moved", "left"):
         shown.add_column(name, justify="right")
-    for label, count in reached.by_class.items():
-        shown.add_row(Text(label), *_cells(count))
+    counts = reached.by_class
+    chosen = set(counts)
+    if room is not None and len(counts) > room:
+        by_need = sorted(counts, key=lambda label: (not counts[label].left, not counts[label].reviewed))
+        chosen = set(by_need[: room - 1])
+    for label, count in counts.items():
+        if label in chosen:
+            shown.add_row(Text(label), *_cells(count))
+    if others := [count for label, count in counts.items() if label not in chosen]:
+        summed = (
+            sum(c.exported for c in others),
+            sum(c.deleted for c in others),
+            sum(c.moved for c in others),
+        )
+        shown.add_row(Text(f"… {len(others)} more classes"), *_cells(type(reached.all)(*summed)))
     shown.add_section()
     shown.add_row("all", *_cells(reached.all))
-    strangers = len(snapshot.review.strangers)
-    notes = [f"{strangers} other files." if strangers else "", snapshot.trouble, "Stop with Ctrl-C."]
-    return Group(
-        title,
-        shown,
-        Text(f"{summary(reached)}."),
-        Text(" ".join(note for note in notes if note)),
-    )
+    return shown
 
 
 def _cells(count: Count) -> list[str]:
