@@ -185,10 +185,8 @@ def _place_by_content(
     missing: list[ExportedFile], found: dict[str, list[str]], place: dict[str, str], unknown: set[str]
 ) -> None:
     """Of equal contents, first each file that kept its name, then each that kept its folder, then the others."""
-    for kept in (_name_key, _parent_key, lambda path: ""):
-        for file in missing:
-            if file.path in place:
-                continue
+    for kept in (_name_key, _parent_key, lambda _: ""):
+        for file in [file for file in missing if file.path not in place]:
             there = [path for path in found.get(file.digest, ()) if path in unknown]
             if candidates := [path for path in there if kept(path) == kept(file.path)]:
                 best = min(candidates, key=lambda path: _distance(file.path, path))

@@ -58,6 +58,8 @@ class _Oracle:
         places -= {file.path for file in at_home}
         if any(self.taken_for_another(file, path) for file in away for path in places):
             return
+        if len(group) > 1 and any(self.is_edited(file) for file in away):
+            return
         # Who kept its name lies where that name is.
         names = Counter(_name(file.path) for file in away)
         kept = {
@@ -77,10 +79,8 @@ class _Oracle:
             if file in others and len(others) > len(places - claimed):
                 those |= {("correct", file.given), self.said(file, file.path)}
                 those |= {self.said(file, path) for path in self.here if _name(path) == _name(file.path)}
-            if any(d not in self.by_digest for d in self.at_own_path(file)):
-                those.add(
-                    self.said(file, file.path)
-                )  # moved while another was put there, or copied and edited
+            if self.is_edited(file):
+                those.add(self.said(file, file.path))  # or moved, and something put in its place
             yield file, those
 
     def of_missing(self, file: ExportedFile) -> set[Said]:
@@ -99,6 +99,9 @@ class _Oracle:
 
     def at_own_path(self, file: ExportedFile) -> set[str]:
         return {digest for path, digest in self.here.items() if _key(path) == _key(file.path)}
+
+    def is_edited(self, file: ExportedFile) -> bool:
+        return bool(self.at_own_path(file) - self.by_digest.keys())
 
     def taken_for_another(self, file: ExportedFile, path: str) -> bool:
         """Whether it lies under the path and name of another exported file, which its path is believed to be."""
