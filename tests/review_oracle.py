@@ -46,7 +46,6 @@ class _Oracle:
         for file in manifest.files:
             self.by_digest[file.digest].append(file)
         self.exported = {_key(file.path): file for file in manifest.files}
-        self.times_exported = Counter(_name(file.path) for file in manifest.files)
 
     def of_equals(self, group: Sequence[ExportedFile]) -> Iterable[tuple[ExportedFile, set[Said]]]:
         """The files of one content share the places where it lies."""
@@ -88,14 +87,24 @@ class _Oracle:
         own = self.at_own_path(file)
         if own:
             return set() if own & self.by_digest.keys() else {self.said(file, file.path)}
-        namesakes = [path for path in self.here if _name(path) == _name(file.path)]
-        if not namesakes:
-            return {("correct", file.given)}
-        if len(namesakes) == 1 and self.times_exported[_name(file.path)] == 1:
-            (path,) = namesakes
-            if self.here[path] not in self.by_digest and _key(path) not in self.exported:
-                return {self.said(file, path)}
-        return set()
+        edited = []
+        taken = set()
+        for path in (path for path in self.here if _name(path) == _name(file.path)):
+            home = self.exported.get(_key(path))
+            unknown = self.here[path] not in self.by_digest
+            if home and _key(path) not in taken and (unknown or self.here[path] == home.digest):
+                taken.add(_key(path))  # in its own place, perhaps edited
+            elif unknown and not home:
+                edited.append(path)
+            else:
+                return set()
+        named = [f for f in self.manifest.files if _name(f.path) == _name(file.path) and f is not file]
+        if any(len(self.by_digest[other.digest]) > 1 for other in named):
+            return set()
+        rivals = [f for f in named if f.digest not in self.here.values() and not self.at_own_path(f)]
+        if len(edited) == 1 and not rivals:
+            return {self.said(file, edited[0])}
+        return {("correct", file.given)}  # deleted, or nobody knows which of them was edited and moved
 
     def at_own_path(self, file: ExportedFile) -> set[str]:
         return {digest for path, digest in self.here.items() if _key(path) == _key(file.path)}
