@@ -21,8 +21,9 @@ CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure
 
 _ATTEMPTS, _PAUSE_S = 21, 0.25
 
-Listing = dict[str, tuple[int, int]]
-"""Escaped path -> size in bytes and modification time in ns."""
+Listing = dict[str, tuple[int, int, int]]
+"""Escaped path -> size in bytes, and times in ns of the last modification and of the last change of any kind: a
+file that took the place of an equally long and equally old one, as from one archive, differs in the last alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def list_tree(tree: Path) -> Listing:
                     elif entry.is_file(follow_symlinks=False):
                         stat = entry.stat(follow_symlinks=False)
                         path = escape(Path(entry.path).relative_to(tree).as_posix())
-                        listing[path] = (stat.st_size, stat.st_mtime_ns)
+                        listing[path] = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         except OSError as error:
             raise _unreadable(
                 error,
@@ -146,16 +147,20 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     only one. `digest` gives the digest of a file in the tree and is asked only where a path does not say all.
     """
     namesakes = _namesakes(manifest)
+
+    def is_namesake(file: ExportedFile, path: str) -> bool:
+        others = namesakes.get(_name_key(file.path)) if namesakes else None
+        return others is not None and digest(path) in others - {file.digest}
+
     place: dict[str, str] = {}
     for file in manifest.files:
-        others = namesakes.get(_name_key(file.path), set()) - {file.digest} if namesakes else None
-        if file.path in listing and not (others and digest(file.path) in others):
+        if file.path in listing and not is_namesake(file, file.path):
             place[file.path] = file.path
     unknown = {path for path in listing if path not in place}
-    by_key = {same_name_key(path): path for path in unknown}
+    by_key = {same_name_key(path): path for path in sorted(unknown, key=sort_key, reverse=True)}
     for file in manifest.files:
         twin = by_key.get(same_name_key(file.path)) if file.path not in place else None
-        if twin in unknown and twin != file.path:
+        if twin in unknown and twin != file.path and not is_namesake(file, twin):
             place[file.path] = twin
             unknown.remove(twin)
 
@@ -170,13 +175,7 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
                 unknown.add(path)
                 found[digest(path)].append(path)
                 missing.append(file)
-    for file in missing:
-        if candidates := found.get(file.digest):
-            # Of equal contents, the one that kept its name; else one that kept its folder; else the first.
-            best = min(candidates, key=lambda path: _distance(file.path, path))
-            candidates.remove(best)
-            unknown.remove(best)
-            place[file.path] = best
+    _place_by_content(missing, found, place, unknown)
     _place_by_name(manifest, place, unknown)
     verdicts = [_verdict(file, place.get(file.path, ""), manifest) for file in manifest.files]
     return Review(verdicts, sorted(unknown, key=sort_key))
@@ -226,6 +225,19 @@ def _displaced(
     return [file for file, other in held if other != file.digest and other in exported]
 
 
+def _place_by_content(
+    missing: list[ExportedFile], found: dict[str, list[str]], place: dict[str, str], unknown: set[str]
+) -> None:
+    """Of equal contents, first each file that kept its name, then each that kept its folder, then the others."""
+    for kept in (_name_key, _parent_key, lambda _: ""):
+        for file in [file for file in missing if file.path not in place]:
+            there = [path for path in found.get(file.digest, ()) if path in unknown]
+            if candidates := [path for path in there if kept(path) == kept(file.path)]:
+                best = min(candidates, key=lambda path: _distance(file.path, path))
+                unknown.remove(best)
+                place[file.path] = best
+
+
 def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str]) -> None:
     """What was edited and moved: one file missing, and one unknown file, of that name."""
     there: dict[str, list[str]] = defaultdict(list)
@@ -243,6 +255,10 @@ def _place_by_name(manifest: Manifest, place: dict[str, str], unknown: set[str])
 
 def _name_key(path: str) -> str:
     return same_name_key(path.rpartition("/")[2])
+
+
+def _parent_key(path: str) -> str:
+    return same_name_key(path.rpartition("/")[0])
 
 
 def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:

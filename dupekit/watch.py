@@ -189,8 +189,8 @@ class _Watcher:
     looked_at: float = 0.0
     look_s: float = 0.0
     retry_at: float = 0.0
-    digests: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    """Of files whose path does not say all: path, size and time -> digest."""
+    digests: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
+    """Of files whose path does not say all: path, size and times -> digest."""
 
     def __post_init__(self) -> None:
         self.ears = Ears(self.tree, self.heard)
@@ -283,7 +283,7 @@ class _Watcher:
         return self.poll_s or max(usual_s, self.look_s / POLL_SHARE)
 
     def _judge(self, listing: Listing, fingerprint: bytes) -> None:
-        used: dict[tuple[str, int, int], str] = {}
+        used: dict[tuple[str, int, int, int], str] = {}
 
         def digest(path: str) -> str:
             key = (path, *listing[path])
@@ -326,6 +326,6 @@ def _identity(tree: Path) -> tuple[int, ...] | None:
 
 def _fingerprint(listing: Listing) -> bytes:
     made = hashlib.sha256()
-    for path, (size, mtime_ns) in listing.items():
-        made.update(f"{path}\n{size} {mtime_ns}\n".encode())
+    for path, (size, mtime_ns, ctime_ns) in listing.items():
+        made.update(f"{path}\n{size} {mtime_ns} {ctime_ns}\n".encode())
     return made.digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -333,6 +334,43 @@ def test_namesakes_that_changed_places(namesakes) -> None:
         "Acantharia/001.png": ("relabel", "with_under score"),
         "with_under score/001.png": ("relabel", "Acantharia"),
     }
+
+
+def test_a_namesake_whose_name_changed_its_form_on_the_way(namesakes) -> None:
+    """As over a computer that writes names in another case."""
+    target = namesakes / "with_under score" / "Bacillaria_09_001.png"
+    target.unlink()
+    (namesakes / "Acantharia" / "Bacillaria_09_001.png").rename(target.with_name("BACILLARIA_09_001.PNG"))
+    assert verdicts(namesakes) == {
+        "Acantharia/001.png": ("relabel", "with_under score"),
+        "with_under score/001.png": ("correct", "with_under score"),
+    }
+
+
+def test_of_two_equal_contents_the_moved_one_is_known_by_its_name(tmp_path) -> None:
+    """Not by the order of the manifest, in which the deleted one comes first."""
+    images = {"Acantharia/1.png": ("same", "Bacillaria"), "Bacillaria/2.png": ("same", "Acantharia")}
+    dupes = dupes_in(tmp_path / "data", images)
+    manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="")
+    tree = tmp_path / "tree"
+    write_tree(manifest, tmp_path / "data", tree)
+    (tree / "Acantharia" / "Bacillaria_09_1.png").unlink()
+    move("Bacillaria/Acantharia_09_2.png", "with_under score/Acantharia_09_2.png")(tree)
+    assert verdicts(tree) == {
+        "Acantharia/1.png": ("correct", "Acantharia"),
+        "Bacillaria/2.png": ("relabel", "with_under score"),
+    }
+
+
+def test_of_names_that_differ_in_case_the_first_is_taken_in_every_process(tree) -> None:
+    """A set of names has another order in every process; of so many, all first ones come by no chance."""
+    file = tree_manifest(tree).files[0]
+    pairs = [(f"A{i:02d}.PNG", f"a{i:02d}.PNG") for i in range(40)]
+    files = [dataclasses.replace(file, path=f"x/a{i:02d}.png", digest=f"{i:064x}") for i in range(40)]
+    manifest = tree_manifest(tree).model_copy(update={"files": files})
+    listing = {f"x/{name}": (1, 1, 1) for pair in pairs for name in pair}
+    review = judge(manifest, listing, lambda path: "f" * 64)
+    assert [v.now_at for v in review.verdicts] == [f"x/{upper}" for upper, _ in pairs]
 
 
 def test_a_file_edited_and_moved_is_known_by_its_name(tree) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import threading
@@ -20,7 +21,7 @@ from dupekit.flag import Dupe
 from dupekit.manifest import MARKER
 from dupekit.mounts import is_network
 from dupekit.portable import read_marker
-from dupekit.review import list_tree, tree_manifest
+from dupekit.review import list_tree, review_tree, tree_manifest
 from dupekit.watch import Journal, Snapshot, follow, tree_journal
 
 
@@ -130,6 +131,33 @@ def test_the_end_reconciles(tree, watch) -> None:
     (tree / "c0" / "other_09_0.png").unlink()
     assert counts(watching.end())["correct"] == 1
     assert len(read_lines(tree / MARKER / "after.txt")) == 59
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> None:
+    """Equally long and equally old, as pictures of one size from one archive are."""
+    dupes = []
+    for i, folder in enumerate(["c0", "c1"]):
+        file = tmp_path / "data" / folder / "001.bmp"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"content {i}")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        dupes.append(Dupe(i, f"{folder}/001.bmp", digest_file(file), folder, "other", 9, 1.0, 0.1, 0.9))
+    manifest = plan_tree(dupes, ["c0", "c1", "other"], round_number=1, pairs=10, created="")
+    tree = tmp_path / "tree"
+    write_tree(manifest, tmp_path / "data", tree)
+    snapshots = follow(tree, manifest, tree_journal(tree), stop=threading.Event(), poll_s=0.1)
+    next(snapshots)
+    one, two = (tree / file.path for file in manifest.files)
+    if swap:
+        two.rename(tree / "kept")
+    one.replace(two)
+    if swap:
+        (tree / "kept").rename(one)
+    expected = review_tree(tree, manifest)
+    assert {v.label for v in expected.verdicts} == ({"c0", "c1"} if swap else {"c1"})
+    assert next(snapshots).review == expected
+    snapshots.close()
 
 
 def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
