@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,3 +63,37 @@ def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@contextlib.contextmanager
+def on_terminal(
+    command: list[str], **options: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], bytes]]]:
+    """A command on a pseudo-terminal of 80 columns and 24 lines, and what reads of it: nothing at its end."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def read() -> bytes:
+        with contextlib.suppress(OSError):  # so Linux says that nobody has it open any more
+            return os.read(ours, 65536)
+        return b""
+
+    with subprocess.Popen(
+        command,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm"},
+        **options,
+    ) as process:
+        os.close(terminal)
+        try:
+            yield process, read
+        finally:
+            process.kill()
+            os.close(ours)

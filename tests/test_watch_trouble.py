@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
@@ -23,6 +22,7 @@ from dupekit.files import read_lines
 from dupekit.hearing import Ears
 from dupekit.manifest import MARKER
 from dupekit.review import list_tree
+from tests.support import on_terminal
 from tests.test_review_tree import dupes_in
 from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
 
@@ -187,34 +187,23 @@ def test_its_log_tells_classes_and_completion(tree) -> None:  # noqa: F811
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(tmp_path) -> None:
-    import fcntl
-    import pty
-    import struct
-    import termios
-
     files = {f"{label:02d}/{i}.png": (f"{label} {i}", "x") for label in range(50) for i in range(2)}
     dupes = dupes_in(tmp_path / "data", files)
     manifest = plan_tree(dupes, [*{path[:2]: 0 for path in files}, "x"], round_number=1, pairs=10, created="")
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     for name in ("45/x_09_0.png", "46/x_09_0.png", "46/x_09_1.png"):
         (tmp_path / "tree" / name).unlink()
-    ours, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "dupekit", "watch", str(tmp_path / "tree")]
     said = b""
-    with subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, env={**os.environ, "TERM": "xterm"}
-    ) as process:
-        os.close(terminal)
-        while b"Ctrl-C" not in said:
-            said += os.read(ours, 65536)
+    with on_terminal([sys.executable, "-m", "dupekit", "watch", str(tmp_path / "tree")]) as (process, read):
+        while b"left." not in said or not said.endswith(b"Ctrl-C."):
+            more = read()
+            assert more, said
+            said += more
         screen = said.decode()
         process.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # so ends a pseudo-terminal
-            while more := os.read(ours, 65536):
-                said += more
-    os.close(ours)
-    assert process.returncode == 0
+        while more := read():
+            said += more
+        assert process.wait(30) == 0
     assert screen.count("\n") < 24
     assert "3 of 100 reviewed" in screen
     assert re.search(r"45 +2 +1 +0 +1", screen)  # in work

@@ -114,17 +114,27 @@ def _bars() -> Iterator[Progress]:
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Bars
+    from rich.text import Text
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+
+    class BarsAndFigures(Bars):
+        """The figures stand on lines below: in one line with the bars, 80 columns hold neither."""
+
+        def get_renderables(self) -> Iterator[Any]:
+            yield self.make_tasks_table(self.tasks)
+            for task in self.tasks:
+                if task.fields["figures"]:
+                    yield Text(f"{task.description}: {task.fields['figures']}")
+
+    with BarsAndFigures(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int, /, **figures: float) -> None:
@@ -132,7 +142,10 @@ def _bars() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total, figures="")
             elif done == 0:
                 bars.reset(tasks[stage], total=total)
-            text = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+            text = ", ".join(
+                f"{name.replace('_', ' ').replace('mib', 'MiB')} {value:.4g}"
+                for name, value in figures.items()
+            )
             bars.update(tasks[stage], completed=done, total=total, figures=text)
 
         yield show

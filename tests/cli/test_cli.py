@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import on_terminal
 
 FAST = ["--trainer", "fake", "--validator", "fake"]
 
@@ -169,20 +169,12 @@ def test_names_that_could_break_a_terminal_do_not(dataset, tmp_path) -> None:
 
 
 def test_on_a_terminal_there_are_tables_and_bars(project, fast) -> None:
-    main, terminal = pty.openpty()
     command = [sys.executable, "-m", "dupekit", "train", "--pairs", "1", *FAST]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen(
-        command, cwd=project.path, stdout=terminal, stderr=terminal, stdin=terminal, env=environment
-    ) as process:
-        os.close(terminal)
-        output = b""
-        try:
-            while chunk := os.read(main, 4096):
-                output += chunk
-        except OSError:
-            pass  # Linux's way of saying that the other end is closed
-    os.close(main)
+    output = b""
+    with on_terminal(command, cwd=project.path) as (process, read):
+        while chunk := read():
+            output += chunk
+        process.wait(30)
     text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output).decode()
     assert process.returncode == 0
     assert "runs" in text
@@ -300,3 +292,23 @@ def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
     assert [(c["path"], c["new_label"]) for c in applied["corrections"]] == [
         ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_of_80_columns_counts_figures_and_time_are_legible() -> None:
+    show = (
+        "from dupekit.cli._console import progress_bars\n"
+        "with progress_bars() as progress:\n"
+        "    progress('runs', 3, 20, agreement=0.9134)\n"
+        "    progress('training', 939, 1878, images_per_second=74.19, loss=2.262, memory_mib=962.6)\n"
+    )
+    said = b""
+    with on_terminal([sys.executable, "-c", show]) as (_, read):
+        while more := read():
+            said += more
+    (*_, counts, of_runs, of_training) = (
+        line.strip() for line in said.decode().splitlines() if " " in line.strip()
+    )
+    assert re.search(r"training .*939/1878 .*0:00:00.* left ", counts)
+    assert "runs: agreement 0.9134" in of_runs
+    assert "training: images per second 74.19, loss 2.262, memory MiB 962.6" in of_training
