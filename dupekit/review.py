@@ -113,8 +113,8 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
     namesakes = _namesakes(manifest)
 
     def is_namesake(file: ExportedFile, path: str) -> bool:
-        others = namesakes.get(_name_key(file.path), set()) - {file.digest} if namesakes else None
-        return bool(others) and digest(path) in others
+        contents = namesakes.get(_name_key(file.path)) if namesakes else None
+        return contents is not None and digest(path) in contents - {file.digest}
 
     place: dict[str, str] = {}
     for file in manifest.files:
