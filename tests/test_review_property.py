@@ -209,16 +209,16 @@ class Reviewing(RuleBasedStateMachine):
         self.do(lambda tree: move(tree, file.as_posix(), file.with_name(name).as_posix()))
 
     @has_files
-    @rule(n=number, to=st.none() | place)
-    def edit(self, n: int, to: str | None) -> None:
-        """In place, or and move."""
+    @rule(n=number, to=st.none() | place, form=st.sampled_from(["", "case", "nfd"]))
+    def edit(self, n: int, to: str | None, form: str) -> None:
+        """In place, or and move; some programs write the name in their own way."""
         file, new = self.pick(n), self.new()
 
         def append(tree: Path) -> None:
             with (tree / file).open("a") as out:
                 out.write(new)
-            if to is not None:
-                move(tree, file, f"{to}/{Path(file).name}".lstrip("/"))
+            folder = Path(file).parent if to is None else Path(to)
+            move(tree, file, (folder / renamed(Path(file).name, form)).as_posix())
 
         self.do(append)
 
@@ -280,21 +280,23 @@ class Reviewing(RuleBasedStateMachine):
         target = place.with_name(renamed(place.name, form)).as_posix()
         self.do(lambda tree: move(tree, file, target))
 
-    @rule(n=number)
-    def restore(self, n: int) -> None:
-        """From the bin or a backup."""
-        file = self.manifest.files[n % len(self.manifest.files)].path
+    @rule(n=st.none() | number)
+    def restore(self, n: int | None) -> None:
+        """One file or all, from a backup."""
+        paths = [file.path for file in self.manifest.files]
+        paths = paths if n is None else [paths[n % len(paths)]]
 
         def copy(tree: Path) -> None:
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.fresh / file, tree / file)
+            for path in paths:
+                (tree / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.fresh / path, tree / path)
 
         self.do(copy)
 
-    @rule(n=number, to=st.sampled_from(["", "NEW", "case", "nfd", "rotifer", "amoeba", "_expunge", *TRASH]))
+    @rule(n=number, to=st.sampled_from(["", "NEW", "case", "case", "nfd", "rotifer", "_expunge", TRASH[0]]))
     def whole_folder(self, n: int, to: str) -> None:
         """Delete, rename or move one at the top."""
-        folders = sorted(p.name for p in self.alone.iterdir() if p.is_dir() and p.name != MARKER)
+        folders = sorted({file.split("/")[0] for file in self.files() if "/" in file})
         if not folders:
             return
         folder = folders[n % len(folders)]
