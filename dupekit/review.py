@@ -141,13 +141,17 @@ def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) ->
                 unknown.add(path)
                 found[digest(path)].append(path)
                 missing.append(file)
-    for file in missing:
-        if candidates := found.get(file.digest):
-            # Of equal contents, the one that kept its name; else one that kept its folder; else the first.
+    # Of equal contents, first all that kept their name, then all that kept their folder, then the rest in order.
+    for farthest in ((False, True), (True, False), (True, True)):
+        for file in missing:
+            candidates = found.get(file.digest)
+            if not candidates or file.path in place:
+                continue
             best = min(candidates, key=lambda path: _distance(file.path, path))
-            candidates.remove(best)
-            unknown.remove(best)
-            place[file.path] = best
+            if _distance(file.path, best)[:2] <= farthest:
+                candidates.remove(best)
+                unknown.remove(best)
+                place[file.path] = best
     _place_by_name(manifest, place, unknown)
     verdicts = [_verdict(file, place.get(file.path, ""), manifest) for file in manifest.files]
     return Review(verdicts, sorted(unknown, key=sort_key))
