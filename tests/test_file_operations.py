@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from dupekit.errors import TreeUnavailable
 from dupekit.export import plan_tree, write_tree
-from dupekit.files import read_lines
+from dupekit.files import digest_file, read_lines
 from dupekit.manifest import MARKER
 from dupekit.review import review_tree, tree_manifest
 from tests.test_review_tree import dupes_in
@@ -79,6 +84,9 @@ OPERATIONS = [
     ("mv", "mv a/x_09_1.png ../away", RIGHT_1),
     ("mv", "mv a/x_09_1.png _expunge/ && mv a/x_09_2.png _unsure/",
      {"a/1.png": ("expunge", "a"), "a/2.png": ("unsure", "a")}),
+    # What NFS and FUSE make of a file that is deleted while it is open.
+    ("mv", "mv a/x_09_1.png a/.nfs00000000000a1b2c00000001", RIGHT_1),
+    ("mv", "mv a/x_09_1.png a/.fuse_hidden0000001200000001", RIGHT_1),
     ("cp", "cp a/x_09_1.png b/", {}),
     ("cp", "cp a/x_09_1.png b/ && rm a/x_09_1.png", ONE_IN_B),
     ("cp", "cp -r a 'new class'", {}),
@@ -205,3 +213,129 @@ def renew(tree: Path, fresh: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "one", "two"),
+    [
+        ("rm a/x_09_1.png", ("correct", "a"), ("relabel", "x")),
+        ("mv a/x_09_1.png b/", ("relabel", "b"), ("relabel", "x")),
+        ("mv a/x_09_1.png b/ && mv b/x_09_2.png a/", ("relabel", "b"), ("relabel", "a")),
+        ("mv a/x_09_1.png b/x_09_2.png", ("correct", "a"), ("relabel", "x")),
+        ("mv a/x_09_1.png a/one.png && mv b/x_09_2.png b/two.png", ("relabel", "x"), ("relabel", "x")),
+        (
+            "mkdir c && mv a/x_09_1.png c/one.png && mv b/x_09_2.png c/two.png",
+            ("relabel", "c"),
+            ("relabel", "c"),
+        ),
+        ("cp a/x_09_1.png _unsure/copy.png && rm a/x_09_1.png", ("unsure", "a"), ("relabel", "x")),
+        ("mv a/x_09_1.png _expunge/ && rm b/x_09_2.png", ("expunge", "a"), ("correct", "b")),
+        ("rm a/x_09_1.png && mv b/x_09_2.png a/", ("correct", "a"), ("relabel", "a")),
+    ],
+)
+def test_two_exported_files_of_equal_content(tmp_path, command, one, two) -> None:
+    dupes = dupes_in(tmp_path / "data", {"a/1.png": ("same", "x"), "b/2.png": ("same", "x")})
+    manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
+    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path / "tree", check=True, timeout=30)
+    found = review_tree(tmp_path / "tree", manifest)
+    assert [(v.verdict, v.label) for v in found.verdicts] == [one, two]
+    assert found.strangers == []
+
+
+# Moves that copy: done again after they were killed, they go on. The tool, its steps, each with where files come to.
+MOVES = [
+    ("rsync", [("rsync -a --remove-source-files a/ b/", "b")]),
+    ("mv", [("mv a/* AWAY/", "AWAY"), ("mv AWAY/* b/", "b")]),
+    ("explorer", [("for f in a/*; do cp -p $f b/ && rm $f; done", "b")]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tool", "steps"), MOVES, ids=[row[0] for row in MOVES])
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished) -> None:
+    """Whatever lies whole in the tree is not read as deleted, and what was moved in the end is read as moved."""
+    if tool == "rsync" and not shutil.which(tool):
+        pytest.skip("rsync is not installed")
+    shm = Path("/dev/shm")  # another file system, so that mv has to copy
+    if tool == "mv" and not (os.access(shm, os.W_OK) and shm.stat().st_dev != tmp_path.stat().st_dev):
+        pytest.skip("/dev/shm is needed, and must be another file system")
+    chance = random.Random(tool)
+    many = {f"a/{i:03d}.png": (f"{i} " * 20_000, "x") for i in range(150)}
+    dupes = dupes_in(tmp_path / "data", many)
+    manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
+    tree = tmp_path / "tree"
+    write_tree(manifest, tmp_path / "data", tree)
+    (tree / "b").mkdir()
+    digests = {file.digest for file in manifest.files}
+    with tempfile.TemporaryDirectory(dir=shm if tool == "mv" else tmp_path) as away:
+        for command, target in steps:
+            there = Path(away) if target == "AWAY" else tree / target
+            for count in sorted(chance.sample(range(1, 140), 4)):
+                killed(
+                    command.replace("AWAY", away),
+                    tree,
+                    lambda there=there, n=count: len(list(there.iterdir())) >= n,
+                )
+                whole = digests & {digest_file(file) for file in tree.glob("[ab]/*")}
+                review = review_tree(tree, manifest)
+                assert whole.isdisjoint(v.file.digest for v in review.verdicts if v.verdict == "correct")
+            if finished:
+                # Not checked: it may have been killed when nothing was left to do.
+                subprocess.run(["sh", "-c", command.replace("AWAY", away)], cwd=tree, check=False, timeout=60)
+    if finished:
+        review = review_tree(tree, manifest)
+        assert {(v.verdict, v.label) for v in review.verdicts} == {("relabel", "b")}
+
+
+def killed(command: str, tree: Path, condition: Callable[[], bool]) -> None:
+    """Runs a command and kills it with all its children as soon as the condition holds, or when it has ended."""
+    with subprocess.Popen(
+        ["sh", "-c", command], cwd=tree, start_new_session=True, stderr=subprocess.DEVNULL
+    ) as process:
+        until(lambda: condition() or process.poll() is not None)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_file_moved_on_while_it_is_read_is_not_read_as_deleted(tmp_path, monkeypatch) -> None:
+    tree = make_tree(tmp_path)
+    moved = (tree / "a" / "x_09_1.png").rename(tree / "b" / "x_09_1.png")
+
+    def meanwhile(path: Path) -> str:
+        if moved.exists():
+            moved.rename(tree / "_unsure" / moved.name)
+        return digest_file(path)
+
+    monkeypatch.setattr("dupekit.review.digest_file", meanwhile)
+    review = review_tree(tree, tree_manifest(tree))
+    verdicts = {v.file.original: (v.verdict, v.label) for v in review.verdicts}
+    assert verdicts["a/1.png"] == ("unsure", "a")
+    assert not moved.exists()
+    check(tree, {"a/1.png": ("unsure", "a")})
+
+
+def test_a_file_replaced_while_it_is_read_is_not_read_as_deleted(tmp_path) -> None:
+    """As by a program that saves under a temporary name, again and again."""
+    tree, stop = make_tree(tmp_path), threading.Event()
+    moved = (tree / "a" / "x_09_1.png").rename(tree / "b" / "x_09_1.png")
+
+    def save() -> None:
+        for number in itertools.count():
+            (tree / "saving").write_text("one" if number % 2 else "another")
+            (tree / "saving").replace(moved)
+            if stop.wait(0.01):
+                return
+
+    saving = threading.Thread(target=save)
+    saving.start()
+    try:
+        for _ in range(5):
+            with contextlib.suppress(TreeUnavailable):
+                found = review_tree(tree, tree_manifest(tree)).verdicts[0]
+                assert (found.verdict, found.label) == ("relabel", "b")
+    finally:
+        stop.set()
+        saving.join()
+    check(tree, ONE_IN_B)
