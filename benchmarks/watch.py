@@ -16,12 +16,12 @@ import os
 import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from reporting import machine, show
 
 from dupekit.files import escape, read_lines
 from dupekit.ledger import Ledger, review, rounds
@@ -73,14 +73,11 @@ def main() -> None:
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
-    print(f"\n{arguments.files} files in {arguments.folders} folders, {kind}")
-    print(f"{'':32}{'median':>10}{'least':>10}{'most':>10}   n = {len(rows)}")
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        print(f"{name:32}{statistics.median(values):10.4g}{min(values):10.4g}{max(values):10.4g}")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Linux"
-          f" {platform.release().split('-')[0]}, "
-          + ", ".join(f"{name} {version(name)}" for name in ("dupekit", "watchdog", "pydantic")))  # fmt: skip
+    show(
+        f"{arguments.files} files in {arguments.folders} folders, {kind}",
+        {name: [row[name] for row in rows] for name in rows[0]},
+    )
+    print(f"{machine()}, Linux {platform.release().split('-')[0]}")
 
 
 def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, float]:
