@@ -36,7 +36,7 @@ def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Mode
     backbone = open_backbone(
         options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
     )
-    with ThreadPoolExecutor(1) as beside:  # importing torch takes two seconds, which the features hide
+    with ThreadPoolExecutor(1) as beside:  # importing torch takes seconds, unless making the backbone did
         device = beside.submit(_torch_device, first.device)
         rows = compute_features(backbone, first.pool, first.cache, progress)
     matrix, scaling = _prepared(rows, first.pool, options)
