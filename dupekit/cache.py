@@ -11,8 +11,9 @@ Everything here can be deleted at any time; it costs only the time to make it ag
 from __future__ import annotations
 
 import json
+import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from dupekit.api import Fit, Images, Progress, silent
-from dupekit.decoding import PART, decode, decoder
-from dupekit.devices import cores
+from dupekit.decoding import decode_all
 from dupekit.files import write_text
 from dupekit.pixels import MAX_PIXELS
 
 _INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
 
-Compute = Callable[[Images], NDArray[Any]]
-"""Makes the rows of some images, shape (len(images), *shape)."""
+Compute = Callable[[Images], Iterable[NDArray[Any]]]
+"""Makes the rows of some images, in their order and in parts of any number: arrays (k, *shape)."""
+
+_SAVE_S, _SAVE_BYTES = 1.0, 2**26
+"""So often, or when so much has gathered, what was made is written and told."""
 
 
 class Cache:
@@ -54,19 +57,21 @@ class Cache:
         """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
         name = f"pixels-{size_px}-{fit}-{'grey' if channels == 1 else 'rgb'}"
         array = self.array(name, (size_px, size_px, channels), np.uint8)
-        missing = array.missing(images)
-        chunk = max(256, 4 * PART * cores())
-        with decoder(
-            missing, size_px=size_px, channels=channels, fit=fit, max_pixels=self.max_pixels
-        ) as compute:
-            return array.fill(images, compute, stage="decoding", progress=progress, chunk=chunk)
+        return array.fill(
+            images,
+            lambda missing: self.decode(missing, size_px=size_px, channels=channels, fit=fit),
+            stage="decoding",
+            progress=progress,
+        )
 
-    def decode(self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad") -> NDArray[np.uint8]:
-        """Reads squares from the dataset without keeping them: (n, size_px, size_px, channels).
+    def decode(
+        self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad"
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Reads squares from the dataset without keeping them, part by part: (k, size_px, size_px, channels).
 
-        Raises DatasetChanged where a file is gone or no longer has its digest.
+        Raises DatasetChanged where a file is gone or no longer has its digest, ImageError where it cannot be decoded.
         """
-        return decode(images, size_px=size_px, channels=channels, fit=fit, max_pixels=self.max_pixels)
+        return decode_all(images, size_px=size_px, channels=channels, fit=fit, max_pixels=self.max_pixels)
 
 
 class CachedArray:
@@ -79,36 +84,28 @@ class CachedArray:
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
         self._sound = np.zeros(0, bool)  # rows whose checksum this process has compared
 
-    def fill(
-        self,
-        images: Images,
-        compute: Compute,
-        *,
-        stage: str,
-        progress: Progress = silent,
-        chunk: int = 256,
-    ) -> Rows:
-        """The rows of these images; `compute` makes those that are missing or damaged, chunk by chunk."""
+    def fill(self, images: Images, compute: Compute, *, stage: str, progress: Progress = silent) -> Rows:
+        """The rows of these images; `compute` makes those that are missing or damaged."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock"):
             self._prepare()
             _, first = np.unique(np.asarray(images.digests, dtype="S64"), return_index=True)
             first.sort()
             wanted = images.take(first)
-            missing = np.flatnonzero(self._find(wanted.digests, check=True) < 0)
-            for start in range(0, len(missing), chunk):
-                progress(stage, start, len(missing))
-                some = wanted.take(missing[start : start + chunk])
-                self._append(some.digests, compute(some))
+            missing = wanted.take(np.flatnonzero(self._find(wanted.digests, check=True) < 0))
             if len(missing):
-                progress(stage, len(missing), len(missing))
+                self._make(missing, compute, lambda done: progress(stage, done, len(missing)))
         return self.rows(images)
 
-    def missing(self, images: Images) -> int:
-        """How many of these images have no row, before any checksum is compared."""
-        if not (self.folder / "index.bin").is_file():
-            return len(images)
-        return int((self._find(images.digests, check=False) < 0).sum())
+    def _make(self, missing: Images, compute: Compute, tell: Callable[[int], None]) -> None:
+        done = 0
+        tell(done)
+        for rows in _gathered(compute(missing)):
+            self._append(missing.digests[done : done + len(rows)], rows)
+            done += len(rows)
+            tell(done)
+        if done < len(missing):
+            raise ValueError(f"{self.folder.name}: {done} rows for {len(missing)} images")
 
     def rows(self, images: Images) -> Rows:
         """The rows of these images, all of which must have been filled in. Raises KeyError otherwise."""
@@ -202,6 +199,19 @@ class Rows:
         """All rows in order, at most `size` at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
+
+
+def _gathered(parts: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The same rows in fewer, larger parts."""
+    held: list[NDArray[Any]] = []
+    began = time.monotonic()
+    for part in parts:
+        held.append(part)
+        if time.monotonic() >= began + _SAVE_S or sum(some.nbytes for some in held) >= _SAVE_BYTES:
+            yield np.concatenate(held)
+            held, began = [], time.monotonic()
+    if held:
+        yield np.concatenate(held)
 
 
 def _truncate(file: Path, size: int) -> None:

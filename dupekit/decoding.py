@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -17,16 +16,15 @@ from numpy.typing import NDArray
 from dupekit.api import Fit, Image, Images
 from dupekit.devices import cores
 from dupekit.errors import DatasetChanged, ImageError
+from dupekit.parallel import in_order
 from dupekit.pixels import square_pixels
 
 PART = 32
-"""Images that one process is given at a time."""
+"""Images that are decoded, and given to one process, at a time."""
 WORTH_PROCESSES = 8192
 """From so many images on, the half second that processes take to start is soon made good."""
 _READERS = 4
 """Threads of a process that read ahead: they hide the latency of network shares."""
-
-Decode = Callable[[Images], NDArray[np.uint8]]
 
 
 def decode(images: Images, *, size_px: int, channels: int, fit: Fit, max_pixels: int) -> NDArray[np.uint8]:
@@ -49,27 +47,19 @@ def decode(images: Images, *, size_px: int, channels: int, fit: Fit, max_pixels:
     return squares
 
 
-@contextlib.contextmanager
-def decoder(count: int, *, size_px: int, channels: int, fit: Fit, max_pixels: int) -> Iterator[Decode]:
-    """`decode` for `count` images in all, with a process a core where that is worth while."""
+def decode_all(
+    images: Images, *, size_px: int, channels: int, fit: Fit, max_pixels: int
+) -> Iterator[NDArray[np.uint8]]:
+    """As `decode`, of any number of images: `PART` at a time, by a process a core where that is worth while."""
     one = functools.partial(decode, size_px=size_px, channels=channels, fit=fit, max_pixels=max_pixels)
-    if count < WORTH_PROCESSES:
-        yield one
+    parts = (images[at : at + PART] for at in range(0, len(images), PART))
+    if len(images) < WORTH_PROCESSES:
+        yield from map(one, parts)
         return
     # Spawned, not forked: the caller may hold threads and a GPU.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores(), mp_context=context, initializer=_end_with_parent) as processes:
-
-        def by_processes(images: Images) -> NDArray[np.uint8]:
-            parts = [images[at : at + PART] for at in range(0, len(images), PART)]
-            jobs = [processes.submit(one, part) for part in parts]
-            try:
-                return np.concatenate([job.result() for job in jobs])
-            finally:
-                for job in jobs:
-                    job.cancel()
-
-        yield by_processes
+        yield from in_order(processes, one, parts, ahead=4 * cores())
 
 
 def _read_unchanged(image: Image) -> bytes:

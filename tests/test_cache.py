@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,10 @@ def images(tmp_path: Path) -> Images:
 
 
 def counting(calls: list[int]):
-    def compute(some: Images) -> np.ndarray:
+    def compute(some: Images) -> Iterator[np.ndarray]:
         calls.append(len(some))
-        return np.array([[int(digest[:4], 16), 1] for digest in some.digests], np.float32)
+        for digest in some.digests:
+            yield np.array([[int(digest[:4], 16), 1]], np.float32)
 
     return compute
 
@@ -41,12 +43,12 @@ def expected(images: Images) -> list[int]:
 def test_rows_come_in_the_order_asked_for_and_once_per_content(tmp_path, images) -> None:
     calls: list[int] = []
     array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
-    rows = array.fill(images, counting(calls), stage="x", chunk=3)
+    rows = array.fill(images, counting(calls), stage="x")
     assert rows[:][:, 0].tolist() == expected(images)
-    assert calls == [3, 3, 1]  # eight files, seven contents
+    assert calls == [7]  # eight files, seven contents
     back = images.take([5, 0, 0])
     assert array.fill(back, counting(calls), stage="x")[:][:, 0].tolist() == expected(back)
-    assert len(calls) == 3
+    assert len(calls) == 1
 
 
 def test_only_new_images_are_computed(tmp_path, images) -> None:
@@ -158,7 +160,7 @@ from dupekit.cache import Cache
 n = 400
 images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
 rows = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(
-    images, lambda some: np.array([[int(d, 16)] * 3 for d in some.digests]), stage="x", chunk=7)
+    images, lambda some: (np.array([[int(d, 16)] * 3]) for d in some.digests), stage="x")
 assert rows[:].tolist() == [[i] * 3 for i in range(n)]
 """
 

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings", "placing"}
+BASE = {
+    "api",
+    "errors",
+    "files",
+    "parallel",
+    "pixels",
+    "decoding",
+    "cache",
+    "devices",
+    "manifest",
+    "settings",
+    "placing",
+}
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
           "questions", "ignores", "portable"}  # fmt: skip
 MAY_IMPORT = {
@@ -91,7 +103,7 @@ PLUGINS = sorted(file for file in (ROOT / "plugins").glob("dupekit_*/**/*.py"))
 
 @pytest.mark.parametrize("file", PLUGINS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_plugins_import_only_the_contract(file: Path) -> None:
-    allowed = {"api", "errors", "files", "pixels", "decoding", "cache", "devices"}
+    allowed = {"api", "errors", "files", "parallel", "pixels", "decoding", "cache", "devices"}
     for name in imports(file):
         if name.split(".")[0] == "dupekit" and part(name):
             assert part(name) in allowed, f"{file} imports {name}"

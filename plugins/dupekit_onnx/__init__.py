@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from dupekit.api import Model, PredictTask, Progress, read_metadata
 from dupekit.errors import OptionError, PluginError
 from dupekit_onnx.reading import cached_features, check_pixels, log_sizes, standardised
-from dupekit_onnx.sessions import open_session
+from dupekit_onnx.sessions import batch_size, open_session, run_all
 
 __all__ = ["OnnxOptions", "OnnxValidator"]
 
-_FEATURES_AT_ONCE = 64
-"""A head is so small that it takes this many times the batch of a network."""
+_HEADS_BATCH = 4096
+"""Images a batch of a head: so small that what a batch costs is mostly the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    batch_size: int = field(default=64, metadata={"help": "images per batch of a network that reads pixels"})
+    batch_size: int = field(default=0, metadata={"help": "images per batch; 0: by their size and the device"})
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size={self.batch_size} is not at least 1.")
+        if self.batch_size < 0:
+            raise OptionError(f"batch_size={self.batch_size} is not at least 1, or 0 for automatic.")
 
 
 class OnnxValidator:
@@ -47,10 +47,13 @@ class OnnxValidator:
         session = open_session(model.path, device=task.device)
         _check(session, model)
         probabilities = np.empty((len(images), len(model.classes)), np.float32)
-        for start, feed in _batches(task, session, progress):
-            rows = _run(session, feed, model)
-            probabilities[start : start + len(rows)] = rows
-            progress("predicting", start + len(rows), len(images))
+        done = 0
+        for rows in run_all(
+            session, lambda feed: _run(session, feed, model), _feeds(task, session, progress)
+        ):
+            probabilities[done : done + len(rows)] = rows
+            done += len(rows)
+            progress("predicting", done, len(images))
         return probabilities
 
 
@@ -74,20 +77,18 @@ def _check(session: Any, model: Model) -> None:
         )
 
 
-def _batches(
-    task: PredictTask, session: Any, progress: Progress
-) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
-    """The first image's position and the input of each batch."""
+def _feeds(task: PredictTask, session: Any, progress: Progress) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """The input of each batch."""
     given, images = task.model.input, task.images
     if not len(images):
         return
     if given.kind == "pixels":
-        size = task.options.batch_size
+        size = task.options.batch_size or batch_size(session, given.channels * given.size_px**2)
         rows = task.cache.pixels(
             images, size_px=given.size_px, channels=given.channels, fit=given.fit, progress=progress
         )
     else:
-        size = task.options.batch_size * _FEATURES_AT_ONCE
+        size = task.options.batch_size or _HEADS_BATCH
         rows = cached_features(task.cache, images, given.features)
         dim = next(entry.shape[1] for entry in session.get_inputs() if entry.name == "features")
         if isinstance(dim, int) and dim != rows.shape[1]:
@@ -103,7 +104,7 @@ def _batches(
         }
         if given.log_size:
             feed["log_size"] = log_sizes(images[start : start + len(batch)])
-        yield start, feed
+        yield feed
 
 
 def _run(session: Any, feed: dict[str, NDArray[np.float32]], model: Model) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from dupekit.api import Images
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError
+from dupekit.parallel import in_order
 
 log = logging.getLogger("dupekit.torch")
 
@@ -41,8 +42,8 @@ sources on CUDA, and the same job must give the same model whatever else runs.""
 def is_grey(pool: Images, cache: Cache) -> bool:
     """Whether a sample of the pool shows no colour, also where it is stored as RGB."""
     some = pool.take(_evenly(len(pool), GREY_SAMPLE))
-    pixels = cache.decode(some, size_px=64, channels=3).astype(np.int16)
-    return int(np.ptp(pixels, axis=3).max(initial=0)) <= GREY_TOLERANCE
+    squares = cache.decode(some, size_px=64, channels=3)
+    return all(int(np.ptp(part.astype(np.int16), axis=3).max()) <= GREY_TOLERANCE for part in squares)
 
 
 def typical_size(pool: Images, *, low: int, high: int) -> int:
@@ -126,20 +127,12 @@ class Streamed:
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
         with ThreadPoolExecutor(1) as reader:
-            ahead = None
-            for some in rows:
-                ahead, ready = reader.submit(self._read, some), ahead
-                if ready is not None:
-                    yield self._send(ready.result())
-            if ahead is not None:
-                yield self._send(ahead.result())
+            for pixels in in_order(reader, self._read, rows, ahead=2):
+                yield pixels.to(self._device, non_blocking=True)
 
     def _read(self, rows: Tensor) -> Tensor:
         pixels = torch.from_numpy(self._rows[rows.numpy()])
         return pixels.pin_memory() if self._device.type == "cuda" else pixels
-
-    def _send(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self._device, non_blocking=True)
 
 
 def source(rows: Rows, device: torch.device, choice: str) -> Resident | Streamed:

@@ -183,7 +183,7 @@ def test_features_come_from_the_cache(
     tmp_path: Path, images: Images, cache: Cache, dtype: type[np.floating[Any]]
 ) -> None:
     values = np.linspace(-1, 1, len(images))[:, None].astype(dtype)
-    cache.array("some-features", (1,), dtype).fill(images, lambda _: values, stage="features")
+    cache.array("some-features", (1,), dtype).fill(images, lambda _: [values], stage="features")
     model = saved(tmp_path, feature_graph(), FEATURES)
     backwards = images.take(np.arange(len(images))[::-1])
     size = np.log(backwards.sizes)
@@ -196,7 +196,7 @@ def test_features_that_nobody_made_are_missed(tmp_path: Path, images: Images, ca
     with pytest.raises(PluginError, match="'some-features', and the cache does not hold it"):
         predict(model, images, cache)
     cache.array("some-features", (1,), np.float16).fill(
-        images[:3], lambda some: np.zeros((len(some), 1)), stage="features"
+        images[:3], lambda some: [np.zeros((len(some), 1))], stage="features"
     )
     assert predict(model, images[:3], cache).shape == (3, 3)
     with pytest.raises(PluginError, match=r"no row for 3\.png"):
@@ -204,7 +204,7 @@ def test_features_that_nobody_made_are_missed(tmp_path: Path, images: Images, ca
 
 
 def test_features_of_another_width_are_refused(tmp_path: Path, images: Images, cache: Cache) -> None:
-    cache.array("some-features", (2,), np.float16).fill(images, lambda s: np.ones((len(s), 2)), stage="f")
+    cache.array("some-features", (2,), np.float16).fill(images, lambda s: [np.ones((len(s), 2))], stage="f")
     with pytest.raises(PluginError, match="reads 1 features, and 'some-features' holds 2"):
         predict(saved(tmp_path, feature_graph(), FEATURES), images, cache)
 
@@ -365,5 +365,5 @@ def test_progress_ends_at_the_last_image(tmp_path: Path, images: Images, cache: 
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(OptionError, match="batch_size=0"):
-        OnnxOptions(batch_size=0)
+    with pytest.raises(OptionError, match="batch_size=-1"):
+        OnnxOptions(batch_size=-1)
