@@ -89,13 +89,14 @@ class CachedArray:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock"):
             self._prepare()
-            _, first = np.unique(np.asarray(images.digests, dtype="S64"), return_index=True)
-            first.sort()
-            wanted = images.take(first)
-            missing = wanted.take(np.flatnonzero(self._find(wanted.digests, check=True) < 0))
-            if len(missing):
+            found = self._find(images.digests, check=True)
+            lost = np.flatnonzero(found < 0)
+            if len(lost):
+                _, first = np.unique(np.asarray(images.digests, "S64")[lost], return_index=True)
+                missing = images.take(lost[np.sort(first)])
                 self._make(missing, compute, lambda done: progress(stage, done, len(missing)))
-        return self.rows(images)
+                found = self._find(images.digests, check=False)
+        return self._rows(found)
 
     def _make(self, missing: Images, compute: Compute, tell: Callable[[int], None]) -> None:
         done = 0
@@ -113,9 +114,10 @@ class CachedArray:
         if (found < 0).any():
             lost = images.paths[int(np.argmax(found < 0))]
             raise KeyError(f"{self.folder.name} has no row for {lost}")
-        if not len(found):
-            return Rows(np.empty((0, *self.shape), self.dtype), found)
-        return Rows(self._memory(), found)
+        return self._rows(found)
+
+    def _rows(self, found: NDArray[np.int64]) -> Rows:
+        return Rows(self._memory() if len(found) else np.empty((0, *self.shape), self.dtype), found)
 
     def _prepare(self) -> None:
         """Makes the files, or brings them back to the last complete row; starts anew on another layout."""
@@ -168,13 +170,11 @@ class CachedArray:
     def _check(self, found: NDArray[np.int64], crc: NDArray[np.uint32]) -> None:
         """Sets to -1 where a row's checksum is wrong. Once a row has been found sound, it is not read again."""
         self._sound = np.concatenate([self._sound, np.zeros(max(0, len(crc) - len(self._sound)), bool)])
-        memory = self._memory()
-        for at in np.flatnonzero(found >= 0).tolist():
-            row = found[at]
-            if not self._sound[row]:
-                self._sound[row] = zlib.crc32(memory[row].tobytes()) == crc[row]
-                if not self._sound[row]:
-                    found[at] = -1
+        memory, there = self._memory(), found >= 0
+        rows = np.unique(found[there])
+        for row in rows[~self._sound[rows]].tolist():
+            self._sound[row] = zlib.crc32(memory[row].tobytes()) == crc[row]
+        found[there] = np.where(self._sound[found[there]], found[there], -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,16 +54,15 @@ class Moves:
 
         self._start, self._stride = draw(count), 2 * draw(count) + 1
 
-    def draw(self, rows: Tensor, visits: Tensor) -> tuple[Tensor, Tensor]:
-        """For images `rows` at their `visits`-th showing: symmetry codes (b,) and shifts (b, 2), int64."""
-        turn = (self._start[rows] + visits * self._stride[rows]) % len(self._codes)
+    def draw(self, images: Tensor, visit: int) -> tuple[Tensor, Tensor]:
+        """For these images (k,) at their showing number `visit`: symmetry codes (k,) and shifts (k, 2), int64."""
+        turn = (self._start[images] + visit * self._stride[images]) % len(self._codes)
         limit = self._augmentation.shift_px
-        shape = (len(rows), 2)
         device = self._generator.device
         if limit == 0:
-            return self._codes[turn], torch.zeros(shape, dtype=torch.int64, device=device)
+            return self._codes[turn], torch.zeros(len(images), 2, dtype=torch.int64, device=device)
         return self._codes[turn], torch.randint(
-            -limit, limit + 1, shape, generator=self._generator, device=device
+            -limit, limit + 1, (len(images), 2), generator=self._generator, device=device
         )
 
 

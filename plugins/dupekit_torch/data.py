@@ -96,8 +96,9 @@ class Source(Protocol):
     index_device: torch.device
     """Where the rows that it is asked for must lie."""
 
-    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """For each index tensor (b,) int64 the pixels (b, s, s, channels), uint8, on the device."""
+    def batches(self, drawn: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+        """The same tuples, but for their first tensors: instead of rows (b,) int64 the pixels (b, s, s, channels),
+        uint8, on the device."""
         ...
 
 
@@ -112,9 +113,9 @@ class Resident:
             self._pixels[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
             start += len(chunk)
 
-    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        for some in rows:
-            yield self._pixels[some]
+    def batches(self, drawn: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+        for rows, *beside in drawn:
+            yield self._pixels[rows], *beside
 
 
 class Streamed:
@@ -125,14 +126,15 @@ class Streamed:
         self._rows = rows
         self._device = device
 
-    def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+    def batches(self, drawn: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
         with ThreadPoolExecutor(1) as reader:
-            for pixels in in_order(reader, self._read, rows, ahead=2):
-                yield pixels.to(self._device, non_blocking=True)
+            for pixels, *beside in in_order(reader, self._read, drawn, ahead=2):
+                yield pixels.to(self._device, non_blocking=True), *beside
 
-    def _read(self, rows: Tensor) -> Tensor:
+    def _read(self, drawn: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        rows, *beside = drawn
         pixels = torch.from_numpy(self._rows[rows.numpy()])
-        return pixels.pin_memory() if self._device.type == "cuda" else pixels
+        return pixels.pin_memory() if self._device.type == "cuda" else pixels, *beside
 
 
 def source(rows: Rows, device: torch.device, choice: str) -> Resident | Streamed:

@@ -93,6 +93,7 @@ def run_onnx(content: bytes, inputs: tuple[Tensor, ...]) -> NDArray[np.float32]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # a few images; other trainings have the processors
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = ("pixels", "log_size")
     feed = {name: value.numpy() for name, value in zip(names, inputs, strict=False)}

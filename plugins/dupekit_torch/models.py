@@ -140,7 +140,7 @@ def build(spec: Spec, *, seed: int) -> Classifier:
     pretrained weights are not at hand.
     """
     with _RANDOM, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU as well
         if spec.model == COMPACT:
             compact = Compact(channels=spec.channels, width=spec.width, size_px=spec.size_px)
             return Classifier(compact, compact.features, spec)

@@ -1,4 +1,4 @@
-"""One training: the schedule, the order of the images, the steps.
+"""One training: the schedule and the steps.
 
 Everything is fixed before the first step. There is no validation, no early stop and no choice of a best
 epoch: such a choice would have to look at labels, and the labels of the held-out half are what is judged.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +25,7 @@ from torch.nn import functional
 from dupekit.api import Progress
 from dupekit.errors import PluginError
 from dupekit_torch.augment import Augmentation, Moves, move
-from dupekit_torch.data import Source
+from dupekit_torch.batches import Data, batched, epochs
 from dupekit_torch.options import Options
 
 log = logging.getLogger("dupekit.torch")
@@ -56,13 +59,15 @@ class Plan:
     learning_rate: float
 
 
-def plan(images: int, options: Options) -> Plan:
-    """Epochs, batch and learning rate by the number of images, unless they are given.
+def plan(images: int, options: Options, *, pool: int) -> Plan:
+    """Epochs, batch and learning rate by the number of images in the round, unless they are given.
 
-    Few images get more epochs and smaller batches, so that a network has steps enough to learn.
+    Few images get more epochs and smaller batches, so that a network has steps enough to learn. The round's number
+    counts, of which a run sees half: two halves that differ by an image shall not be trained differently.
     """
-    batch = options.batch_size or min(512, max(32, 2 ** round(math.log2(images / 100))))
-    enough = max(round(LOOKS / images), math.ceil(STEPS * batch / images))
+    half = max(1, pool / 2)
+    batch = options.batch_size or min(512, max(32, 2 ** round(math.log2(half / 100))))
+    enough = max(round(LOOKS / half), math.ceil(STEPS * batch / half))
     epochs = options.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, enough))
     rate = options.learning_rate or min(1e-2, LEARNING_RATE * math.sqrt(batch / 32))
     return Plan(images, epochs, batch, max(1, math.ceil(epochs * images / batch)), rate)
@@ -74,26 +79,6 @@ def one_cycle(step: int, steps: int) -> float:
     if at < WARM_UP:
         return at / WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))
-
-
-def visits(
-    images: int, batch: int, steps: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of constant size: positions (b,) among the images, and how often each was shown before.
-
-    Every image comes once before any comes again; a batch may hold the end of one such epoch and the
-    beginning of the next, so that no batch is smaller than the others (a batch of one has no variance
-    to normalise by, and a new shape would be compiled anew).
-    """
-    rest = torch.empty(0, dtype=torch.int64, device=generator.device)
-    epoch = 0
-    for _ in range(steps):
-        while len(rest) < batch:
-            order = torch.randperm(images, generator=generator, device=generator.device)
-            rest = torch.cat([rest, order + epoch * images])
-            epoch += 1
-        some, rest = rest[:batch], rest[batch:]
-        yield some % images, some // images
 
 
 def class_weights(labels: Tensor, classes: int, balance: str) -> Tensor:
@@ -129,16 +114,24 @@ def loss_function(model: nn.Module, *, mean: Tensor, std: Tensor, smoothing: flo
 def compiled(plain: Loss, trial: tuple[Tensor, ...], *, required: bool) -> tuple[Loss, bool]:
     """`plain` compiled, and True; or as it is, and False, where `torch.compile` fails.
 
-    `trial` has the shapes of a run's batches: others would mean compiling again. Raises PluginError
-    where it fails although it is `required`.
+    `trial` has the shapes of a run's batches, and like them no tensor twice: others would mean compiling again. Raises
+    PluginError where it fails although it is `required`.
     """
-    faster: Loss = torch.compile(plain, dynamic=False)
-    try:  # it compiles when it is first called
-        faster(*trial).backward()  # type: ignore[no-untyped-call]
+    try:
+        import torch._inductor
+
+        # Kernels must not be chosen by timing them: the same job shall give the same votes in another process.
+        # PyTorch 2.9 has no such switch.
+        chosen: dict[str, Any] | None = (
+            {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None
+        )
+        faster: Loss = torch.compile(plain, dynamic=False, options=chosen)
+        faster(*trial).backward()  # type: ignore[no-untyped-call]  # it compiles when it is first called
     except Exception as error:  # of dynamo, inductor, triton, or a C compiler that is not there
         if is_out_of_memory(error):
             return faster, True  # the training halves the batch, and then compiles
-        reason = str(error).partition("\n")[0]
+        cause = getattr(error, "inner_exception", error)  # dynamo says only which backend failed
+        reason = str(cause).partition("\n")[0] or type(cause).__name__
         if required:
             raise PluginError(f"torch.compile fails: {reason}", hint="Set compile=off.") from error
         log.warning("torch.compile fails, training goes on without it: %s", reason)
@@ -157,29 +150,14 @@ def optimizer(model: nn.Module, plan: Plan, *, weight_decay: float) -> torch.opt
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """The images of one training. All tensors lie where `source.index_device` says, but for the sizes."""
-
-    source: Source
-    rows: Tensor
-    """Positions in the pool, (n,) int64."""
-    labels: Tensor
-    """(n,) int64."""
-    weights: Tensor
-    """(n,) float32."""
-    sizes: Tensor
-    """Log width and log height, (n, 2) float32."""
-
-
-@dataclass(frozen=True, slots=True)
 class Fitted:
     """How a training went."""
 
     loss: float
     """Mean over the last epoch."""
     seconds: float
-    micro_batch: int
-    """So many images went through the network at once: the batch, unless memory did not suffice."""
+    parts: int
+    """In so many parts a batch went through the network: one, unless memory did not suffice."""
 
 
 def fit(
@@ -194,7 +172,7 @@ def fit(
     reset: Callable[[], None],
     progress: Progress,
     device: torch.device,
-    micro_batch: int = 0,
+    parts: int = 1,
     draws: bool = False,
 ) -> Fitted:
     """Trains the model in place from what `reset` makes it.
@@ -202,43 +180,50 @@ def fit(
     `draws` says that the network itself draws random numbers: the process's random state is then set to
     `seed`, so that no other training may go on beside it.
 
-    Where memory does not suffice, the run begins again with half as many images at once: gradients of
-    the parts are added up, so that batch and schedule stay, and the result is the same as if it had
+    Where memory does not suffice, the run begins again with batches in twice as many parts: their gradients
+    are added up, so that batch and schedule stay, and the result is the same as if it had
     begun so. Only batch normalisation then sees smaller groups. Raises PluginError where two images at
     once are too many.
     """
-    micro = min(micro_batch or plan.batch, plan.batch)
     began = time.monotonic()
     while True:
         reset()
         model.zero_grad(set_to_none=True)
-        run = _Run(model, loss, data, plan, augmentation, seed, micro, device)
+        run = _Run(model, loss, data, plan, augmentation, seed, parts, device)
         try:
             with seeded(device, seed) if draws else contextlib.nullcontext():
                 mean_loss = run.steps(weight_decay, progress)
-            return Fitted(mean_loss, time.monotonic() - began, micro)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+            return Fitted(mean_loss, time.monotonic() - began, parts)
+        except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        if micro <= 2:
+        parts *= 2
+        if plan.batch // parts < 2:  # batch normalisation has nothing to normalise by in one image
             raise PluginError(
                 "Not enough memory to train on two images at once.",
                 hint="Choose a smaller image_size or model, or free the device's memory.",
             )
-        micro = max(2, micro // 2)
-        log.warning("out of memory: the run begins again with %d images at once", micro)
+        log.warning(
+            "out of memory: the run begins again with %d images at once", math.ceil(plan.batch / parts)
+        )
         if device.type == "cuda":
             model.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
 
 
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory"  # the CPU's allocator
+    r"|CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # what is not PyTorch's own allocator
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA raises OutOfMemoryError; the CPU's allocator a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """PyTorch's allocator on CUDA raises OutOfMemoryError, all else a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 class _Run:
-    """The steps of one training, at one size of micro-batch."""
+    """The steps of one training, with batches in so many parts."""
 
     def __init__(
         self,
@@ -248,30 +233,15 @@ class _Run:
         plan: Plan,
         augmentation: Augmentation,
         seed: int,
-        micro: int,
+        parts: int,
         device: torch.device,
     ) -> None:
-        self.model, self.loss, self.data, self.plan = model, loss, data, plan
-        self.micro, self.device = micro, device
+        self.model, self.loss, self.plan = model, loss, plan
+        self.parts, self.device = parts, device
         generator = torch.Generator(data.source.index_device).manual_seed(seed)
         moves = Moves(augmentation, plan.images, generator)
-        self._drawn: list[tuple[Tensor, ...]] = []
-        self._order = self._draw(visits(plan.images, plan.batch, plan.steps, generator), moves)
-
-    def _draw(self, order: Iterator[tuple[Tensor, Tensor]], moves: Moves) -> Iterator[Tensor]:
-        """Rows of the pool for the source; what belongs to them waits in `_drawn` until they come."""
-        for some, seen in order:
-            codes, shifts = moves.draw(some, seen)
-            self._drawn.append(
-                (
-                    codes,
-                    shifts,
-                    self.data.sizes[some],
-                    self.data.labels[some],
-                    self.data.weights[some],
-                )
-            )
-            yield self.data.rows[some]
+        drawn = batched(epochs(data, moves, generator, device), plan.batch)
+        self._batches = data.source.batches(islice(drawn, plan.steps))
 
     def steps(self, weight_decay: float, progress: Progress) -> float:
         """Does them all; returns the mean loss of the last epoch."""
@@ -280,26 +250,22 @@ class _Run:
         self.model.train()
         losses: deque[Tensor] = deque(maxlen=max(1, math.ceil(plan.images / plan.batch)))
         meter = _Meter(plan, progress, self.device)
-        for step, pixels in enumerate(self.data.source.batches(self._order)):
+        for step, inputs in enumerate(self._batches):
             for group in adam.param_groups:
                 group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
-            losses.append(self._gradients(pixels))
+            losses.append(self._gradients(inputs))
             adam.step()
             adam.zero_grad(set_to_none=True)
             meter.show(step + 1, losses[-1])
         return float(torch.stack(tuple(losses)).mean())
 
-    def _gradients(self, pixels: Tensor) -> Tensor:
-        inputs = (
-            pixels,
-            *(part.to(self.device, non_blocking=True) for part in self._drawn.pop(0)),
-        )
-        if self.micro >= self.plan.batch:
+    def _gradients(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        if self.parts == 1:
             loss = self.loss(*inputs)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         total = torch.zeros((), device=self.device)
-        for some in zip(*(torch.split(part, self.micro) for part in inputs), strict=True):
+        for some in zip(*(part.tensor_split(self.parts) for part in inputs), strict=True):
             loss = self.loss(*some) * (len(some[0]) / self.plan.batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +21,7 @@ from dupekit.cache import Rows
 from dupekit.errors import PluginError, UsageError
 from dupekit_torch import data, training
 from dupekit_torch.augment import augmentation
+from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
 from dupekit_torch.meter import Together
 from dupekit_torch.models import Classifier, Spec, build, draws
@@ -110,9 +113,10 @@ class Worker:
             self.lanes.append(Lane(self))
         self._exporter_there()  # torch's exporter and compiler bear no training beside them
         for lane in self.lanes[:count]:
-            lane.compile(training.plan(len(tasks[0].images), self.options).batch)
+            lane.stand_alone()
+            lane.compile(self.plan(tasks[0]).batch)
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # the pixels were put there in another stream
+            torch.cuda.synchronize(self.device)  # pixels and weights were put there in another stream
         free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         for lane in self.lanes[:count]:
             free.put(lane)
@@ -144,8 +148,11 @@ class Worker:
             self._exporter = Exporter(self.spec)
         return self._exporter
 
+    def plan(self, task: TrainTask) -> training.Plan:
+        return training.plan(len(task.images), self.options, pool=len(task.pool))
+
     def _looks(self, task: TrainTask) -> int:
-        plan = training.plan(len(task.images), self.options)
+        plan = self.plan(task)
         return plan.images * plan.epochs
 
     def _prepare_pixels(self, task: TrainTask, progress: Progress) -> tuple[Input, Rows]:
@@ -199,25 +206,38 @@ class Lane:
             autocast=shared.autocast,
         )
         self.compiled: bool | None = None
-        self.micro_batch = 0
+        self.compile_seconds = 0.0
+        self.parts = 1
         self.stream: torch.cuda.Stream | None = None
-        if shared.device.type == "cuda":
-            self.stream = torch.cuda.Stream(shared.device)  # type: ignore[no-untyped-call]
 
-    def run(self, task: TrainTask, progress: Progress) -> Model:
-        """As `Worker.run`. Threads and stream are those of the calling thread while it lasts."""
+    def stand_alone(self) -> None:
+        """On CUDA: from now on other lanes compute at the same time."""
+        if self.shared.device.type == "cuda" and self.stream is None:
+            self.stream = torch.cuda.Stream(self.shared.device)  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Threads and stream of the calling thread are the lane's while it lasts."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.shared.threads)
         try:
             with torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext():
-                return self._run(task, progress)
+                yield
         finally:
             torch.set_num_threads(before)
+
+    def run(self, task: TrainTask, progress: Progress) -> Model:
+        """As `Worker.run`."""
+        with self._entered():
+            return self._run(task, progress)
 
     def compile(self, batch: int) -> None:
         """Compiles the step, once for all runs; where that fails, it stays as it is."""
         if self.compiled is None:
-            self.compiled = self._compile(batch)
+            began = time.monotonic()
+            with self._entered():  # what is compiled for another number of threads is compiled again
+                self.compiled = self._compile(batch)
+            self.compile_seconds = round(time.monotonic() - began, 3)
 
     def _compile(self, batch: int) -> bool:
         wanted = self.shared.options.compile
@@ -228,23 +248,20 @@ class Lane:
 
     def _trial(self, batch: int) -> tuple[Tensor, ...]:
         """Inputs of a step, of the right shapes."""
+        device = self.shared.device
         rows = torch.zeros(batch, dtype=torch.int64, device=self.shared.source.index_device)
-        (pixels,) = self.shared.source.batches([rows])
-        rows = rows.to(self.shared.device)
-        ones = torch.ones(batch, 2, device=self.shared.device)
-        return (
-            pixels,
-            rows,
-            torch.stack([rows, rows], 1),
-            ones,
-            rows,
-            ones[:, 0].contiguous(),
-        )
+        ((pixels,),) = self.shared.source.batches([(rows,)])
+
+        def whole(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.int64, device=device)
+
+        sizes, weights = torch.ones(batch, 2, device=device), torch.ones(batch, device=device)
+        return pixels, whole(batch), whole(batch, 2), sizes, whole(batch), weights
 
     def _run(self, task: TrainTask, progress: Progress) -> Model:
         shared, options = self.shared, self.shared.options
         run_data = self._data(task)
-        plan = training.plan(len(task.images), options)
+        plan = shared.plan(task)
         self.compile(plan.batch)
         fitted = training.fit(
             self.model,
@@ -261,14 +278,14 @@ class Lane:
             reset=lambda: self._reset(task.seed),
             progress=progress,
             device=shared.device,
-            micro_batch=self.micro_batch,
+            parts=self.parts,
             draws=draws(self.model),
         )
-        self.micro_batch = fitted.micro_batch if fitted.micro_batch < plan.batch else 0
+        self.parts = fitted.parts
         notes = {
             "epochs": plan.epochs,
             "batch_size": plan.batch,
-            "micro_batch": fitted.micro_batch,
+            "micro_batch": math.ceil(plan.batch / fitted.parts),
             "steps": plan.steps,
             "learning_rate": plan.learning_rate,
             "loss": fitted.loss,
@@ -281,6 +298,8 @@ class Lane:
             "device": _describe(shared.device),
             "precision": "bfloat16" if shared.autocast else "float32",
             "compiled": self.compiled,
+            "compile_seconds": self.compile_seconds,
+            "memory_mib": round(training.peak_memory_mib(shared.device)),
             "torch": torch.__version__,
         }
         model = Model(task.workdir / "model.onnx", "onnx", task.classes, shared.input, notes)
@@ -291,11 +310,11 @@ class Lane:
         """The parameters of a new network, put into the one that is there (and perhaps compiled)."""
         self.model.load_state_dict(build(self.shared.spec, seed=seed).state_dict())
 
-    def _data(self, task: TrainTask) -> training.Data:
+    def _data(self, task: TrainTask) -> Data:
         _require_images(task)
         device = self.shared.source.index_device
         labels = torch.from_numpy(task.labels.astype(np.int64))
-        return training.Data(
+        return Data(
             self.shared.source,
             torch.from_numpy(self.shared.positions.find(task.images)).to(device),
             labels.to(device),
@@ -303,10 +322,10 @@ class Lane:
             torch.from_numpy(data.log_sizes(task.images)).to(device),
         )
 
-    def _export(self, model: Model, run_data: training.Data, progress: Progress) -> None:
+    def _export(self, model: Model, run_data: Data, progress: Progress) -> None:
         progress("exporting", 0, 1)
         shared = self.shared
-        (pixels,) = shared.source.batches([run_data.rows[:CHECKED_IMAGES]])
+        ((pixels,),) = shared.source.batches([(run_data.rows[:CHECKED_IMAGES],)])
         mean, std = torch.tensor(shared.input.mean), torch.tensor(shared.input.std)
         standard = ((pixels.cpu().float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
         sizes = (run_data.sizes[:CHECKED_IMAGES].cpu(),) if shared.input.log_size else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from dupekit.api import Images, Model, TrainTask, read_metadata, silent
+from dupekit.api import Images, Model, PredictTask, TrainTask, read_metadata, silent
 from dupekit.cache import Cache
 from dupekit.errors import OptionError, PluginError, UsageError
 from dupekit.files import digest_file
@@ -26,7 +27,7 @@ pytest.importorskip("torchvision")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dupekit_torch import Options, TorchTrainer, augment, data, models, training, worker  # noqa: E402
+from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, training, worker  # noqa: E402
 from dupekit_torch.export import run_onnx  # noqa: E402
 
 CLASSES = ("dim", "middle", "bright")
@@ -301,8 +302,19 @@ def test_pixels_are_held_where_they_fit(few: Dataset, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=str,
+)
 def test_out_of_memory_halves_what_goes_through_at_once(
-    few: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    few: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     whole = models.Classifier.forward
     seen = []
@@ -310,7 +322,7 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     def forward(self: Any, pixels: Any, log_size: Any = None) -> Any:
         seen.append(len(pixels))
         if len(pixels) > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise error
         return whole(self, pixels, log_size)
 
     monkeypatch.setattr(models.Classifier, "forward", forward)
@@ -324,6 +336,22 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     trainer.train(task, silent)  # the next run of this worker knows
     assert max(seen) == 4
     assert equal(*weights_of(trainer))
+
+
+@pytest.mark.usefixtures("no_export")
+def test_no_part_of_a_batch_is_a_single_image(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = models.Classifier.forward
+    seen = []
+
+    def forward(self: Any, pixels: Any, log_size: Any = None) -> Any:
+        seen.append(len(pixels))
+        if len(pixels) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, pixels, log_size)
+
+    monkeypatch.setattr(models.Classifier, "forward", forward)
+    TorchTrainer().train(few.task(options=replace(SMALL, batch_size=9)), silent)
+    assert set(seen) == {9, 5, 3, 2}
 
 
 @pytest.mark.usefixtures("no_export")
@@ -535,6 +563,40 @@ def test_a_compiler_that_fails_is_done_without(
     assert training.compiled(loss, trial, required=False) == (loss, True)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # PyTorch's compiler warns of its own affairs
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_step_is_compiled_once_for_all_runs(dataset: Dataset, at_once: int) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    options = replace(SMALL, compile="on", epochs=1, batch_size=8, runs_at_once=at_once)
+    tasks = [dataset.task(slice(at, None, 2), seed=at, options=options) for at in (0, 1, 0, 1)]
+    try:
+        made = list(TorchTrainer().train_many(tasks, silent))
+    except PluginError as error:
+        pytest.skip(f"no compiler here: {error}")
+    assert all(model.notes["compiled"] for model in made)
+    assert made[0].notes["compile_seconds"] > 0
+    assert counters["stats"]["unique_graphs"] == 1
+    one, other, same_as_one, same_as_other = (model.path.read_bytes() for model in made)
+    assert (one, other) == (same_as_one, same_as_other)  # whichever lane they went through
+    assert one != other
+
+
+@pytest.mark.slow
+def test_another_process_makes_the_same_model(dataset: Dataset, session: Session, tmp_path: Path) -> None:
+    code = """
+import sys, pathlib
+from tests.plugins.test_torch import SMALL, TorchTrainer, make, silent
+made = make(pathlib.Path(sys.argv[1]), per_class=40)
+print(TorchTrainer().train(made.task(slice(0, None, 2), seed=1), silent).path)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).read_bytes() == session.models[0].path.read_bytes()
+
+
 @pytest.mark.parametrize("code", range(8))
 def test_symmetries_are_those_of_the_square(code: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
@@ -568,20 +630,39 @@ def test_each_symmetry_once_before_any_again(flips: str, rotations: bool, count:
     generator = torch.Generator().manual_seed(1)
     moves = augment.Moves(augment.augmentation(flips=flips, rotations=rotations), 50, generator)
     rows = torch.arange(50)
-    seen = torch.stack([moves.draw(rows, torch.full((50,), visit))[0] for visit in range(count)])
+    seen = torch.stack([moves.draw(rows, visit)[0] for visit in range(count)])
     assert (seen.sort(0).values == torch.arange(count)[:, None]).all()
     assert len(set(seen[0].tolist())) == count
 
 
-def test_batches_are_equal_and_show_every_image_equally_often() -> None:
+class Rows:
+    """A source that gives the rows themselves."""
+
+    index_device = torch.device("cpu")
+
+    def batches(self, drawn: Any) -> Any:
+        return drawn
+
+
+@pytest.mark.parametrize("size", [4, 23])
+def test_batches_are_equal_and_show_every_image_equally_often(size: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    batches = list(training.visits(10, 4, 10, generator))
-    rows = torch.cat([some for some, _ in batches])
-    seen = torch.cat([before for _, before in batches])
-    assert {len(some) for some, _ in batches} == {4}
-    for epoch in range(4):
-        assert sorted(rows[seen == epoch].tolist()) == list(range(10))
-    assert rows[seen == 0].tolist() != rows[seen == 1].tolist()
+    numbers = torch.arange(10)
+    of_run = batches.Data(Rows(), 100 + numbers, numbers, numbers / 10, torch.stack([numbers, -numbers], 1))
+    moves = augment.Moves(augment.augmentation(flips="both", rotations=True, shift_px=1), 10, generator)
+    endless = batches.batched(batches.epochs(of_run, moves, generator, torch.device("cpu")), size)
+    drawn = list(itertools.islice(endless, 20))
+    assert {len(column) for columns in drawn for column in columns} == {size}
+    rows, codes, shifts, sizes, labels, weights = (torch.cat(column) for column in zip(*drawn, strict=True))
+    epochs = [rows[at : at + 10].tolist() for at in range(0, len(rows) - 9, 10)]
+    assert all(sorted(epoch) == list(range(100, 110)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    # What belongs to an image stays with it.
+    assert (labels == rows - 100).all()
+    assert torch.equal(weights, labels / 10)
+    assert torch.equal(sizes, torch.stack([labels, -labels], 1))
+    assert shifts.unique().tolist() == [-1, 0, 1]
+    assert sorted(codes[rows == 100][:8].tolist()) == list(range(8))
 
 
 def test_schedule_rises_and_falls() -> None:
@@ -597,14 +678,19 @@ def test_schedule_rises_and_falls() -> None:
 
 def test_plan_gives_few_images_more_epochs() -> None:
     sizes = (1, 20, 30, 1_331, 15_000, 25_000, 1_000_000)
-    plans = [training.plan(n, Options()) for n in sizes]
+    plans = [training.plan(n, Options(), pool=2 * n) for n in sizes]
     epochs = [plan.epochs for plan in plans]
     assert epochs == sorted(epochs, reverse=True)
     assert epochs[-1] < epochs[0]
     assert all(plan.steps * plan.batch >= plan.epochs * plan.images for plan in plans)
     assert all(plan.steps >= 100 for plan in plans[1:])
-    given = training.plan(1000, Options(epochs=2, batch_size=8, learning_rate=0.5))
+    given = training.plan(1000, Options(epochs=2, batch_size=8, learning_rate=0.5), pool=2000)
     assert (given.epochs, given.batch, given.steps, given.learning_rate) == (2, 8, 250, 0.5)
+
+
+def test_both_halves_of_a_pair_are_trained_alike() -> None:
+    one, other = (training.plan(images, Options(), pool=18_101) for images in (9_050, 9_051))
+    assert (one.batch, one.epochs, one.learning_rate) == (other.batch, other.epochs, other.learning_rate)
 
 
 def test_class_weights() -> None:
@@ -625,14 +711,26 @@ def test_importing_the_plugin_loads_no_torch() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("pixels", ["resident", "stream"])
-def test_on_a_gpu(dataset: Dataset, pixels: str) -> None:
-    options = replace(SMALL, pixels=pixels)
-    trainer = TorchTrainer()
-    made = [
-        trainer.train(dataset.task(slice(0, None, 2), device="cuda", options=options), silent) for _ in "ab"
-    ]
+@pytest.mark.filterwarnings(
+    "default"
+)  # of the compiler; raised inside it they would be taken for its failure
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("pixels", "at_once"), [("resident", 1), ("stream", 1), ("resident", 2)])
+def test_on_a_gpu(dataset: Dataset, pixels: str, at_once: int) -> None:
+    from dupekit_onnx import OnnxOptions, OnnxValidator
+
+    options = replace(SMALL, pixels=pixels, runs_at_once=at_once)
+    tasks = [dataset.task(slice(0, None, 2), device="cuda", options=options) for _ in "ab"]
+    made = list(TorchTrainer().train_many(tasks, silent))
     assert made[0].path.read_bytes() == made[1].path.read_bytes()
-    found = run_onnx(made[0].path.read_bytes(), inputs(dataset, slice(1, None, 2), made[0]))
-    assert (found.argmax(1) == dataset.labels[1::2]).mean() > 0.9
-    assert "cpu" not in made[0].notes["device"]
+    notes = made[0].notes
+    assert notes["compiled"] is True
+    assert notes["precision"] == ("bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32")
+    assert "cpu" not in notes["device"]
+    expected = run_onnx(made[0].path.read_bytes(), inputs(dataset, slice(1, None, 2), made[0]))
+    assert (expected.argmax(1) == dataset.labels[1::2]).mean() > 0.9
+    held_out = dataset.pool.take(np.arange(1, len(dataset.pool), 2))
+    predicted = OnnxValidator().predict(
+        PredictTask(made[0], held_out, "cuda", dataset.cache, OnnxOptions()), silent
+    )
+    np.testing.assert_allclose(predicted, expected, atol=1e-3)
