@@ -101,7 +101,7 @@ def loss_function(model: nn.Module, *, mean: Tensor, std: Tensor, smoothing: flo
         weights: Tensor,
     ) -> Tensor:
         pixels = move(pixels, codes, shifts)
-        standard = (pixels.float() / 255 - mean) / std
+        standard = (pixels.float() - 255 * mean) / (255 * std)
         # (b, s, s, c) seen as (b, c, s, s) is channels_last without a copy.
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=autocast):
             logits = model(standard.permute(0, 3, 1, 2), sizes)
@@ -139,14 +139,34 @@ def compiled(plain: Loss, trial: tuple[Tensor, ...], *, required: bool) -> tuple
     return faster, True
 
 
-def optimizer(model: nn.Module, plan: Plan, *, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW, with decay on matrices and convolutions but not on biases and normalisations."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+class Descent:
+    """AdamW on a model's parameters, with decay on matrices and convolutions but not on biases and normalisations.
+
+    Weights of convolutions lie as channels_last, and PyTorch's fused step on a CPU copies whatever is not contiguous, at
+    every step: it is given views that are (1.6 instead of 2.6 ms a step of 55, for 1.2 million weights).
+    """
+
+    def __init__(self, model: nn.Module, *, learning_rate: float, weight_decay: float) -> None:
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self._pairs = [(p, _in_memory_order(p.detach())) for p in parameters]
+        groups = [
+            {"params": [view for p, view in self._pairs if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [view for p, view in self._pairs if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self._adam = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+    def step(self, learning_rate: float) -> None:
+        """One step down the gradients, which are then forgotten."""
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        for parameter, view in self._pairs:
+            view.grad = None if parameter.grad is None else _in_memory_order(parameter.grad)
+            parameter.grad = None
+        self._adam.step()
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,16 +266,13 @@ class _Run:
     def steps(self, weight_decay: float, progress: Progress) -> float:
         """Does them all; returns the mean loss of the last epoch."""
         plan = self.plan
-        adam = optimizer(self.model, plan, weight_decay=weight_decay)
+        descent = Descent(self.model, learning_rate=plan.learning_rate, weight_decay=weight_decay)
         self.model.train()
         losses: deque[Tensor] = deque(maxlen=max(1, math.ceil(plan.images / plan.batch)))
         meter = _Meter(plan, progress, self.device)
         for step, inputs in enumerate(self._batches):
-            for group in adam.param_groups:
-                group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
             losses.append(self._gradients(inputs))
-            adam.step()
-            adam.zero_grad(set_to_none=True)
+            descent.step(plan.learning_rate * one_cycle(step, plan.steps))
             meter.show(step + 1, losses[-1])
         return float(torch.stack(tuple(losses)).mean())
 
