@@ -65,6 +65,8 @@ class Correction:
     """UTC, ISO 8601."""
     digest: str
     """SHA-256 of the file's content."""
+    decided_on: str
+    """The path of the image that was decided on: another one where it was renamed, or this is a copy of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class Project:
                 flags=len(tallies.flagged(ledger, number)),
                 exports=review.exports(ledger, number),
                 verdicts=review.verdict_counts(ledger, number),
+                unapplied=review.resolved(ledger, number)[1] if current and not current.closed else [],
                 ignored=len(ignore_list.ignores(ledger)),
                 applications=review.applications(ledger, number),
                 rounds=convergence.by_round(ledger),
@@ -183,7 +184,9 @@ class Project:
     ) -> Applied:
         """Writes the corrected dataset and patch.csv; called again after a kill, it goes on.
 
-        With `dry_run` it only says what would change. Raises NothingToDo before the first `collect`.
+        With `dry_run` it only says what would change. A verdict is on a content under its given label, as an entry
+        of the ignore list is; those that the dataset has nothing for any more are in the result. Raises NothingToDo
+        before the first `collect`.
         """
         with self._reading() if dry_run else self._writing("apply") as ledger:
             return correcting.apply(

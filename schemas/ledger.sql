@@ -117,7 +117,7 @@ CREATE TABLE corrections (
     path TEXT NOT NULL,
     old_label TEXT NOT NULL,
     new_label TEXT NOT NULL,
-    new_path TEXT NOT NULL,
+    new_path TEXT NOT NULL, digest TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (application, image)
 ) WITHOUT ROWID
 ;

@@ -26,7 +26,8 @@ def source(dataset: Path, number: int, path: str, content: str = "", *, keep: bo
 
 
 def correction(of: Source, new_label: str) -> Correction:
-    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, "2026-01-01T00:00:00+00:00", of.digest)
+    decided = "2026-01-01T00:00:00+00:00"
+    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, decided, of.digest, of.path)
 
 
 @pytest.fixture

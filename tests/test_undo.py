@@ -22,7 +22,7 @@ State = tuple[dict[str, int], list[object], list[Ignored]]
 def state(project: Project) -> State:
     """Verdict counts, corrections and ignore list."""
     with Ledger(project.path / "ledger.db") as ledger:
-        corrections = review.corrections(ledger, 1)
+        corrections, _ = review.resolved(ledger, 1)
     return project.status().verdicts, list(corrections), project.ignores()
 
 

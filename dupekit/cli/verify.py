@@ -15,6 +15,7 @@ from dupekit.cli._console import (
     progress_bars,
     say,
     table,
+    unapplied_counts,
 )
 
 
@@ -44,6 +45,9 @@ def verify(
             counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count
         )
         depth = "sizes and times only" if quick else "contents read"
-        say(f"All is as it should be: the ledger, {counts} ({depth}).")
+        pending = sum(one.pending for one in found.unapplied)
+        left = f" {unapplied_counts(found.unapplied)}: `dupekit apply` lists them." if pending else ""
+        clear = "Nothing is damaged" if pending else "All is as it should be"
+        say(f"{clear}: the ledger, {counts} ({depth}).{left}")
     if found.differences:
         raise typer.Exit(1)

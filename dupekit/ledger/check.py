@@ -76,12 +76,10 @@ class Applied:
 def corrections(ledger: Ledger, application: int) -> list[Applied]:
     found = ledger.rows(
         """
-        SELECT c.at, c.new_path = '', t.digest, images.state, images.digest
+        SELECT c.at, c.new_path = '', c.digest, images.state, images.digest
         FROM (SELECT *, iif(new_path = '', path, new_path) AS at FROM corrections) AS c
-        JOIN applications AS a ON a.id = c.application
-        JOIN tallies AS t ON t.round = a.round AND t.image = c.image
         LEFT JOIN images ON images.path = c.at
-        WHERE a.id = ? ORDER BY c.at
+        WHERE c.application = ? ORDER BY c.at
         """,
         (application,),
     )

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.apply import Correction, Placement
+from dupekit.decisions import Decision, Held, Unapplied, resolve
 from dupekit.files import now
 from dupekit.ledger import Ledger
+from dupekit.ledger.images import UNREAD
 from dupekit.review import EXPUNGED, RELABEL, Verdict
 
 
@@ -164,27 +166,39 @@ def verdict_counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     return counts
 
 
-def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
-    """What the round's verdicts change, by path."""
-    found = ledger.rows(
-        """
-        SELECT v.image, images.path, classes.name, v.verdict, v.label, t.votes, t.score, collections.at,
-            t.digest
-        FROM current_verdicts AS v
-        JOIN images ON images.id = v.image
-        JOIN classes ON classes.id = images.class
-        JOIN tallies AS t ON t.round = v.round AND t.image = v.image
-        JOIN collections ON collections.id = v.collection
-        WHERE v.round = ? AND v.verdict IN (?, ?) AND images.state = 'ok' AND images.digest = t.digest
-        ORDER BY images.path
-        """,
-        (round_number, RELABEL, EXPUNGED),
-    )
-    return [
-        Correction(image, path, label, "" if verdict == EXPUNGED else new, votes, score, at, digest)
-        for image, path, label, verdict, new, votes, score, at, digest in found
-        if verdict == EXPUNGED or new != label
+def resolved(ledger: Ledger, round_number: int) -> tuple[list[Correction], list[Unapplied]]:
+    """What the round's verdicts change in the dataset that the last scan saw, and which of them change nothing."""
+    decisions = [
+        Decision(*row)
+        for row in ledger.rows(
+            """
+            SELECT v.image, images.path, classes.name,
+                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN '' ELSE classes.name END,
+                t.votes, t.score, collections.at, t.digest,
+                CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ? THEN 'unreadable'
+                    ELSE 'content changed' END
+            FROM current_verdicts AS v
+            JOIN images ON images.id = v.image
+            JOIN classes ON classes.id = images.class
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image
+            JOIN collections ON collections.id = v.collection
+            WHERE v.round = ? ORDER BY v.image
+            """,
+            (RELABEL, EXPUNGED, UNREAD, round_number),
+        )
     ]
+    held = ledger.rows(
+        """
+        SELECT images.id, path, classes.name, images.digest, t.image IS NOT NULL FROM images
+        JOIN classes ON classes.id = class
+        LEFT JOIN tallies AS t ON t.round = ? AND t.image = images.id AND t.digest = images.digest
+        WHERE state != 'gone' AND images.digest IN (
+            SELECT t.digest FROM current_verdicts AS v
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image WHERE v.round = ?)
+        """,
+        (round_number, round_number),
+    )
+    return resolve(decisions, [Held(*row) for row in held])
 
 
 def record_application(
@@ -205,8 +219,11 @@ def record_application(
             (round_number, now(), destination, mode),
         ).lastrowid
         db.executemany(
-            "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?)",
-            [(number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, "")) for c in made],
+            "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, ""), c.digest)
+                for c in made
+            ],
         )
 
 
