@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dupekit import correcting, pipeline, reviewing, training
+from dupekit import correcting, keeping, pipeline, reviewing, training
 from dupekit.api import Progress, silent
 from dupekit.errors import DatasetError, NotAProject, NothingToDo, UsageError
 from dupekit.files import absolute, escape, exclusive, unescape
@@ -291,16 +291,17 @@ class Project:
         with self._reading() as ledger:
             return reviewing.find_tree(ledger, tree)
 
-    def manifest_of(self, export: review.Export) -> Manifest:
-        """The project's own copy of an export's manifest: the one that is believed."""
+    def manifest_of(self, export: review.Export, tree: Path | None = None) -> Manifest:
+        """The project's own copy of an export's manifest: the one that is believed. Where it is missing or damaged, that
+        of the tree (default: where it was exported to) if it agrees with the ledger, else raises TreeUnavailable."""
         with self._reading() as ledger:
-            return reviewing.manifest_of(ledger, self.path, export)
+            return keeping.manifest_of(ledger, self.path, export, tree)
 
     def listing_of(self, export: review.Export, name: str) -> Path:
         """Where manifest.json, before.txt or after.txt of an export stands: under its plain name for the
         round's last export, as in "after.1a2b3c4d.txt" for an earlier one."""
         with self._reading() as ledger:
-            return reviewing.listing_of(ledger, self.path, export, name)
+            return keeping.listing_of(ledger, self.path, export, name)
 
     def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
         """Adds what a watcher saw: time, kind, path and target."""

@@ -12,8 +12,8 @@ from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, now, unescape, write_lines
 from dupekit.flag import default_threshold
+from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
-from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Collected, Exported, Flagged
@@ -84,7 +84,12 @@ def export(
         pairs=pairs,
         created=now(),
     )
-    write_tree(manifest, dataset, tree, progress=progress)
+    keep(folder, manifest)
+    try:
+        write_tree(manifest, dataset, tree, progress=progress)
+    except BaseException:
+        forget(folder, manifest)
+        raise
     numbers = {dupe.path: dupe.image for dupe in dupes}
     review.record_export(
         ledger,
@@ -93,7 +98,7 @@ def export(
         tree=escape(str(tree)),
         files={file.path: numbers[file.original] for file in manifest.files},
     )
-    _keep_manifest(folder, manifest)
+    name_latest(ledger, project, current.number)
     return Exported(current.number, tree, manifest)
 
 
@@ -107,7 +112,8 @@ def collect(
 ) -> Collected:
     """As `Project.collect`."""
     export, path = find_tree(ledger, tree)
-    manifest = manifest_of(ledger, project, export)
+    mended = mend(ledger, project, export, path)
+    manifest = manifest_of(ledger, project, export, path)
     brought = read_marker(path, manifest)
     reviewed = review_tree(path, manifest)
     folders = top_folders(path)
@@ -132,6 +138,7 @@ def collect(
         closed=closed,
         events=events,
         remarks=[
+            *mended,
             *brought.remarks,
             *_say_overruled(overruled),
             *([_CLOSED.format(export.round)] if closed else []),
@@ -159,46 +166,12 @@ def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
     return export, path
 
 
-def manifest_of(ledger: Ledger, project: Path, export: review.Export) -> Manifest:
-    """As `Project.manifest_of`."""
-    file = listing_of(ledger, project, export, "manifest.json")
-    manifest = read_manifest(file)
-    if manifest.export != export.key:
-        raise TreeUnavailable(
-            f"{file} is the manifest of another export.",
-            hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
-        )
-    return manifest
-
-
-def listing_of(ledger: Ledger, project: Path, export: review.Export, name: str) -> Path:
-    """As `Project.listing_of`."""
-    file = RoundFolder(project, export.round).path / name
-    last = review.exports(ledger, export.round)[-1]
-    return file if export.key == last.key else _renamed(file, export.key)
-
-
-def _keep_manifest(folder: Path, manifest: Manifest) -> None:
-    latest = folder / "manifest.json"
-    if latest.is_file():  # of an earlier export of this round, whose tree may still be out
-        key = read_manifest(latest).export
-        for file in (latest, folder / "before.txt", folder / "after.txt"):
-            if file.is_file():
-                file.rename(_renamed(file, key))
-    write_manifest(manifest, latest)
-    write_lines(folder / "before.txt", [file.path for file in manifest.files])
-
-
 def _refuse_inside(dataset: Path, path: Path) -> None:
     if path.resolve().is_relative_to(dataset.resolve()):
         raise UsageError(
             f"{path} lies inside the dataset, which dupekit never writes to.",
             hint="Name a folder elsewhere.",
         )
-
-
-def _renamed(file: Path, export: str) -> Path:
-    return file.with_name(f"{file.stem}.{export[:8]}{file.suffix}")
 
 
 def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:

@@ -39,11 +39,12 @@ MAY_IMPORT = {
     "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
     "results": BASE | STAGES | {"ledger", "runs"},
     "training": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
-    "reviewing": BASE | STAGES | {"ledger", "runs", "results"},
+    "keeping": BASE | STAGES | {"ledger", "runs"},
+    "reviewing": BASE | STAGES | {"ledger", "runs", "results", "keeping"},
     "correcting": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
     "project": BASE
     | STAGES
-    | {"ledger", "pipeline", "results", "verify", "training", "reviewing", "correcting"},
+    | {"ledger", "pipeline", "results", "verify", "training", "keeping", "reviewing", "correcting"},
     "patching": BASE | STAGES,
     "verify": BASE | STAGES | {"ledger", "jobs", "runs"},
     "demo": BASE | STAGES | {"project"},

@@ -67,7 +67,7 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
         list_tree(path)
         return path, tree_manifest(path), tree_journal(path)
     after = opened.listing_of(export, "after.txt")
-    return path, opened.manifest_of(export), Journal(after, lambda e: opened.record_events(export, e))
+    return path, opened.manifest_of(export, path), Journal(after, lambda e: opened.record_events(export, e))
 
 
 def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:

@@ -40,6 +40,23 @@ def exported(ledger: Ledger, export: int) -> dict[str, tuple[str, str]]:
     return {path: (original, digest) for path, original, digest in found}
 
 
+def exported_votes(ledger: Ledger, export: int) -> dict[str, tuple[str, str, int]]:
+    """Path in the tree -> given label, and suggested label and votes as counted last."""
+    found = ledger.rows(
+        """
+        SELECT f.path, g.name, coalesce(s.name, ''), coalesce(t.votes, 0) FROM exported_files AS f
+        JOIN exports ON exports.id = f.export
+        JOIN images ON images.id = f.image
+        JOIN classes AS g ON g.id = images.class
+        LEFT JOIN tallies AS t ON t.round = exports.round AND t.image = f.image
+        LEFT JOIN classes AS s ON s.id = t.suggested
+        WHERE f.export = ?
+        """,
+        (export,),
+    )
+    return {path: tuple(rest) for path, *rest in found}
+
+
 def image_paths(ledger: Ledger) -> dict[int, str]:
     """Number -> path of every image there ever was."""
     return dict(ledger.rows("SELECT id, path FROM images").fetchall())
