@@ -102,7 +102,9 @@ def plan_dataset(sources: Sequence[Source], corrections: Mapping[int, Correction
 
 
 class _Names:
-    """The names in use in each folder of a dataset; folders that are one to some file systems count as one."""
+    """The names in use in each folder of a dataset; folders that are one to some file systems count as one.
+
+    Keys are of names as they are on disk: an escaped name is another name."""
 
     def __init__(self) -> None:
         self._all: dict[str, set[str]] = defaultdict(set)
@@ -110,8 +112,8 @@ class _Names:
 
     def add(self, path: str) -> None:
         parent, _, name = path.rpartition("/")
-        folder = same_name_key(parent)
-        key = same_name_key(name)
+        folder = _key(parent)
+        key = _key(name)
         if not self._all[folder]:
             self._add_folders(parent)
         self._all[folder].add(key)
@@ -121,21 +123,25 @@ class _Names:
         """A path below `label`, like `parts`, that nothing has yet; it is taken then."""
         parent = label
         for part in parts[:-1]:
-            folder = same_name_key(parent)
+            folder = _key(parent)
             name = part
-            if same_name_key(part) in self._files[folder]:
+            if _key(part) in self._files[folder]:
                 name = escape(free_name(unescape(part), self._all[folder]))
-            self._all[folder].add(same_name_key(name))
+            self._all[folder].add(_key(name))
             parent = f"{parent}/{name}"
-        name = escape(free_name(unescape(parts[-1]), self._all[same_name_key(parent)]))
+        name = escape(free_name(unescape(parts[-1]), self._all[_key(parent)]))
         self.add(f"{parent}/{name}")
         return f"{parent}/{name}"
 
     def _add_folders(self, path: str) -> None:
         while path:
             parent, _, name = path.rpartition("/")
-            self._all[same_name_key(parent)].add(same_name_key(name))
+            self._all[_key(parent)].add(_key(name))
             path = parent
+
+
+def _key(text: str) -> str:
+    return same_name_key(unescape(text))
 
 
 def check_destination(dataset: Path, destination: Path) -> None:
