@@ -139,7 +139,8 @@ def _copy(source: Path, target: Path, digest: str) -> None:
     if digest_file(target) != digest:
         raise DatasetChanged(
             f"{source} changed since the last scan.",
-            hint="Run `dupekit scan`; the round was trained on the earlier content.",
+            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; the round was"
+            " trained on the earlier content.",
         )
     shutil.copystat(source, target)
     target.chmod(target.stat().st_mode | 0o200)  # a read-only dataset must not make an undeletable tree

@@ -80,10 +80,11 @@ class Project:
     def dataset(self) -> Path:
         return self.path / self.settings.dataset  # an absolute setting stands for itself
 
-    def scan(self, *, progress: Progress = silent) -> Scan:
-        """Brings the ledger up to date with the dataset."""
+    def scan(self, *, every: bool = False, progress: Progress = silent) -> Scan:
+        """Brings the ledger up to date with the dataset. Files whose size and time are as before are not read again,
+        but with `every`."""
         with self._writing("scan") as ledger:
-            return pipeline.scan(ledger, self.dataset, self.settings, progress)
+            return pipeline.scan(ledger, self.dataset, self.settings, progress, every=every)
 
     def train(
         self,

@@ -40,6 +40,11 @@ def verify(
         print_json(found)
     elif found.differences:
         table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
+        if any(d.what == "dataset" for d in found.differences):
+            say(
+                "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
+                " dupekit scan --all."
+            )
     else:
         counts = ", ".join(
             counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count

@@ -35,6 +35,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "amoeba\t12" in said
     assert f"Next: dupekit train -p {project}" in said
     assert "0 files read" in dupekit("scan", cwd=project).stdout
+    assert "36 files read, 0 of them with another content" in dupekit("scan", "--all", cwd=project).stdout
     said = dupekit("train", "--pairs", 3, *FAST, "--set", "size_px=6", cwd=project).stdout
     assert "Round 1: 36 images in 3 classes, 3 pairs, 6 runs to do." in said
     assert "Trainer fake, validator fake, executor local, device auto, seed 0, split redraw." in said
