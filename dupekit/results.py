@@ -95,6 +95,8 @@ class Collected:
     """Those that do not count, for a later collect of another tree decided otherwise."""
     closed: bool
     """Whether the round has ended, so that its labels are not applied any more."""
+    too_late: list[Verdict]
+    """Where the round has ended: those that are otherwise than what was applied."""
     events: int
     """New ones in the tree's own event log."""
     remarks: list[str]

@@ -17,7 +17,7 @@ from dupekit.ledger import Ledger, images, review, rounds, tallies
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Collected, Exported, Flagged
-from dupekit.review import Verdict, require_marker, review_tree, tree_manifest
+from dupekit.review import EXPUNGED, Verdict, require_marker, review_tree, tree_manifest
 from dupekit.runs import RoundFolder
 from dupekit.settings import Settings
 
@@ -129,6 +129,8 @@ def collect(
     events = review.pick_up_events(ledger, export.number, brought.events)
     overruled = review.overruled(ledger, export, reviewed.verdicts)
     closed = rounds.get(ledger, export.round).closed is not None
+    uncounted = {verdict.file.path for verdict, _, _ in overruled}
+    counting = [v for v in reviewed.verdicts if v.file.path not in uncounted]
     return Collected(
         round=export.round,
         tree=path,
@@ -136,6 +138,7 @@ def collect(
         changed=changed,
         overruled=[verdict for verdict, _, _ in overruled],
         closed=closed,
+        too_late=_too_late(ledger, export, counting) if closed else [],
         events=events,
         remarks=[
             *mended,
@@ -144,6 +147,17 @@ def collect(
             *([_CLOSED.format(export.round)] if closed else []),
         ],
     )
+
+
+def _too_late(ledger: Ledger, export: review.Export, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
+    made = review.applied(ledger, export.round)
+
+    def as_applied(v: Verdict) -> bool:
+        label = "" if v.verdict == EXPUNGED else v.label
+        return made.get((v.file.digest, v.file.given), v.file.given) == label
+
+    return [v for v in verdicts if not as_applied(v)]
 
 
 def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:

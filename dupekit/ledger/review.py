@@ -235,6 +235,18 @@ def applications(ledger: Ledger, round_number: int) -> list[tuple[str, str, str]
     ).fetchall()
 
 
+def applied(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str]:
+    """Content and given label -> label in the round's last corrected dataset that is not undone; empty: expunged."""
+    found = ledger.rows(
+        """
+        SELECT digest, old_label, new_label FROM corrections WHERE application = (
+            SELECT max(id) FROM applications WHERE round = ? AND undone IS NULL)
+        """,
+        (round_number,),
+    )
+    return {(digest, old_label): new_label for digest, old_label, new_label in found}
+
+
 def _current(ledger: Ledger, round_number: int) -> list[tuple[int, str, str]]:
     return ledger.rows(
         "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)

@@ -295,6 +295,37 @@ def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
     ]  # fmt: skip
 
 
+def test_a_late_collect_lists_only_what_was_not_applied_so(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    trained.collect()
+    (trained.dataset / "amoeba/wrong_diatom.png").rename(trained.dataset / "amoeba/renamed.png")
+    trained.scan()
+    trained.apply(tmp_path / "fixed")
+    trained.next_round()
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert "not changed any more" not in said
+    assert "2 to relabel" in said
+    (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").unlink()  # it was right, and is in amoeba now
+    (tree / "amoeba" / "diatom_03_wrong_diatom.png").rename(tree / "_expunge" / "it.png")
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert (
+        "Otherwise than applied, but not changed any more\ngiven\tdecided\timages\n"
+        "amoeba\t(expunge)\t1\nciliate\tciliate\t1\n"
+    ) in said
+    late = parsed("collect", tree, "-p", trained.path)["too_late"]
+    assert sorted(late) == ["amoeba/wrong_diatom.png", "ciliate/wrong_amoeba.png"]
+
+
+def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    trained.collect()
+    trained.next_round()
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_on_a_terminal_of_80_columns_counts_figures_and_time_are_legible() -> None:
     show = (
