@@ -10,14 +10,13 @@ The dataset is built in a hidden folder beside its destination, `.NAME.partial`,
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +25,7 @@ from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files import (
     escape,
     free_name,
+    make_parent,
     real_path,
     same_name_key,
     sync_folder,
@@ -213,8 +213,7 @@ def write_dataset(
     roots = {dataset, *(placement.root for placement in placements if placement.root)}
     for root in roots:
         check_destination(root, destination)
-    with _refusing_bad_parent(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(destination)
     _prepare(partial, key)
     try:
         _build(placements, dataset, partial, mode, progress)
@@ -329,16 +328,3 @@ def _foreign(partial: Path) -> UsageError:
         f"{partial} is in the way, and was not left by an earlier `dupekit apply`.",
         hint="Look what it is and move it away, or name another destination.",
     )
-
-
-@contextlib.contextmanager
-def _refusing_bad_parent(destination: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise UsageError(
-            f"{destination.parent} is no folder, so nothing can be written there.",
-            hint="Name a destination in a folder; a link must lead to one.",
-        ) from None

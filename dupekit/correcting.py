@@ -8,7 +8,7 @@ from dupekit import pipeline
 from dupekit.api import Progress
 from dupekit.apply import Source, check_destination, is_finished, plan_dataset, write_dataset
 from dupekit.errors import NothingToDo
-from dupekit.files import absolute, escape
+from dupekit.files import escape, new_place
 from dupekit.ledger import Ledger, images, review, rounds
 from dupekit.patch import write_patch, write_unapplied
 from dupekit.placing import Mode
@@ -35,7 +35,7 @@ def apply(
             f"There are no verdicts in round {current.number} to apply.",
             hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
         )
-    destination = absolute(destination)
+    destination = new_place(destination)
     if not is_finished(destination):
         check_destination(dataset, destination)
     pipeline.require_unchanged(ledger, dataset, settings)

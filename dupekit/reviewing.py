@@ -10,7 +10,7 @@ from pathlib import Path
 from dupekit.api import Progress, silent
 from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
-from dupekit.files import absolute, escape, now, unescape, write_lines
+from dupekit.files import absolute, escape, new_place, now, unescape, write_lines
 from dupekit.flag import default_threshold
 from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
@@ -75,7 +75,7 @@ def export(
             hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
         )
     folder = RoundFolder(project, current.number).path
-    tree = absolute(tree) if tree else folder / "dupes"
+    tree = new_place(tree) if tree else folder / "dupes"
     _refuse_inside(dataset, tree)
     manifest = plan_tree(
         dupes,

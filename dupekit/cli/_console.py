@@ -31,7 +31,9 @@ def open_project(path: Path | None) -> Project:
 def print_json(document: Any) -> None:
     import json
 
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=_plain) + "\n")
+    # What an encoding lacks would be escaped by Python as JSON does not know it.
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
 
 
 def say(text: str) -> None:

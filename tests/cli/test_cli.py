@@ -274,7 +274,8 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
         "line 3: 'f' is no digest"
         in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
     )
-    dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)
+    said = dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=2).stderr
+    assert f"{tmp_path / 'none.csv'} cannot be read: No such file" in said
 
 
 def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
