@@ -8,7 +8,7 @@ from dupekit import pipeline
 from dupekit.api import Progress
 from dupekit.apply import Source, check_destination, is_finished, plan_dataset, write_dataset
 from dupekit.errors import NothingToDo
-from dupekit.files import escape, new_place
+from dupekit.files import escape, new_place, user
 from dupekit.ledger import Ledger, images, review, rounds
 from dupekit.patch import write_patch, write_unapplied
 from dupekit.placing import Mode
@@ -25,6 +25,7 @@ def apply(
     destination: Path,
     *,
     mode: Mode,
+    who: str,
     dry_run: bool,
     progress: Progress,
 ) -> Applied:
@@ -61,6 +62,7 @@ def apply(
             round_number=current.number,
             destination=escape(str(destination)),
             mode=mode,
+            who=who or user(),
             made=corrections,
             placements=placements,
         )

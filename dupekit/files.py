@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import hashlib
 import json
 import os
@@ -49,6 +50,14 @@ _TRASH = re.compile(
 def now() -> str:
     """The time as it stands in the ledger and in files: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def user() -> str:
+    """Who is at work, as it stands in the ledger: USER@COMPUTER."""
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (OSError, KeyError):  # no such user, as in some containers
+        return platform.node()
 
 
 def escape(name: str) -> str:

@@ -181,7 +181,13 @@ class Project:
             return reviewing.collect(ledger, self.path, tree, who=who, confirm=confirm)
 
     def apply(
-        self, destination: Path, *, mode: Mode = "copy", dry_run: bool = False, progress: Progress = silent
+        self,
+        destination: Path,
+        *,
+        mode: Mode = "copy",
+        who: str = "",
+        dry_run: bool = False,
+        progress: Progress = silent,
     ) -> Applied:
         """Writes the corrected dataset and patch.csv; called again after a kill, it goes on.
 
@@ -197,6 +203,7 @@ class Project:
                 self.settings,
                 destination,
                 mode=mode,
+                who=who,
                 dry_run=dry_run,
                 progress=progress,
             )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dupekit.api import Progress, silent
 from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
-from dupekit.files import absolute, escape, new_place, now, unescape, write_lines
+from dupekit.files import absolute, escape, new_place, now, unescape, user, write_lines
 from dupekit.flag import default_threshold
 from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
@@ -123,7 +121,9 @@ def collect(
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
-    changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who(), check=check)
+    changed = review.record_verdicts(
+        ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
+    )
     remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
     write_lines(listing_of(ledger, project, export, "after.txt"), remaining)
     events = review.pick_up_events(ledger, export.number, brought.events)
@@ -198,10 +198,3 @@ def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
         f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
         " since it was collected is a new decision. `dupekit undo` takes the last collect back."
     ]
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{platform.node()}"
-    except (OSError, KeyError):  # no such user, as in some containers
-        return platform.node()

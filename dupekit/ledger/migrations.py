@@ -232,3 +232,15 @@ UPDATE corrections SET digest = coalesce((
     WHERE applications.id = corrections.application AND t.image = corrections.image), '')
 """,
     )
+
+
+@migrations()
+def m004_who_and_where(db: Database) -> None:
+    """Who applied, and from where a tree was collected; empty where an older dupekit recorded it."""
+    _statements(
+        db,
+        """
+ALTER TABLE applications ADD COLUMN who TEXT NOT NULL DEFAULT '';
+ALTER TABLE collections ADD COLUMN tree TEXT NOT NULL DEFAULT ''
+""",
+    )

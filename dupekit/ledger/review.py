@@ -93,11 +93,13 @@ def record_verdicts(
     verdicts: Sequence[Verdict],
     *,
     who: str,
+    tree: str,
     check: Callable[[list[Verdict]], None],
 ) -> list[Verdict]:
     """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
 
-    Returns the ones that changed; with none, nothing is written. `check` gets them first, and may raise.
+    `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
+    `check` gets them first, and may raise.
     """
     images = exported_images(ledger, export.number)
     # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
@@ -120,7 +122,8 @@ def record_verdicts(
     check(changed)
     with ledger.write() as db:
         collection = db.execute(
-            "INSERT INTO collections (export, at, who) VALUES (?, ?, ?)", (export.number, now(), who)
+            "INSERT INTO collections (export, at, who, tree) VALUES (?, ?, ?, ?)",
+            (export.number, now(), who, tree),
         ).lastrowid
         db.executemany(
             "INSERT INTO verdicts (collection, round, image, verdict, label, previous, digest)"
@@ -142,7 +145,8 @@ def overruled(ledger: Ledger, export: Export, verdicts: Iterable[Verdict]) -> li
         image: (verdict, label, tree, at)
         for image, verdict, label, tree, at in ledger.rows(
             """
-            SELECT image, verdict, label, tree, at FROM current_verdicts AS v
+            SELECT image, verdict, label, iif(collections.tree = '', exports.tree, collections.tree), at
+            FROM current_verdicts AS v
             JOIN collections ON collections.id = v.collection
             JOIN exports ON exports.id = export
             WHERE v.round = ?
@@ -207,6 +211,7 @@ def record_application(
     round_number: int,
     destination: str,
     mode: str,
+    who: str,
     made: Sequence[Correction],
     placements: Sequence[Placement],
 ) -> None:
@@ -214,9 +219,9 @@ def record_application(
     new_paths = {placement.source.image: placement.path for placement in placements}
     with ledger.write() as db:
         number = db.execute(
-            "INSERT INTO applications (round, at, destination, mode, collection)"
-            " VALUES (?, ?, ?, ?, (SELECT max(id) FROM collections))",
-            (round_number, now(), destination, mode),
+            "INSERT INTO applications (round, at, destination, mode, who, collection)"
+            " VALUES (?, ?, ?, ?, ?, (SELECT max(id) FROM collections))",
+            (round_number, now(), destination, mode, who),
         ).lastrowid
         db.executemany(
             "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -85,3 +85,24 @@ def test_names_that_the_encoding_lacks_end_nothing(tmp_path, fast) -> None:
         wrong = subprocess.run([*listed[:-3], "add", "Ä/ﬁ", *listed[-2:]], check=False, **options)
         assert wrong.returncode == 2
         assert b"Traceback" not in wrong.stderr
+
+
+def test_watch_says_which_tree_it_needs(trained, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    said = dupekit("watch", cwd=tmp_path / "elsewhere", code=2).stderr
+    assert said.startswith("dupekit: Which review tree?")
+    assert "dupekit watch TREE" in said
+    assert "init" not in said
+    trained.flag(threshold=3)
+    trained.export(tmp_path / "tree").tree.rename(tmp_path / "away")
+    for words, place in (
+        (["watch", "nowhere"], "nowhere"),
+        (["watch", "nowhere", "-p", trained.path], "nowhere"),
+        (["watch", "-p", trained.path], tmp_path / "tree"),
+    ):
+        said = dupekit(*words, cwd=tmp_path / "elsewhere", code=1).stderr
+        assert said == (
+            f"dupekit: {place} does not exist.\n"
+            "Check the path and that its share is mounted. Nothing was taken as deleted.\n"
+        )
+    assert "no folder .dupekit" in dupekit("watch", ".", cwd=tmp_path / "elsewhere", code=1).stderr
