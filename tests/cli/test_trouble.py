@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -85,6 +86,26 @@ def test_names_that_the_encoding_lacks_end_nothing(tmp_path, fast) -> None:
         wrong = subprocess.run([*listed[:-3], "add", "Ä/ﬁ", *listed[-2:]], check=False, **options)
         assert wrong.returncode == 2
         assert b"Traceback" not in wrong.stderr
+
+
+def test_a_tree_that_may_only_be_read_is_collected_and_not_watched(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    command = ["mount", "--bind", str(tree), str(tree)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user or system may not mount")
+    try:
+        command = ["mount", "-o", "remount,bind,ro", str(tree)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("this system mounts nothing read-only")
+        said = dupekit("watch", tree, "-p", trained.path, code=1).stderr
+        assert said.startswith(
+            f"dupekit: {tree}/.dupekit/watch.lock cannot be read or written: Read-only file system.\n"
+        )
+        assert "have it mounted for writing" in said
+        assert "2 to relabel" in dupekit("collect", tree, "-p", trained.path).stdout
+    finally:
+        subprocess.run(["umount", str(tree)], check=True)
 
 
 def test_watch_says_which_tree_it_needs(trained, tmp_path) -> None:
