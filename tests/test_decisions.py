@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dupekit.decisions import Decision, Held, resolve
 from dupekit.project import Project
 from tests.support import tree_state
 
@@ -212,3 +215,68 @@ def test_a_twin_in_another_class_all_along_is_not_taken_for_one_moved_by_hand(
     (project.dataset / AMOEBA).unlink()
     project.scan()
     assert [(one.path, str(one)) for one in project.apply(tmp_path / "fixed").unapplied] == [(AMOEBA, "gone")]
+
+
+LABELS, CONTENTS = "abc", "xyz"
+
+
+@given(data=st.data())
+def test_no_decision_is_lost_and_no_file_gets_one_that_is_not_on_its_content_and_label(
+    data: st.DataObject,
+) -> None:
+    """Whatever became of the dataset: images of the round changed, moved or gone, others there."""
+    of_round = [
+        (number, data.draw(st.sampled_from(LABELS)), data.draw(st.sampled_from(CONTENTS)))
+        for number in range(data.draw(st.integers(1, 6)))
+    ]
+    decisions = [
+        Decision(
+            number,
+            f"{label}/{number}",
+            label,
+            data.draw(st.sampled_from([*LABELS, ""])),
+            9,
+            1.0,
+            "",
+            content,
+            "gone",
+        )
+        for number, label, content in of_round
+        if data.draw(st.booleans())
+    ]
+    held = [
+        Held(number, f"{label}/{number}", label, now, now == content)
+        for number, label, content in of_round
+        if (now := data.draw(st.sampled_from([*CONTENTS, "other", None]))) is not None
+    ]
+    held += [
+        Held(number, f"{label}/{number}", label, data.draw(st.sampled_from(CONTENTS)), False)
+        for number in range(100, 100 + data.draw(st.integers(0, 4)))
+        for label in [data.draw(st.sampled_from(LABELS))]
+    ]
+    corrections, unapplied = resolve(decisions, held)
+    files = {file.image: file for file in held}
+    assert len({c.image for c in corrections}) == len(corrections)
+    for c in corrections:
+        (on,) = [decision for decision in decisions if decision.path == c.decided_on]
+        assert (
+            (files[c.image].digest, files[c.image].label) == (on.digest, on.label) == (c.digest, c.old_label)
+        )
+        assert c.new_label == on.new_label != c.old_label
+    own = {d.image for d in decisions if d.image in files and files[d.image].digest == d.digest}
+    said = {one.path for one in unapplied}
+    assert len(said) == len(unapplied)
+    for decision in decisions:
+        made = {
+            c.image for c in corrections
+            if (c.digest, c.old_label, c.new_label) == (decision.digest, decision.label, decision.new_label)
+        }  # fmt: skip
+        if decision.new_label == decision.label:
+            assert decision.path not in said
+            assert decision.image not in own or decision.image not in {c.image for c in corrections}
+        elif decision.image in own:
+            assert decision.image in made
+            assert decision.path not in said
+        else:
+            # A file of its own, not one that has its own decision.
+            assert bool(made - own) != (decision.path in said)
