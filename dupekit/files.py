@@ -214,7 +214,8 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or Path(os.fsdecode(error.filename)).name.endswith(".partial"):
+        unnamed = error.filename is None or str(error.filename).endswith(".partial")
+        if unnamed and error.errno is not None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
