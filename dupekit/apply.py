@@ -10,14 +10,13 @@ The dataset is built in a hidden folder beside its destination, `.NAME.partial`,
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +25,7 @@ from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files import (
     escape,
     free_name,
+    make_parent,
     real_path,
     same_name_key,
     sync_folder,
@@ -65,6 +65,8 @@ class Correction:
     """UTC, ISO 8601."""
     digest: str
     """SHA-256 of the file's content."""
+    decided_on: str
+    """The path of the image that was decided on: another one where it was renamed, or this is a copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ def plan_dataset(sources: Sequence[Source], corrections: Mapping[int, Correction
 
 
 class _Names:
-    """The names in use in each folder of a dataset; folders that are one to some file systems count as one."""
+    """The names in use in each folder of a dataset; folders that are one to some file systems count as one.
+
+    Keys are of names as they are on disk: an escaped name is another name."""
 
     def __init__(self) -> None:
         self._all: dict[str, set[str]] = defaultdict(set)
@@ -108,8 +112,8 @@ class _Names:
 
     def add(self, path: str) -> None:
         parent, _, name = path.rpartition("/")
-        folder = same_name_key(parent)
-        key = same_name_key(name)
+        folder = _key(parent)
+        key = _key(name)
         if not self._all[folder]:
             self._add_folders(parent)
         self._all[folder].add(key)
@@ -119,21 +123,25 @@ class _Names:
         """A path below `label`, like `parts`, that nothing has yet; it is taken then."""
         parent = label
         for part in parts[:-1]:
-            folder = same_name_key(parent)
+            folder = _key(parent)
             name = part
-            if same_name_key(part) in self._files[folder]:
+            if _key(part) in self._files[folder]:
                 name = escape(free_name(unescape(part), self._all[folder]))
-            self._all[folder].add(same_name_key(name))
+            self._all[folder].add(_key(name))
             parent = f"{parent}/{name}"
-        name = escape(free_name(unescape(parts[-1]), self._all[same_name_key(parent)]))
+        name = escape(free_name(unescape(parts[-1]), self._all[_key(parent)]))
         self.add(f"{parent}/{name}")
         return f"{parent}/{name}"
 
     def _add_folders(self, path: str) -> None:
         while path:
             parent, _, name = path.rpartition("/")
-            self._all[same_name_key(parent)].add(same_name_key(name))
+            self._all[_key(parent)].add(_key(name))
             path = parent
+
+
+def _key(text: str) -> str:
+    return same_name_key(unescape(text))
 
 
 def check_destination(dataset: Path, destination: Path) -> None:
@@ -205,8 +213,7 @@ def write_dataset(
     roots = {dataset, *(placement.root for placement in placements if placement.root)}
     for root in roots:
         check_destination(root, destination)
-    with _refusing_bad_parent(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(destination)
     _prepare(partial, key)
     try:
         _build(placements, dataset, partial, mode, progress)
@@ -321,16 +328,3 @@ def _foreign(partial: Path) -> UsageError:
         f"{partial} is in the way, and was not left by an earlier `dupekit apply`.",
         hint="Look what it is and move it away, or name another destination.",
     )
-
-
-@contextlib.contextmanager
-def _refusing_bad_parent(destination: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise UsageError(
-            f"{destination.parent} is no folder, so nothing can be written there.",
-            hint="Name a destination in a folder; a link must lead to one.",
-        ) from None

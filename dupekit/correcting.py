@@ -8,9 +8,9 @@ from dupekit import pipeline
 from dupekit.api import Progress
 from dupekit.apply import Source, check_destination, is_finished, plan_dataset, write_dataset
 from dupekit.errors import NothingToDo
-from dupekit.files import absolute, escape
+from dupekit.files import escape, new_place, user
 from dupekit.ledger import Ledger, images, review, rounds
-from dupekit.patch import write_patch
+from dupekit.patch import write_patch, write_unapplied
 from dupekit.placing import Mode
 from dupekit.results import Applied
 from dupekit.runs import RoundFolder
@@ -25,6 +25,7 @@ def apply(
     destination: Path,
     *,
     mode: Mode,
+    who: str,
     dry_run: bool,
     progress: Progress,
 ) -> Applied:
@@ -35,11 +36,11 @@ def apply(
             f"There are no verdicts in round {current.number} to apply.",
             hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
         )
-    destination = absolute(destination)
+    destination = new_place(destination)
     if not is_finished(destination):
         check_destination(dataset, destination)
     pipeline.require_unchanged(ledger, dataset, settings)
-    corrections = review.corrections(ledger, current.number)
+    corrections, unapplied = review.resolved(ledger, current.number)
     sources, unread = [], []
     for number, file, digest in images.present(ledger):
         if file.mtime_ns == images.UNREAD:
@@ -47,18 +48,21 @@ def apply(
         else:
             sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
     placements = plan_dataset(sources, {c.image: c for c in corrections})
-    patch = RoundFolder(project, current.number).path / "patch.csv"
-    result = Applied(current.number, destination, len(placements), corrections, patch, unread)
+    folder = RoundFolder(project, current.number).path
+    patch = folder / "patch.csv"
+    result = Applied(current.number, destination, len(placements), corrections, patch, unread, unapplied)
     if dry_run:
         return result
 
     def record() -> None:
         write_patch(patch, corrections, placements)
+        write_unapplied(folder / "unapplied.csv", unapplied)
         review.record_application(
             ledger,
             round_number=current.number,
             destination=escape(str(destination)),
             mode=mode,
+            who=who or user(),
             made=corrections,
             placements=placements,
         )

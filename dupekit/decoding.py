@@ -70,7 +70,8 @@ def _read_unchanged(image: Image) -> bytes:
     if hashlib.sha256(content).hexdigest() != image.digest:
         raise DatasetChanged(
             f"{image.file} is not what the last scan saw: changed or gone",
-            hint="Run `dupekit scan`, then begin a new round with `dupekit train`.",
+            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; then begin a new"
+            " round with `dupekit train`.",
         )
     return content
 

@@ -18,6 +18,7 @@ from dupekit.files import (
     digest_file,
     escape,
     free_name,
+    make_parent,
     portable_name,
     real_path,
     same_name_key,
@@ -95,7 +96,7 @@ def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress
             f"{destination} exists already; an export never writes into a folder that is there.",
             hint="Name another folder, or move this one away.",
         )
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(destination)
     _remove_stale(destination)
     partial = destination.with_name(f".{destination.name[:100]}.{manifest.export[:8]}.partial")
     try:
@@ -139,7 +140,8 @@ def _copy(source: Path, target: Path, digest: str) -> None:
     if digest_file(target) != digest:
         raise DatasetChanged(
             f"{source} changed since the last scan.",
-            hint="Run `dupekit scan`; the round was trained on the earlier content.",
+            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; the round was"
+            " trained on the earlier content.",
         )
     shutil.copystat(source, target)
     target.chmod(target.stat().st_mode | 0o200)  # a read-only dataset must not make an undeletable tree

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from dupekit.errors import LockedError
+from dupekit.errors import LockedError, UsageError
 
 NAME_MAX_BYTES = 255
 """The longest name that ext4, XFS, Btrfs and ZFS take; NTFS, APFS and SMB take at least 255 characters."""
@@ -49,6 +50,14 @@ _TRASH = re.compile(
 def now() -> str:
     """The time as it stands in the ledger and in files: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def user() -> str:
+    """Who is at work, as it stands in the ledger: USER@COMPUTER."""
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (OSError, KeyError):  # no such user, as in some containers
+        return platform.node()
 
 
 def escape(name: str) -> str:
@@ -85,6 +94,31 @@ def absolute(path: Path) -> Path:
     """The absolute path without ".."; links on the way are resolved, one at the very end is kept."""
     full = Path(path).absolute()
     return full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
+
+
+def new_place(path: Path) -> Path:
+    """`absolute`, for something that is to be made there.
+
+    Raises UsageError where a link on the way leads nowhere: the folders that it names would be made, wherever that is.
+    """
+    for folder in Path(path).absolute().parents:
+        if folder.is_symlink() and not folder.exists():
+            raise UsageError(
+                f"{path} lies below a link that leads nowhere: {folder}.",
+                hint="Name a place whose folders are there, or are to be made; a link must lead to a folder.",
+            )
+    return absolute(path)
+
+
+def make_parent(path: Path) -> None:
+    """Makes the folders above `path`. Raises UsageError where they cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(
+            f"{path.parent} is no folder, so nothing can be written there.",
+            hint="Name a destination in a folder; a link must lead to one.",
+        ) from None
 
 
 def sort_key(text: str) -> bytes:
@@ -156,18 +190,34 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     A reader sees the old content or the new, never a part; after a crash or with a full disk the old is
     still there. The temporary file stands in the same folder as ".NAME.*.partial".
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.parent)
+    with _naming(path):
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.parent
+        )
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
-        Path(temporary).replace(path)
+        with _naming(path):
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Gives an error of the system the file's name: a full disk says none, others that of the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.filename is None or str(error.filename).endswith(".partial")
+        if unnamed and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -199,7 +249,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         ) from None
     try:
         entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
-        holder.write_text(json.dumps(entry), encoding="utf-8")
+        with _naming(holder):
+            holder.write_text(json.dumps(entry), encoding="utf-8")
         yield
     finally:
         with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock

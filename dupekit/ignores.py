@@ -39,7 +39,9 @@ def to_csv(entries: Iterable[Ignored]) -> str:
 
 
 def from_csv(content: bytes, name: str) -> list[Ignored]:
-    """Reads what `to_csv` wrote, also with a byte order mark or CRLF. `name` is for messages.
+    """Reads what `to_csv` wrote, also as a spreadsheet saves it: with a byte order mark, CRLF, semicolons, tabs.
+
+    `name` is for messages.
 
     The columns digest and label are needed, path and added may be missing or empty, their order is free.
     Raises UsageError, naming the line, where anything is wrong: then nothing of the file is to be used.
@@ -49,14 +51,16 @@ def from_csv(content: bytes, name: str) -> list[Ignored]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _wrong(name, line, "it is not UTF-8", hint="Save it as CSV in UTF-8.") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     entries: list[Ignored] = []
     lines: dict[tuple[str, str], int] = {}
     try:
         heading = [cell.strip() for cell in next(reader, [])]
         _check_heading(heading, name)
         for row in reader:
-            if not row:
+            if not any(row):  # an empty line, which spreadsheets leave at the end
                 continue
             if len(row) != len(heading):
                 raise _wrong(name, reader.line_num, f"it has {len(row)} cells, the heading {len(heading)}")
@@ -78,7 +82,7 @@ def _check_heading(heading: list[str], name: str) -> None:
     if len(set(heading)) != len(heading) or not {"digest", "label"} <= set(heading) <= set(COLUMNS):
         raise _wrong(
             name, 1, f"the heading is {','.join(heading)!r}",
-            hint=f"It shall be {','.join(COLUMNS)}, separated by commas; path and added may be left out.",
+            hint=f"It shall be {','.join(COLUMNS)}, separated by commas, semicolons or tabs; path and added may be left out.",
         )  # fmt: skip
 
 

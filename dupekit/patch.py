@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.apply import Correction, Placement, Source
+from dupekit.decisions import Unapplied
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files import escape, unescape, write_text
 
@@ -48,6 +49,20 @@ def write_patch(path: Path, corrections: Sequence[Correction], placements: Seque
         writer.writerow(
             [c.path, action, c.old_label, c.new_label, new_path, c.votes, score, c.decided, c.digest]
         )
+    write_text(path, text.getvalue())
+
+
+def write_unapplied(path: Path, unapplied: Sequence[Unapplied]) -> None:
+    """Writes beside a patch what it does not hold: the decisions that changed nothing; no file where there are none."""
+    if not unapplied:
+        path.unlink(missing_ok=True)  # of an earlier apply of the round
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "action", "old_label", "new_label", "reason", "now_at"))
+    for one in unapplied:
+        action = "relabel" if one.new_label else "expunge"
+        writer.writerow((one.path, action, one.old_label, one.new_label, one.reason, one.now_at))
     write_text(path, text.getvalue())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dupekit.api import Progress, silent
 from dupekit.apply import Source, check_destination, write_dataset
 from dupekit.errors import DatasetError
-from dupekit.files import absolute, digest_file, real_path
+from dupekit.files import absolute, digest_file, new_place, real_path
 from dupekit.patch import PatchRow, plan_patched, read_patch
 from dupekit.placing import Mode
 from dupekit.scan import list_dataset
@@ -44,7 +44,7 @@ def apply_patch(
     destination exists; DatasetChanged where the patch does not fit.
     """
     rows = read_patch(patch)
-    dataset, destination = absolute(dataset), absolute(destination)
+    dataset, destination = absolute(dataset), new_place(destination)
     if original is not None:
         original = absolute(original)
         if not original.is_dir():

@@ -35,7 +35,9 @@ class Scan:
     classes: list[tuple[str, int]]
     """Class and its readable images."""
     read: int
-    """Files whose content was read, because they are new or changed."""
+    """Files whose content was read, because they are new or changed, or all were to be."""
+    changed: int
+    """Files that were known, and have another content than before."""
     gone: int
     problems: list[tuple[str, str]]
     """Path and problem of images that take no part."""
@@ -47,15 +49,22 @@ class Scan:
     """Classes with too few different images to be split, and how many they have."""
 
 
-def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) -> Scan:
-    """Brings the ledger up to date with the dataset; reads only what is new or changed."""
+def scan(
+    ledger: Ledger, dataset: Path, settings: Settings, progress: Progress, *, every: bool = False
+) -> Scan:
+    """Brings the ledger up to date with the dataset; reads only what is new or changed, or `every` file."""
     listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
     known = images.known_files(ledger, max_pixels=settings.max_pixels)
     changed, gone = _differences(known, listing.files)
+    if every:
+        changed = listing.files
     images.record_classes(ledger, listing.classes)
+    other = 0
     contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
     for start in range(0, len(changed), 4096):  # a killed scan goes on where it was
-        some = _counted(islice(contents, 4096), progress, "scanning", start, len(changed))
+        some = list(_counted(islice(contents, 4096), progress, "scanning", start, len(changed)))
+        before = images.digests(ledger, [content.file.path for content in some])
+        other += sum(before.get(c.file.path, c.digest) != c.digest for c in some if c.digest)
         images.record_contents(ledger, some)
     if changed:
         progress("scanning", len(changed), len(changed))
@@ -66,6 +75,7 @@ def scan(ledger: Ledger, dataset: Path, settings: Settings, progress: Progress) 
         images=sum(count for _, count, _ in sizes),
         classes=[(name, count) for name, count, _ in sizes],
         read=len(changed),
+        changed=other,
         gone=len(gone),
         problems=images.problems(ledger),
         skipped=listing.skipped,

@@ -164,7 +164,8 @@ def _stamp(file: Path) -> tuple[int, int]:
 def _changed(file: Path) -> DatasetChanged:
     return DatasetChanged(
         f"{file} is not what the last scan saw: changed or gone.",
-        hint="Run `dupekit scan`, look at what changed, and apply again. Nothing was written.",
+        hint="Run `dupekit scan`, look at what changed, and apply again; where size and time are as they were, only"
+        " `dupekit scan --all` sees it. Nothing was written.",
     )
 
 

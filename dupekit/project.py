@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dupekit import correcting, pipeline, reviewing, training
+from dupekit import correcting, keeping, pipeline, reviewing, training
 from dupekit.api import Progress, silent
 from dupekit.errors import DatasetError, NotAProject, NothingToDo, UsageError
 from dupekit.files import absolute, escape, exclusive, unescape
@@ -80,10 +80,11 @@ class Project:
     def dataset(self) -> Path:
         return self.path / self.settings.dataset  # an absolute setting stands for itself
 
-    def scan(self, *, progress: Progress = silent) -> Scan:
-        """Brings the ledger up to date with the dataset."""
+    def scan(self, *, every: bool = False, progress: Progress = silent) -> Scan:
+        """Brings the ledger up to date with the dataset. Files whose size and time are as before are not read again,
+        but with `every`."""
         with self._writing("scan") as ledger:
-            return pipeline.scan(ledger, self.dataset, self.settings, progress)
+            return pipeline.scan(ledger, self.dataset, self.settings, progress, every=every)
 
     def train(
         self,
@@ -136,6 +137,7 @@ class Project:
                 flags=len(tallies.flagged(ledger, number)),
                 exports=review.exports(ledger, number),
                 verdicts=review.verdict_counts(ledger, number),
+                unapplied=review.resolved(ledger, number)[1] if current and not current.closed else [],
                 ignored=len(ignore_list.ignores(ledger)),
                 applications=review.applications(ledger, number),
                 rounds=convergence.by_round(ledger),
@@ -179,11 +181,19 @@ class Project:
             return reviewing.collect(ledger, self.path, tree, who=who, confirm=confirm)
 
     def apply(
-        self, destination: Path, *, mode: Mode = "copy", dry_run: bool = False, progress: Progress = silent
+        self,
+        destination: Path,
+        *,
+        mode: Mode = "copy",
+        who: str = "",
+        dry_run: bool = False,
+        progress: Progress = silent,
     ) -> Applied:
         """Writes the corrected dataset and patch.csv; called again after a kill, it goes on.
 
-        With `dry_run` it only says what would change. Raises NothingToDo before the first `collect`.
+        With `dry_run` it only says what would change. A verdict is on a content under its given label, as an entry
+        of the ignore list is; those that the dataset has nothing for any more are in the result. Raises NothingToDo
+        before the first `collect`.
         """
         with self._reading() if dry_run else self._writing("apply") as ledger:
             return correcting.apply(
@@ -193,6 +203,7 @@ class Project:
                 self.settings,
                 destination,
                 mode=mode,
+                who=who,
                 dry_run=dry_run,
                 progress=progress,
             )
@@ -288,16 +299,17 @@ class Project:
         with self._reading() as ledger:
             return reviewing.find_tree(ledger, tree)
 
-    def manifest_of(self, export: review.Export) -> Manifest:
-        """The project's own copy of an export's manifest: the one that is believed."""
+    def manifest_of(self, export: review.Export, tree: Path | None = None) -> Manifest:
+        """The project's own copy of an export's manifest: the one that is believed. Where it is missing or damaged, that
+        of the tree (default: where it was exported to) if it agrees with the ledger, else raises TreeUnavailable."""
         with self._reading() as ledger:
-            return reviewing.manifest_of(ledger, self.path, export)
+            return keeping.manifest_of(ledger, self.path, export, tree)
 
     def listing_of(self, export: review.Export, name: str) -> Path:
         """Where manifest.json, before.txt or after.txt of an export stands: under its plain name for the
         round's last export, as in "after.1a2b3c4d.txt" for an earlier one."""
         with self._reading() as ledger:
-            return reviewing.listing_of(ledger, self.path, export, name)
+            return keeping.listing_of(ledger, self.path, export, name)
 
     def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
         """Adds what a watcher saw: time, kind, path and target."""

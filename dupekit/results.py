@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.apply import Correction
+from dupekit.decisions import Unapplied
 from dupekit.flag import Dupe
 from dupekit.ledger import convergence, review, rounds
 from dupekit.manifest import Manifest
@@ -52,6 +53,8 @@ class Status:
     flags: int
     exports: list[review.Export]
     verdicts: dict[str, int]
+    unapplied: list[Unapplied]
+    """Decisions of the open round that `apply` does not make, for the dataset is not what was decided on any more."""
     ignored: int
     applications: list[tuple[str, str, str]]
     rounds: list[convergence.RoundFigures]
@@ -92,6 +95,8 @@ class Collected:
     """Those that do not count, for a later collect of another tree decided otherwise."""
     closed: bool
     """Whether the round has ended, so that its labels are not applied any more."""
+    too_late: list[Verdict]
+    """Where the round has ended: those that are otherwise than what was applied."""
     events: int
     """New ones in the tree's own event log."""
     remarks: list[str]
@@ -107,6 +112,8 @@ class Applied:
     patch: Path
     unread: list[str]
     """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
+    unapplied: list[Unapplied]
+    """Decisions that change nothing, for the dataset is not what was decided on any more."""
 
     @property
     def expunged(self) -> list[Correction]:

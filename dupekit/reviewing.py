@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dupekit.api import Progress, silent
 from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
-from dupekit.files import absolute, escape, now, unescape, write_lines
+from dupekit.files import absolute, escape, new_place, now, unescape, user, write_lines
 from dupekit.flag import default_threshold
+from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
-from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Collected, Exported, Flagged
-from dupekit.review import Verdict, require_marker, review_tree, tree_manifest
+from dupekit.review import EXPUNGED, Verdict, require_marker, review_tree, tree_manifest
 from dupekit.runs import RoundFolder
 from dupekit.settings import Settings
 
@@ -75,7 +73,7 @@ def export(
             hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
         )
     folder = RoundFolder(project, current.number).path
-    tree = absolute(tree) if tree else folder / "dupes"
+    tree = new_place(tree) if tree else folder / "dupes"
     _refuse_inside(dataset, tree)
     manifest = plan_tree(
         dupes,
@@ -84,7 +82,12 @@ def export(
         pairs=pairs,
         created=now(),
     )
-    write_tree(manifest, dataset, tree, progress=progress)
+    keep(folder, manifest)
+    try:
+        write_tree(manifest, dataset, tree, progress=progress)
+    except BaseException:
+        forget(folder, manifest)
+        raise
     numbers = {dupe.path: dupe.image for dupe in dupes}
     review.record_export(
         ledger,
@@ -93,7 +96,7 @@ def export(
         tree=escape(str(tree)),
         files={file.path: numbers[file.original] for file in manifest.files},
     )
-    _keep_manifest(folder, manifest)
+    name_latest(ledger, project, current.number)
     return Exported(current.number, tree, manifest)
 
 
@@ -107,7 +110,8 @@ def collect(
 ) -> Collected:
     """As `Project.collect`."""
     export, path = find_tree(ledger, tree)
-    manifest = manifest_of(ledger, project, export)
+    mended = mend(ledger, project, export, path)
+    manifest = manifest_of(ledger, project, export, path)
     brought = read_marker(path, manifest)
     reviewed = review_tree(path, manifest)
     folders = top_folders(path)
@@ -117,12 +121,16 @@ def collect(
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
-    changed = review.record_verdicts(ledger, export, reviewed.verdicts, who=who or _who(), check=check)
+    changed = review.record_verdicts(
+        ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
+    )
     remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
     write_lines(listing_of(ledger, project, export, "after.txt"), remaining)
     events = review.pick_up_events(ledger, export.number, brought.events)
     overruled = review.overruled(ledger, export, reviewed.verdicts)
     closed = rounds.get(ledger, export.round).closed is not None
+    uncounted = {verdict.file.path for verdict, _, _ in overruled}
+    counting = [v for v in reviewed.verdicts if v.file.path not in uncounted]
     return Collected(
         round=export.round,
         tree=path,
@@ -130,13 +138,26 @@ def collect(
         changed=changed,
         overruled=[verdict for verdict, _, _ in overruled],
         closed=closed,
+        too_late=_too_late(ledger, export, counting) if closed else [],
         events=events,
         remarks=[
+            *mended,
             *brought.remarks,
             *_say_overruled(overruled),
             *([_CLOSED.format(export.round)] if closed else []),
         ],
     )
+
+
+def _too_late(ledger: Ledger, export: review.Export, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
+    made = review.applied(ledger, export.round)
+
+    def as_applied(v: Verdict) -> bool:
+        label = "" if v.verdict == EXPUNGED else v.label
+        return made.get((v.file.digest, v.file.given), v.file.given) == label
+
+    return [v for v in verdicts if not as_applied(v)]
 
 
 def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
@@ -159,46 +180,12 @@ def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
     return export, path
 
 
-def manifest_of(ledger: Ledger, project: Path, export: review.Export) -> Manifest:
-    """As `Project.manifest_of`."""
-    file = listing_of(ledger, project, export, "manifest.json")
-    manifest = read_manifest(file)
-    if manifest.export != export.key:
-        raise TreeUnavailable(
-            f"{file} is the manifest of another export.",
-            hint="Restore it from a backup, or from the folder .dupekit of the review tree.",
-        )
-    return manifest
-
-
-def listing_of(ledger: Ledger, project: Path, export: review.Export, name: str) -> Path:
-    """As `Project.listing_of`."""
-    file = RoundFolder(project, export.round).path / name
-    last = review.exports(ledger, export.round)[-1]
-    return file if export.key == last.key else _renamed(file, export.key)
-
-
-def _keep_manifest(folder: Path, manifest: Manifest) -> None:
-    latest = folder / "manifest.json"
-    if latest.is_file():  # of an earlier export of this round, whose tree may still be out
-        key = read_manifest(latest).export
-        for file in (latest, folder / "before.txt", folder / "after.txt"):
-            if file.is_file():
-                file.rename(_renamed(file, key))
-    write_manifest(manifest, latest)
-    write_lines(folder / "before.txt", [file.path for file in manifest.files])
-
-
 def _refuse_inside(dataset: Path, path: Path) -> None:
     if path.resolve().is_relative_to(dataset.resolve()):
         raise UsageError(
             f"{path} lies inside the dataset, which dupekit never writes to.",
             hint="Name a folder elsewhere.",
         )
-
-
-def _renamed(file: Path, export: str) -> Path:
-    return file.with_name(f"{file.stem}.{export[:8]}{file.suffix}")
 
 
 def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
@@ -211,10 +198,3 @@ def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
         f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
         " since it was collected is a new decision. `dupekit undo` takes the last collect back."
     ]
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{platform.node()}"
-    except (OSError, KeyError):  # no such user, as in some containers
-        return platform.node()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dupekit.api import Progress, silent
+from dupekit.decisions import Unapplied
 from dupekit.errors import DupekitError
 from dupekit.files import digest_file, read_lines, real_path, sort_key, unescape
 from dupekit.jobs import PredictionReader, finished
@@ -38,6 +39,9 @@ class Verified:
     """How many of each were looked at: exports, rounds, runs, images, corrected images, corrections."""
     quick: bool
     """Whether contents were left unread."""
+    unapplied: list[Unapplied]
+    """Decisions of the open round that `apply` does not make, as the last scan saw the dataset. No damage: the dataset
+    was changed by hand."""
 
 
 def verify(
@@ -48,7 +52,7 @@ def verify(
     Raises nothing for what is damaged: that is in the result.
     """
     work = _Check(project, dataset, settings, quick, progress)
-    return Verified(list(work.all()), work.checked, quick)
+    return Verified(list(work.all()), work.checked, quick, work.unapplied)
 
 
 class _Check:
@@ -65,6 +69,7 @@ class _Check:
             "corrected images": 0,
             "corrections": 0,
         }
+        self.unapplied: list[Unapplied] = []
 
     def all(self) -> Iterator[Difference]:
         path = self.project / "ledger.db"
@@ -77,6 +82,7 @@ class _Check:
                     "dataset": self.images,
                     "corrected dataset": self.corrected,
                     "corrections": self.corrections,
+                    "decisions": self.decisions,
                 }
                 for what, part in parts.items():
                     found: list[Difference] = []
@@ -190,6 +196,13 @@ class _Check:
                 if fault:
                     yield Difference("corrected dataset", made.path, fault)
             return  # an earlier one at the same place is no more
+
+    def decisions(self, ledger: Ledger) -> Iterator[Difference]:
+        """Those that `apply` does not make: what is said of them is no difference."""
+        latest = rounds.latest(ledger)
+        if latest is not None and latest.closed is None:
+            self.unapplied = review.resolved(ledger, latest.number)[1]
+        yield from ()
 
     def _files(self, ledger: Ledger, number: int, folder: Path) -> Iterator[Difference]:
         moved = check.applied_paths(ledger, number)

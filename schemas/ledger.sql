@@ -93,7 +93,7 @@ CREATE TABLE collections (
     export INTEGER NOT NULL REFERENCES exports (id),
     at TEXT NOT NULL,
     who TEXT NOT NULL
-, undone TEXT);
+, undone TEXT, tree TEXT NOT NULL DEFAULT '');
 CREATE TABLE verdicts (
     id INTEGER PRIMARY KEY,
     collection INTEGER NOT NULL REFERENCES collections (id),
@@ -110,14 +110,14 @@ CREATE TABLE applications (
     at TEXT NOT NULL,
     destination TEXT NOT NULL,
     mode TEXT NOT NULL
-, undone TEXT, collection INTEGER REFERENCES collections (id));
+, undone TEXT, collection INTEGER REFERENCES collections (id), who TEXT NOT NULL DEFAULT '');
 CREATE TABLE corrections (
     application INTEGER NOT NULL REFERENCES applications (id),
     image INTEGER NOT NULL REFERENCES images (id),
     path TEXT NOT NULL,
     old_label TEXT NOT NULL,
     new_label TEXT NOT NULL,
-    new_path TEXT NOT NULL,
+    new_path TEXT NOT NULL, digest TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (application, image)
 ) WITHOUT ROWID
 ;

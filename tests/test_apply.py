@@ -11,7 +11,7 @@ import pytest
 
 from dupekit.apply import Correction, Placement, Source, plan_dataset, write_dataset
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files import digest_file, real_path
+from dupekit.files import digest_file, escape, real_path
 from dupekit.patch import write_patch
 
 
@@ -26,7 +26,8 @@ def source(dataset: Path, number: int, path: str, content: str = "", *, keep: bo
 
 
 def correction(of: Source, new_label: str) -> Correction:
-    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, "2026-01-01T00:00:00+00:00", of.digest)
+    decided = "2026-01-01T00:00:00+00:00"
+    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, decided, of.digest, of.path)
 
 
 @pytest.fixture
@@ -149,6 +150,32 @@ def test_a_moved_file_and_a_folder_of_its_name_both_stay(dataset, tmp_path) -> N
     }
     write_dataset(placements, dataset, tmp_path / "out")
     assert sorted(contents(tmp_path / "out").values()) == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    "name", ["1\\2.png", "a\nb.png", "\x7f.png", "\udcff.png", "x\u2028.png", "sub\\/1.png"]
+)
+def test_names_that_are_written_escaped_are_numbered_like_others(dataset, tmp_path, name) -> None:
+    """Also where the last part is not what is escaped."""
+    sources = [source(dataset, i, escape(f"{label}/{name}"), label) for i, label in enumerate("abc")]
+    made = {0: correction(sources[0], "b"), 2: correction(sources[2], "b")}
+    placements = plan_dataset(sources, made)
+    stem, _, suffix = name.rpartition(".")
+    assert placed(placements) == {
+        escape(f"a/{name}"): escape(f"b/{stem} (2).{suffix}"),
+        escape(f"b/{name}"): escape(f"b/{name}"),
+        escape(f"c/{name}"): escape(f"b/{stem} (3).{suffix}"),
+    }
+    write_dataset(placements, dataset, tmp_path / "out")
+    assert sorted(contents(tmp_path / "out").values()) == ["a", "b", "c"]
+
+
+def test_a_folder_whose_name_is_written_escaped_and_a_file_of_that_name(dataset, tmp_path) -> None:
+    paths = ["a/x\\y/1.png", "b/x\\y"]
+    sources = [source(dataset, i, escape(path)) for i, path in enumerate(paths)]
+    placements = plan_dataset(sources, {0: correction(sources[0], "b")})
+    assert placed(placements)[escape(paths[0])] == escape("b/x\\y (2)/1.png")
+    write_dataset(placements, dataset, tmp_path / "out")
 
 
 def test_names_that_are_one_to_the_file_system_are_refused(dataset, sources, tmp_path, monkeypatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def test_digest_and_label_suffice(content: str) -> None:
     assert from_csv(content.encode(), "list.csv") == [Ignored(DIGEST, "a", "", "")]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_what_a_spreadsheet_saves_is_read(delimiter: str) -> None:
+    rows = [
+        ("digest", "label", "path", "added"),
+        (DIGEST, "a, b", "a, b/1,2.png", "2026"),
+        (OTHER, '"c;"', "", ""),
+    ]
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    content = "\ufeff" + text.getvalue() + delimiter * 3 + "\r\n"
+    assert from_csv(content.encode(), "list.csv") == [
+        Ignored(DIGEST, "a, b", "a, b/1,2.png", "2026"),
+        Ignored(OTHER, '"c;"', "", ""),
+    ]
+
+
 HEAD = "digest,label,path,added\n"
 
 
@@ -53,7 +71,8 @@ HEAD = "digest,label,path,added\n"
     ("content", "message"),
     [
         (b"", "line 1: the heading is ''"),
-        (f"digest;label\n{DIGEST};a\n".encode(), "line 1: the heading is 'digest;label'"),
+        (f"digest label\n{DIGEST} a\n".encode(), "line 1: the heading is 'digest label'"),
+        (f"digest;label\n{DIGEST},a\n".encode(), "line 2: it has 1 cells, the heading 2"),
         (f"digest,label,notes\n{DIGEST},a,x\n".encode(), "line 1: the heading"),
         (f"digest,label,label\n{DIGEST},a,a\n".encode(), "line 1: the heading"),
         (f"digest,path\n{DIGEST},a\n".encode(), "line 1: the heading"),

@@ -24,7 +24,7 @@ BASE = {
     "placing",
 }
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "questions", "ignores", "portable"}  # fmt: skip
+          "questions", "ignores", "portable", "decisions"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -39,18 +39,25 @@ MAY_IMPORT = {
     "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
     "results": BASE | STAGES | {"ledger", "runs"},
     "training": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
-    "reviewing": BASE | STAGES | {"ledger", "runs", "results"},
+    "keeping": BASE | STAGES | {"ledger", "runs"},
+    "reviewing": BASE | STAGES | {"ledger", "runs", "results", "keeping"},
     "correcting": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
     "project": BASE
     | STAGES
-    | {"ledger", "pipeline", "results", "verify", "training", "reviewing", "correcting"},
+    | {"ledger", "pipeline", "results", "verify", "training", "keeping", "reviewing", "correcting"},
     "patching": BASE | STAGES,
     "verify": BASE | STAGES | {"ledger", "jobs", "runs"},
     "demo": BASE | STAGES | {"project"},
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag"), ("patch", "apply"), ("questions", "review")}
+EXPORT_READS = {
+    ("export", "flag"),
+    ("decisions", "apply"),
+    ("patch", "apply"),
+    ("patch", "decisions"),
+    ("questions", "review"),
+}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},

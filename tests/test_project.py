@@ -221,6 +221,27 @@ def test_a_scan_follows_what_changes(project, dataset) -> None:
     assert project.scan().problems == []
 
 
+def test_a_change_that_neither_size_nor_time_tells_is_found_by_reading_all(
+    trained, dataset, tmp_path
+) -> None:
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    file = dataset / "diatom/0003.png"
+    stat, content = file.stat(), bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (trained.scan().read, trained.scan().changed) == (0, 0)
+    with pytest.raises(DatasetChanged, match="not what the last scan saw") as caught:
+        trained.apply(tmp_path / "fixed")
+    assert "`dupekit scan --all`" in caught.value.hint
+    found = trained.scan(every=True)
+    assert (found.read, found.changed) == (36, 1)
+    assert len(trained.apply(tmp_path / "fixed").corrections) == 2
+    assert trained.verify().differences == []
+
+
 def test_small_classes_are_reported_not_dropped(dataset, tmp_path, fast) -> None:
     for name, count in (("single", 1), ("twins", 2)):
         (dataset / name).mkdir()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupekit.errors import NothingToDo, UsageError
-from dupekit.files import real_path
+from dupekit.files import real_path, user
 from dupekit.ignores import Ignored
 from dupekit.ledger import Ledger, review
 from dupekit.project import Project
@@ -22,7 +22,7 @@ State = tuple[dict[str, int], list[object], list[Ignored]]
 def state(project: Project) -> State:
     """Verdict counts, corrections and ignore list."""
     with Ledger(project.path / "ledger.db") as ledger:
-        corrections = review.corrections(ledger, 1)
+        corrections, _ = review.resolved(ledger, 1)
     return project.status().verdicts, list(corrections), project.ignores()
 
 
@@ -236,3 +236,20 @@ def test_the_history_of_an_image_names_who_when_from_and_to(reviewed: Project) -
     assert reviewed.history_of("amoeba/0003.png") == []
     with pytest.raises(UsageError, match="never had an image amoeba/else"):
         reviewed.history_of("amoeba/else.png")
+
+
+def test_the_steps_say_who_and_where(reviewed: Project, tmp_path: Path) -> None:
+    _, tree = reviewed.tree()
+    shutil.copytree(tree, tmp_path / "came back")
+    next((tmp_path / "came back").glob("amoeba/*.png")).unlink()
+    reviewed.collect(tmp_path / "came back", who="Grace")
+    reviewed.apply(tmp_path / "fixed", who="Ada")
+    reviewed.undo()
+    reviewed.apply(tmp_path / "again")
+    assert [(step.what, step.who, step.place) for step in reviewed.history()[:3]] == [
+        ("collect", "Ada", str(tree)),
+        ("collect", "Grace", str(tmp_path / "came back")),
+        ("apply", "Ada", str(tmp_path / "fixed")),
+    ]
+    assert reviewed.history()[3].who == user()
+    assert "@" in user()

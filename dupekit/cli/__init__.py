@@ -5,6 +5,8 @@ Nothing heavy is imported before a command runs, so that `dupekit --help` is imm
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -67,6 +69,11 @@ def main() -> None:
     """The entry point, and the one place where an error becomes a message and an exit code."""
     from dupekit.errors import DupekitError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a name that the encoding lacks must not end a watch of days
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except DupekitError as error:
@@ -78,7 +85,24 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        sys.stderr.write(
-            f"dupekit: {error}\nNothing that was recorded is lost; put it right and try again.\n"
-        )
+        sys.stderr.write(f"dupekit: {_of_system(error)}\n")
         sys.exit(1)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, on which file, and what would help."""
+    from dupekit.files import escape
+
+    what = error.strerror or str(error)
+    place = (
+        escape(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    )
+    said = f"{place} cannot be read or written: {what}." if place else f"The system refused: {what}."
+    remedy = {
+        errno.ENOSPC: "Make room there",
+        errno.EDQUOT: "Make room there, or have your quota raised",
+        errno.EACCES: "See that you may read and write there",
+        errno.EPERM: "See that you may read and write there",
+        errno.EROFS: "It is mounted for reading only: have it mounted for writing, or work on a copy",
+    }.get(error.errno or 0, "Put it right")
+    return f"{said}\n{remedy} and try again. Nothing that was recorded is lost."

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from dupekit.api import Progress
+    from dupekit.decisions import Unapplied
     from dupekit.project import Project
 
 ProjectOption = Annotated[
@@ -30,7 +31,9 @@ def open_project(path: Path | None) -> Project:
 def print_json(document: Any) -> None:
     import json
 
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=_plain) + "\n")
+    # What an encoding lacks would be escaped by Python as JSON does not know it.
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
 
 
 def say(text: str) -> None:
@@ -41,6 +44,16 @@ def say(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     """As in "1 image" and "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def unapplied_counts(unapplied: Sequence[Unapplied]) -> str:
+    """As in "3 decisions are not applied (1 gone, 2 content changed)"; of those that are pending."""
+    from collections import Counter
+
+    counts = Counter(one.reason for one in unapplied if one.pending)
+    total = sum(counts.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return f"{counted(total, 'decision')} {'is' if total == 1 else 'are'} not applied ({why})"
 
 
 def warn(text: str) -> None:

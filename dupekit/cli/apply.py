@@ -18,6 +18,8 @@ from dupekit.cli._console import (
     progress_bars,
     say,
     table,
+    unapplied_counts,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +96,11 @@ def apply(
 
 
 def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
+    if any(one.pending for one in done.unapplied):
+        warn(
+            f"{unapplied_counts(done.unapplied)}: the dataset is not what was decided on any more. Their images are in the"
+            " corrected dataset, if at all, under the label that they have now."
+        )
     if json:
         print_json({**fields(done), "expunged": [c.path for c in done.expunged]})
         return
@@ -106,6 +113,7 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
     if expunged:
         title = "Would be expunged" if dry_run else "Expunged"
         table(title, ["image", "#votes"], [(c.path, c.votes) for c in expunged])
+    _show_by_content(done)
     counts = f"{len(done.corrections) - len(expunged)} relabelled, {len(expunged)} expunged."
     if dry_run:
         say(f"{counted(done.files, 'image')} would be in {done.destination}: {counts} Nothing was written.")
@@ -114,6 +122,16 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
         f"{counted(done.files, 'image')} in {done.destination}: {counts} What changed: {done.patch}\n"
         "Next: dupekit next begins another round on it."
     )
+
+
+def _show_by_content(done: Applied) -> None:
+    """What cannot be told from the list of what was reviewed."""
+    renamed = [(c.path, c.decided_on) for c in done.corrections if c.path != c.decided_on]
+    if renamed:
+        table("Known by content: renamed since, or a copy", ["image", "decided on"], renamed)
+    if done.unapplied:
+        rows = [(one.path, one.new_label or "(expunge)", str(one)) for one in done.unapplied]
+        table("Decided, but not applied", ["image", "new label", "why"], rows)
 
 
 def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) -> None:

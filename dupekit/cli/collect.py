@@ -23,6 +23,7 @@ from dupekit.cli._console import (
 
 if TYPE_CHECKING:
     from dupekit.questions import Question
+    from dupekit.results import Collected
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +55,7 @@ def collect(
                 "verdicts": rows,
                 "changed": len(found.changed),
                 "overruled": [v.file.original for v in found.overruled],
+                "too_late": [v.file.original for v in found.too_late],
                 "strangers": found.review.strangers,
                 "events": found.events,
                 "remarks": found.remarks,
@@ -62,9 +64,11 @@ def collect(
         return
     overruled = {v.file.path for v in found.overruled}
     counting = [v for v in verdicts if v.file.path not in overruled]
-    changes = Counter((v.file.given, v.label) for v in counting if v.verdict == "relabel")
-    title = "Wrong, but not changed any more" if found.closed else "Will change"
-    table(title, ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
+    if found.closed:
+        _show_too_late(found)
+    else:
+        changes = Counter((v.file.given, v.label) for v in counting if v.verdict == "relabel")
+        table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
     if found.review.strangers:
         table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
     counts = Counter(v.verdict for v in counting)
@@ -75,6 +79,15 @@ def collect(
         f" {counted(len(found.changed), 'verdict')} new or changed."
         + ("" if found.closed else " Next: dupekit apply DEST")
     )
+
+
+def _show_too_late(found: Collected) -> None:
+    labels = Counter(
+        (v.file.given, "(expunge)" if v.verdict == "expunge" else v.label) for v in found.too_late
+    )
+    if labels:
+        rows = [(*k, n) for k, n in sorted(labels.items())]
+        table("Otherwise than applied, but not changed any more", ["given", "decided", "#images"], rows)
 
 
 def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:

@@ -60,7 +60,10 @@ def export(
 
     found = open_project(project).ignores()
     if str(file) == "-":
-        sys.stdout.write(to_csv(found))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(
+            to_csv(found).encode()
+        )  # UTF-8 whatever the terminal's encoding: `import` reads it
         return
     if file.exists():
         raise UsageError(f"{file} exists already.", hint="Name another file, or move this one away.")
@@ -75,7 +78,15 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Adds what a CSV holds: all of it, or nothing where a line is wrong."""
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    from dupekit.errors import UsageError
+
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}.",
+            hint="Nothing was imported. Name a file that `dupekit ignore export` wrote.",
+        ) from None
     found = open_project(project).import_ignores(content, "stdin" if str(file) == "-" else str(file))
     if json:
         print_json(found)

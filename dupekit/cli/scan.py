@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,11 +24,17 @@ def register(app: typer.Typer) -> None:
     app.command()(scan)
 
 
-def scan(project: ProjectOption = None, json: JsonOption = False) -> None:
+def scan(
+    every: Annotated[
+        bool, typer.Option("--all", help="Read every file, also where size and time are as before.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
     """Brings the ledger up to date with the dataset; reads only what is new or changed."""
     opened = open_project(project)
     with progress_bars() as progress:
-        found = opened.scan(progress=progress)
+        found = opened.scan(every=every, progress=progress)
     if json:
         print_json(found)
     else:
@@ -45,6 +51,7 @@ def show_scan(found: Scan) -> None:
         rows = found.not_assessable
         table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
     say(
-        f"{found.images} images in {len(found.classes)} classes; {found.read} files read, {found.gone} gone,"
+        f"{found.images} images in {len(found.classes)} classes; {found.read} files read, {found.changed} of them with"
+        f" another content than before, {found.gone} gone,"
         f" {len(found.problems)} left out, {found.other_files} other files passed over."
     )

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table
+from dupekit.cli._console import (
+    JsonOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    table,
+    unapplied_counts,
+)
 
 if TYPE_CHECKING:
     from dupekit.results import Status
@@ -45,11 +52,18 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ),
         *[("review tree", export.tree) for export in found.exports],
         ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),
+        *_unapplied(found),
         ("ignore list", found.ignored),
         *[("corrected dataset", f"{place} ({mode}, {at})") for place, mode, at in found.applications],
     ]
     table("Project", ["what", "state"], rows)
     _show_convergence(found)
+
+
+def _unapplied(found: Status) -> list[tuple[str, object]]:
+    if not any(one.pending for one in found.unapplied):
+        return []
+    return [("of these", f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them")]
 
 
 def _show_convergence(found: Status) -> None:

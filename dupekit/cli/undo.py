@@ -18,12 +18,13 @@ def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
         print_json(step)
     elif step.what == "collect":
         say(
-            f"Took back {counted(step.count, 'verdict')} collected on {step.at} by {step.who} (round {step.round}, tree exported"
-            f" to {step.place}). Verdicts and ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
+            f"Took back {counted(step.count, 'verdict')} collected on {step.at} by {step.who} from"
+            f" {step.place} (round {step.round}). Verdicts and ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
             " the tree says again."
         )
     else:
+        by = f" by {step.who}" if step.who else ""
         say(
-            f"Took back the record of {counted(step.count, 'correction')} applied on {step.at} (round {step.round}). No file on disk was touched:"
+            f"Took back the record of {counted(step.count, 'correction')} applied on {step.at}{by} (round {step.round}). No file on disk was touched:"
             f" the corrected dataset still lies in {step.place}, and `dupekit next` no longer goes on with it."
         )

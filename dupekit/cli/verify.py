@@ -15,6 +15,7 @@ from dupekit.cli._console import (
     progress_bars,
     say,
     table,
+    unapplied_counts,
 )
 
 
@@ -39,11 +40,19 @@ def verify(
         print_json(found)
     elif found.differences:
         table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
+        if any(d.what == "dataset" for d in found.differences):
+            say(
+                "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
+                " dupekit scan --all."
+            )
     else:
         counts = ", ".join(
             counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count
         )
         depth = "sizes and times only" if quick else "contents read"
-        say(f"All is as it should be: the ledger, {counts} ({depth}).")
+        pending = sum(one.pending for one in found.unapplied)
+        left = f" {unapplied_counts(found.unapplied)}: `dupekit apply` lists them." if pending else ""
+        clear = "Nothing is damaged" if pending else "All is as it should be"
+        say(f"{clear}: the ledger, {counts} ({depth}).{left}")
     if found.differences:
         raise typer.Exit(1)

@@ -53,21 +53,44 @@ Seen = Iterator[tuple["Snapshot", "Progress | None"]]
 
 def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
     """A tree of the project, or, where there is no project, one that came from elsewhere."""
-    from dupekit.errors import NotAProject, TreeUnavailable
+    from dupekit.errors import NotAProject, TreeUnavailable, UsageError
     from dupekit.review import list_tree, tree_manifest
     from dupekit.watch import Journal, tree_journal
 
+    if tree is not None:
+        _require_there(tree)
     try:
         opened = open_project(project)
         export, path = opened.tree(tree)
-    except (NotAProject, TreeUnavailable):
+    except (NotAProject, TreeUnavailable) as error:
+        if tree is None and project is None and isinstance(error, NotAProject):
+            raise UsageError(
+                "Which review tree? It may be left out within a project only.",
+                hint="Name it: dupekit watch TREE, the folder with the images. Or name a project with -p.",
+            ) from None
         if tree is None or project is not None:
             raise
         path = tree.absolute()
         list_tree(path)
         return path, tree_manifest(path), tree_journal(path)
+    _require_there(path)
     after = opened.listing_of(export, "after.txt")
-    return path, opened.manifest_of(export), Journal(after, lambda e: opened.record_events(export, e))
+    return path, opened.manifest_of(export, path), Journal(after, lambda e: opened.record_events(export, e))
+
+
+def _require_there(tree: Path) -> None:
+    """Raises TreeUnavailable where nothing lies at this path; what else is wrong with it, others say."""
+    from dupekit.errors import TreeUnavailable
+
+    try:
+        tree.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise TreeUnavailable(
+            f"{tree} does not exist.",
+            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
+        ) from None
+    except OSError:
+        return
 
 
 def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:

@@ -40,6 +40,23 @@ def exported(ledger: Ledger, export: int) -> dict[str, tuple[str, str]]:
     return {path: (original, digest) for path, original, digest in found}
 
 
+def exported_votes(ledger: Ledger, export: int) -> dict[str, tuple[str, str, int]]:
+    """Path in the tree -> given label, and suggested label and votes as counted last."""
+    found = ledger.rows(
+        """
+        SELECT f.path, g.name, coalesce(s.name, ''), coalesce(t.votes, 0) FROM exported_files AS f
+        JOIN exports ON exports.id = f.export
+        JOIN images ON images.id = f.image
+        JOIN classes AS g ON g.id = images.class
+        LEFT JOIN tallies AS t ON t.round = exports.round AND t.image = f.image
+        LEFT JOIN classes AS s ON s.id = t.suggested
+        WHERE f.export = ?
+        """,
+        (export,),
+    )
+    return {path: tuple(rest) for path, *rest in found}
+
+
 def image_paths(ledger: Ledger) -> dict[int, str]:
     """Number -> path of every image there ever was."""
     return dict(ledger.rows("SELECT id, path FROM images").fetchall())
@@ -76,12 +93,10 @@ class Applied:
 def corrections(ledger: Ledger, application: int) -> list[Applied]:
     found = ledger.rows(
         """
-        SELECT c.at, c.new_path = '', t.digest, images.state, images.digest
+        SELECT c.at, c.new_path = '', c.digest, images.state, images.digest
         FROM (SELECT *, iif(new_path = '', path, new_path) AS at FROM corrections) AS c
-        JOIN applications AS a ON a.id = c.application
-        JOIN tallies AS t ON t.round = a.round AND t.image = c.image
         LEFT JOIN images ON images.path = c.at
-        WHERE a.id = ? ORDER BY c.at
+        WHERE c.application = ? ORDER BY c.at
         """,
         (application,),
     )

@@ -23,11 +23,11 @@ class Step:
     round: int
     at: str
     who: str
-    """Empty for an apply."""
+    """Empty for an apply that an older dupekit recorded."""
     count: int
     """Verdicts that were new or changed, or corrections applied."""
     place: str
-    """Where the review tree was exported to, or the corrected dataset lies: absolute, escaped."""
+    """From where the review tree was collected, or where the corrected dataset lies: absolute, escaped."""
     undone: str | None
     """When it was taken back."""
 
@@ -52,11 +52,12 @@ def steps(ledger: Ledger) -> list[Step]:
         """
         SELECT number, what, round, at, who, count, place, undone FROM (
             SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
-                (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count, tree AS place, undone,
+                (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count,
+                iif(c.tree = '', exports.tree, c.tree) AS place, undone,
                 c.id AS last_collect
             FROM collections AS c JOIN exports ON exports.id = c.export
             UNION ALL
-            SELECT id, 'apply', round, at, '',
+            SELECT id, 'apply', round, at, who,
                 (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
                 coalesce(collection, 0)
             FROM applications

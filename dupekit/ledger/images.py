@@ -46,6 +46,16 @@ def known_files(ledger: Ledger, *, max_pixels: int) -> dict[str, tuple[int, int]
     }
 
 
+def digests(ledger: Ledger, paths: Iterable[str]) -> dict[str, str]:
+    """Path -> digest, of those of the paths that are known, not gone, and were read."""
+    found = {}
+    for path in paths:
+        digest = ledger.value("SELECT digest FROM images WHERE path = ? AND state != 'gone'", (path,))
+        if digest:
+            found[path] = digest
+    return found
+
+
 def record_classes(ledger: Ledger, names: Iterable[str]) -> None:
     """Adds the classes that are not there yet."""
     with ledger.write() as db:

@@ -218,3 +218,29 @@ FROM ignores WHERE NOT EXISTS (
 DROP TABLE old_ignores
 """,
     )
+
+
+@migrations()
+def m003_contents_corrected(db: Database) -> None:
+    """Of each correction the content, so that it can be told from the image that was decided on."""
+    _statements(
+        db,
+        """
+ALTER TABLE corrections ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+UPDATE corrections SET digest = coalesce((
+    SELECT t.digest FROM tallies AS t JOIN applications ON applications.round = t.round
+    WHERE applications.id = corrections.application AND t.image = corrections.image), '')
+""",
+    )
+
+
+@migrations()
+def m004_who_and_where(db: Database) -> None:
+    """Who applied, and from where a tree was collected; empty where an older dupekit recorded it."""
+    _statements(
+        db,
+        """
+ALTER TABLE applications ADD COLUMN who TEXT NOT NULL DEFAULT '';
+ALTER TABLE collections ADD COLUMN tree TEXT NOT NULL DEFAULT ''
+""",
+    )

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.apply import Correction, Placement
+from dupekit.decisions import Decision, Held, Unapplied, resolve
 from dupekit.files import now
 from dupekit.ledger import Ledger
+from dupekit.ledger.images import UNREAD
 from dupekit.review import EXPUNGED, RELABEL, Verdict
 
 
@@ -91,11 +93,13 @@ def record_verdicts(
     verdicts: Sequence[Verdict],
     *,
     who: str,
+    tree: str,
     check: Callable[[list[Verdict]], None],
 ) -> list[Verdict]:
     """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
 
-    Returns the ones that changed; with none, nothing is written. `check` gets them first, and may raise.
+    `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
+    `check` gets them first, and may raise.
     """
     images = exported_images(ledger, export.number)
     # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
@@ -118,7 +122,8 @@ def record_verdicts(
     check(changed)
     with ledger.write() as db:
         collection = db.execute(
-            "INSERT INTO collections (export, at, who) VALUES (?, ?, ?)", (export.number, now(), who)
+            "INSERT INTO collections (export, at, who, tree) VALUES (?, ?, ?, ?)",
+            (export.number, now(), who, tree),
         ).lastrowid
         db.executemany(
             "INSERT INTO verdicts (collection, round, image, verdict, label, previous, digest)"
@@ -140,7 +145,8 @@ def overruled(ledger: Ledger, export: Export, verdicts: Iterable[Verdict]) -> li
         image: (verdict, label, tree, at)
         for image, verdict, label, tree, at in ledger.rows(
             """
-            SELECT image, verdict, label, tree, at FROM current_verdicts AS v
+            SELECT image, verdict, label, iif(collections.tree = '', exports.tree, collections.tree), at
+            FROM current_verdicts AS v
             JOIN collections ON collections.id = v.collection
             JOIN exports ON exports.id = export
             WHERE v.round = ?
@@ -164,27 +170,39 @@ def verdict_counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     return counts
 
 
-def corrections(ledger: Ledger, round_number: int) -> list[Correction]:
-    """What the round's verdicts change, by path."""
-    found = ledger.rows(
-        """
-        SELECT v.image, images.path, classes.name, v.verdict, v.label, t.votes, t.score, collections.at,
-            t.digest
-        FROM current_verdicts AS v
-        JOIN images ON images.id = v.image
-        JOIN classes ON classes.id = images.class
-        JOIN tallies AS t ON t.round = v.round AND t.image = v.image
-        JOIN collections ON collections.id = v.collection
-        WHERE v.round = ? AND v.verdict IN (?, ?) AND images.state = 'ok' AND images.digest = t.digest
-        ORDER BY images.path
-        """,
-        (round_number, RELABEL, EXPUNGED),
-    )
-    return [
-        Correction(image, path, label, "" if verdict == EXPUNGED else new, votes, score, at, digest)
-        for image, path, label, verdict, new, votes, score, at, digest in found
-        if verdict == EXPUNGED or new != label
+def resolved(ledger: Ledger, round_number: int) -> tuple[list[Correction], list[Unapplied]]:
+    """What the round's verdicts change in the dataset that the last scan saw, and which of them change nothing."""
+    decisions = [
+        Decision(*row)
+        for row in ledger.rows(
+            """
+            SELECT v.image, images.path, classes.name,
+                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN '' ELSE classes.name END,
+                t.votes, t.score, collections.at, t.digest,
+                CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ? THEN 'unreadable'
+                    ELSE 'content changed' END
+            FROM current_verdicts AS v
+            JOIN images ON images.id = v.image
+            JOIN classes ON classes.id = images.class
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image
+            JOIN collections ON collections.id = v.collection
+            WHERE v.round = ? ORDER BY v.image
+            """,
+            (RELABEL, EXPUNGED, UNREAD, round_number),
+        )
     ]
+    held = ledger.rows(
+        """
+        SELECT images.id, path, classes.name, images.digest, t.image IS NOT NULL FROM images
+        JOIN classes ON classes.id = class
+        LEFT JOIN tallies AS t ON t.round = ? AND t.image = images.id AND t.digest = images.digest
+        WHERE state != 'gone' AND images.digest IN (
+            SELECT t.digest FROM current_verdicts AS v
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image WHERE v.round = ?)
+        """,
+        (round_number, round_number),
+    )
+    return resolve(decisions, [Held(*row) for row in held])
 
 
 def record_application(
@@ -193,6 +211,7 @@ def record_application(
     round_number: int,
     destination: str,
     mode: str,
+    who: str,
     made: Sequence[Correction],
     placements: Sequence[Placement],
 ) -> None:
@@ -200,13 +219,16 @@ def record_application(
     new_paths = {placement.source.image: placement.path for placement in placements}
     with ledger.write() as db:
         number = db.execute(
-            "INSERT INTO applications (round, at, destination, mode, collection)"
-            " VALUES (?, ?, ?, ?, (SELECT max(id) FROM collections))",
-            (round_number, now(), destination, mode),
+            "INSERT INTO applications (round, at, destination, mode, who, collection)"
+            " VALUES (?, ?, ?, ?, ?, (SELECT max(id) FROM collections))",
+            (round_number, now(), destination, mode, who),
         ).lastrowid
         db.executemany(
-            "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?)",
-            [(number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, "")) for c in made],
+            "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, ""), c.digest)
+                for c in made
+            ],
         )
 
 
@@ -216,6 +238,18 @@ def applications(ledger: Ledger, round_number: int) -> list[tuple[str, str, str]
         "SELECT destination, mode, at FROM applications WHERE round = ? AND undone IS NULL ORDER BY id",
         (round_number,),
     ).fetchall()
+
+
+def applied(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str]:
+    """Content and given label -> label in the round's last corrected dataset that is not undone; empty: expunged."""
+    found = ledger.rows(
+        """
+        SELECT digest, old_label, new_label FROM corrections WHERE application = (
+            SELECT max(id) FROM applications WHERE round = ? AND undone IS NULL)
+        """,
+        (round_number,),
+    )
+    return {(digest, old_label): new_label for digest, old_label, new_label in found}
 
 
 def _current(ledger: Ledger, round_number: int) -> list[tuple[int, str, str]]:

@@ -35,6 +35,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "amoeba\t12" in said
     assert f"Next: dupekit train -p {project}" in said
     assert "0 files read" in dupekit("scan", cwd=project).stdout
+    assert "36 files read, 0 of them with another content" in dupekit("scan", "--all", cwd=project).stdout
     said = dupekit("train", "--pairs", 3, *FAST, "--set", "size_px=6", cwd=project).stdout
     assert "Round 1: 36 images in 3 classes, 3 pairs, 6 runs to do." in said
     assert "Trainer fake, validator fake, executor local, device auto, seed 0, split redraw." in said
@@ -273,7 +274,8 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
         "line 3: 'f' is no digest"
         in dupekit("ignore", "import", file, "-p", tmp_path / "other", code=2).stderr
     )
-    dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=1)
+    said = dupekit("ignore", "import", tmp_path / "none.csv", "-p", tmp_path / "other", code=2).stderr
+    assert f"{tmp_path / 'none.csv'} cannot be read: No such file" in said
 
 
 def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
@@ -292,6 +294,37 @@ def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
     assert [(c["path"], c["new_label"]) for c in applied["corrections"]] == [
         ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", ""),
     ]  # fmt: skip
+
+
+def test_a_late_collect_lists_only_what_was_not_applied_so(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    trained.collect()
+    (trained.dataset / "amoeba/wrong_diatom.png").rename(trained.dataset / "amoeba/renamed.png")
+    trained.scan()
+    trained.apply(tmp_path / "fixed")
+    trained.next_round()
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert "not changed any more" not in said
+    assert "2 to relabel" in said
+    (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").unlink()  # it was right, and is in amoeba now
+    (tree / "amoeba" / "diatom_03_wrong_diatom.png").rename(tree / "_expunge" / "it.png")
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert (
+        "Otherwise than applied, but not changed any more\ngiven\tdecided\timages\n"
+        "amoeba\t(expunge)\t1\nciliate\tciliate\t1\n"
+    ) in said
+    late = parsed("collect", tree, "-p", trained.path)["too_late"]
+    assert sorted(late) == ["amoeba/wrong_diatom.png", "ciliate/wrong_amoeba.png"]
+
+
+def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export(tmp_path / "tree").tree
+    trained.collect()
+    trained.next_round()
+    said = dupekit("collect", tree, "-p", trained.path).stdout
+    assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -53,6 +53,10 @@ def test_the_list_and_the_verdicts_are_the_same(old: Path, tmp_path: Path) -> No
         assert review.verdict_counts(ledger, 1) == {"correct": 3, "relabel": 2}
         assert ledger.rows("SELECT image, digest FROM verdicts WHERE id = 1").fetchall() == [(1, "d1")]
         assert ledger.rows("SELECT kind, source FROM events").fetchall() == [("deleted", "project")]
+        assert ledger.rows("SELECT digest FROM corrections").fetchall() == [("d3",)]
+        assert [(step.who, step.place) for step in history.steps(ledger)] == [
+            ("Ada", "/tree"), ("", "/fixed"), ("Ada", "/tree"),
+        ]  # fmt: skip
         assert ledger.schema() == new.schema()
         assert ledger.rows("PRAGMA foreign_key_check").fetchall() == []
         assert ledger.value("PRAGMA integrity_check") == "ok"
