@@ -26,8 +26,7 @@ from dupekit_onnx.reading import check_pixels, standardised
 from dupekit_onnx.sessions import batch_size, open_session, run_all
 from dupekit_probe import lite0, torchvision_models
 from dupekit_probe.options import DEFAULT_BACKBONE
-
-_TORCHVISION = "torchvision:"
+from dupekit_torch.options import TORCHVISION
 
 # What torchvision's networks, and most others, were trained with; for grey their mean over the colours.
 _IMAGENET = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
@@ -54,8 +53,8 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     """
     if spec == DEFAULT_BACKBONE:
         label, content = spec, _kept(cache, f"{spec}-{size_px}", lambda: _make_lite0(size_px))
-    elif spec.startswith(_TORCHVISION):
-        name = spec.removeprefix(_TORCHVISION)
+    elif spec.startswith(TORCHVISION):
+        name = spec.removeprefix(TORCHVISION)
         label = f"torchvision-{_safe(name)}"
         content = _kept(cache, f"{label}-{size_px}", lambda: _make_torchvision(name, size_px))
     else:
@@ -168,7 +167,7 @@ def _read_file(spec: str) -> bytes:
     if not path.is_file():
         raise OptionError(
             f"There is no backbone {spec!r}.",
-            hint=f'Backbones are "{DEFAULT_BACKBONE}", "{_TORCHVISION}NAME" such as "{_TORCHVISION}resnet18", and'
+            hint=f'Backbones are "{DEFAULT_BACKBONE}", "{TORCHVISION}NAME" such as "{TORCHVISION}resnet18", and'
             " the path of an ONNX file.",
         )
     return path.read_bytes()

@@ -8,52 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from dupekit.api import Input
-from dupekit.errors import OptionError, PluginError
+from dupekit.errors import PluginError
+from dupekit_torch import pretrained
 
 
 def export(name: str, *, size_px: int) -> tuple[bytes, Input]:
-    """The network as ONNX without its last linear layer, and what it reads. Takes some ten seconds.
+    """The network as ONNX without its last layer, and what it reads. Takes some ten seconds.
 
-    Weights come through torchvision's own loading: from torch's hub folder, else downloaded into it.
-    Raises OptionError for a network that torchvision does not have or that has no linear layer at its
-    end, PluginError where the weights cannot be had.
+    Raises as `pretrained.trunk`, and PluginError where the network cannot be exported at this size.
     """
-    try:
-        import torch
-        import torchvision
-    except ImportError as error:
-        raise PluginError(
-            f"The backbone torchvision:{name} cannot be made: {error}",
-            hint='Install torchvision with: pip install "dupekit[torch]"',
-        ) from None
-    known = torchvision.models.list_models(module=torchvision.models)  # classifiers only
-    if name not in known:
-        raise OptionError(
-            f"torchvision has no classification network {name!r}.", hint=f"It has: {', '.join(known)}."
-        )
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    network = _load(name, weights).eval()
-    linear = [at for at, module in network.named_modules() if isinstance(module, torch.nn.Linear)]
-    if not linear:
-        raise OptionError(f"torchvision:{name} does not end with a linear layer and cannot be a backbone.")
-    network.set_submodule(linear[-1], torch.nn.Identity())
-    presets = weights.transforms()
-    given = Input("pixels", size_px=size_px, channels=3, mean=tuple(presets.mean), std=tuple(presets.std))
+    network = pretrained.trunk(name, pretrained=True).eval()
+    mean, std = pretrained.mean_and_std(name, channels=3)
+    given = Input("pixels", size_px=size_px, channels=3, mean=mean, std=std)
     return _onnx(network, name, size_px), given
-
-
-def _load(name: str, weights: Any) -> Any:
-    import torch
-    import torchvision
-
-    try:
-        return torchvision.models.get_model(name, weights=weights, progress=False)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-        raise PluginError(
-            f"The weights of torchvision:{name} cannot be had: {error}",
-            hint=f"Without a network, fetch {weights.url} elsewhere and put it at {file}, whole.",
-        ) from None
 
 
 def _onnx(network: Any, name: str, size_px: int) -> bytes:

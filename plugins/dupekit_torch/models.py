@@ -5,23 +5,17 @@ Both are a trunk from pixels to features; `Classifier` adds the image's size and
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import pickle
 import re
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dupekit.errors import OptionError, PluginError
+from dupekit.errors import OptionError
+from dupekit_torch import pretrained
 from dupekit_torch.options import COMPACT, TORCHVISION
 
 _RANDOM = threading.Lock()
@@ -155,43 +149,10 @@ def draws(network: nn.Module) -> bool:
 
 def _torchvision(spec: Spec) -> tuple[nn.Module, int]:
     """A torchvision classifier without its last layer, and the number of features that it gives."""
-    from torchvision import models
-
-    name = spec.model.removeprefix(TORCHVISION)
-    known = models.list_models(module=models)
-    if name not in known:
-        raise OptionError(
-            f"torchvision has no classifier {name!r}.",
-            hint=f"It has: {', '.join(sorted(known))}.",
-        )
-    if spec.pretrained:
-        weights = models.get_model_weights(name).DEFAULT
-        with _safe_loading(weights.url):
-            network = models.get_model(name, weights=weights, progress=False)
-    else:
-        # These two have an initialisation that warns unless it is chosen.
-        extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        network = models.get_model(name, weights=None, **extra)
-    if hasattr(network, "aux_logits"):  # the same two: further heads, used in training only
-        network.aux_logits = False
-        for part in ("aux1", "aux2", "AuxLogits"):
-            if hasattr(network, part):
-                setattr(network, part, None)
-    _remove_head(network)
-    trunk = network if spec.channels == 3 else ThreeChannels(network)
+    trunk = pretrained.trunk(spec.model.removeprefix(TORCHVISION), pretrained=spec.pretrained)
+    if spec.channels == 1:
+        trunk = ThreeChannels(trunk)
     return trunk, _count_features(trunk, spec)
-
-
-def _remove_head(network: nn.Module) -> None:
-    """Puts an identity in the place of the last layer, which gives ImageNet's 1000 classes."""
-    heads = [
-        path
-        for path, module in network.named_modules()
-        if (isinstance(module, nn.Linear) and module.out_features == 1000)
-        or (isinstance(module, nn.Conv2d) and module.out_channels == 1000)  # SqueezeNet's
-    ]
-    parent, _, child = heads[-1].rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
 
 
 def _count_features(trunk: nn.Module, spec: Spec) -> int:
@@ -206,34 +167,3 @@ def _count_features(trunk: nn.Module, spec: Spec) -> int:
         ) from error
     trunk.train()
     return int(shape[1])
-
-
-@contextlib.contextmanager
-def _safe_loading(url: str) -> Iterator[None]:
-    """Lets torchvision load weights by its own path, but never run code from the file.
-
-    torchvision calls `torch.load` with weights_only=False; PyTorch's own switch overrules it. Its message
-    about a download goes to stderr: stdout belongs to the command's output.
-    """
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-    switch = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(switch)
-    os.environ[switch] = "1"
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise PluginError(
-            f"{file} is damaged, or holds other than this model's weights: {str(error).partition(chr(10))[0]}",
-            hint=f"Delete it, and download {url} again.",
-        ) from error
-    except OSError as error:  # URLError is one
-        raise PluginError(
-            f"The pretrained weights are not at hand and cannot be downloaded: {error}",
-            hint=f"Download {url} on another computer and put it at {file}",
-        ) from error
-    finally:
-        if before is None:
-            del os.environ[switch]
-        else:
-            os.environ[switch] = before

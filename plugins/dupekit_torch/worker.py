@@ -19,18 +19,15 @@ from torch import Tensor
 from dupekit.api import Input, Model, Progress, TrainTask
 from dupekit.cache import Rows
 from dupekit.errors import PluginError, UsageError
-from dupekit_torch import data, training
+from dupekit_torch import data, pretrained, training
 from dupekit_torch.augment import augmentation
 from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
 from dupekit_torch.meter import Together
 from dupekit_torch.models import Classifier, Spec, build, draws
-from dupekit_torch.options import COMPACT, Options
+from dupekit_torch.options import COMPACT, TORCHVISION, Options
 
 log = logging.getLogger("dupekit.torch")
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 CHECKED_IMAGES = 4
 """So many training images are predicted by network and file, to see that they agree."""
@@ -165,8 +162,8 @@ class Worker:
         rows = task.cache.pixels(pool, size_px=size_px, channels=channels, fit=options.fit, progress=progress)
         mean, std = data.mean_and_std(rows)
         if options.pretrained:  # what those weights were trained with
-            mean = IMAGENET_MEAN if channels == 3 else (float(np.mean(IMAGENET_MEAN)),)
-            std = IMAGENET_STD if channels == 3 else (float(np.mean(IMAGENET_STD)),)
+            name = options.model.removeprefix(TORCHVISION)
+            mean, std = pretrained.mean_and_std(name, channels=channels)
         # Of images that are all of one size the size says nothing.
         log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
         return Input("pixels", size_px, channels, options.fit, mean, std, log_size=log_size), rows

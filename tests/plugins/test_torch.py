@@ -6,7 +6,6 @@ import itertools
 import subprocess
 import sys
 import threading
-import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -454,19 +453,6 @@ def test_torchvision_refusals() -> None:
     assert "image_size" in caught.value.hint
 
 
-def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: Any, **__: Any) -> None:
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(PluginError, match="not at hand") as caught:
-        models.build(spec("resnet18", pretrained=True), seed=1)
-    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
-    assert caught.value.hint.endswith(f"put it at {file}")
-    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in caught.value.hint
-
-
 def test_weights_that_were_put_there_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import resnet18
 
@@ -479,23 +465,24 @@ def test_weights_that_were_put_there_are_loaded(tmp_path: Path, monkeypatch: pyt
     assert torch.equal(made.trunk.conv1.weight, weights["conv1.weight"])
 
 
-def test_a_weights_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Harmful:
-        def __reduce__(self) -> Any:
-            return (tmp_path.joinpath("harm").mkdir, ())
+@pytest.mark.parametrize(("channels", "expected"), [(1, (0.5,)), (3, (0.5, 0.5, 0.5))])
+@pytest.mark.usefixtures("no_export")
+def test_pretrained_networks_are_fed_as_they_were_trained(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch, channels: int, expected: tuple[float, ...]
+) -> None:
+    """By each network's own preset: most have ImageNet's mean and deviation, this one has not."""
+    import torchvision
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
-    file.parent.mkdir(parents=True)
-    torch.save({"conv1.weight": Harmful()}, file)
-    with pytest.raises(PluginError, match="holds other than this model's weights"):
-        models.build(spec("resnet18", pretrained=True), seed=1)
-    assert not (tmp_path / "harm").exists()
-    torch.load(file, weights_only=False)  # to see that it would have
-    assert (tmp_path / "harm").exists()
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(PluginError, match="damaged"):
-        models.build(spec("resnet18", pretrained=True), seed=1)
+    def smaller(*_: Any, **__: Any) -> Any:
+        return small(weights=None)
+
+    small = torchvision.models.squeezenet1_1
+    monkeypatch.setattr(torchvision.models, "get_model", smaller)
+    options = Options(
+        model="torchvision:efficientnet_v2_l", pretrained=True, image_size=32, epochs=1, channels=channels
+    )
+    read = TorchTrainer().train(few.task(options=options), silent).input
+    assert (read.mean, read.std) == (expected, expected)
 
 
 @pytest.mark.parametrize(
