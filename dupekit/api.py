@@ -76,6 +76,10 @@ class Images(Sequence[Image]):
             self.sizes[picked].reshape(-1, 2),
         )
 
+    def log_sizes(self) -> NDArray[np.float32]:
+        """Natural logarithms of width and height, shape (n, 2): what a model is fed whose `Input` says `log_size`."""
+        return np.log(np.maximum(self.sizes, 1)).astype(np.float32).reshape(-1, 2)
+
 
 Fit = Literal["pad", "stretch"]
 """How an image comes into a square: with its aspect ratio kept and the rest filled with its border's colour, or

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dupekit.api import Model, PredictTask, Progress, read_metadata
 from dupekit.errors import OptionError, PluginError
-from dupekit_onnx.reading import cached_features, check_pixels, log_sizes, standardised
+from dupekit_onnx.reading import cached_features, check_pixels, standardised
 from dupekit_onnx.sessions import batch_size, open_session, run_all
 
 __all__ = ["OnnxOptions", "OnnxValidator"]
@@ -103,7 +103,7 @@ def _feeds(task: PredictTask, session: Any, progress: Progress) -> Iterator[dict
             else batch.astype(np.float32)
         }
         if given.log_size:
-            feed["log_size"] = log_sizes(images[start : start + len(batch)])
+            feed["log_size"] = images[start : start + len(batch)].log_sizes()
         yield feed
 
 

@@ -26,11 +26,6 @@ def standardised(
     return planes
 
 
-def log_sizes(images: Images) -> NDArray[np.float32]:
-    """Natural logarithms of width and height in pixels, shape (n, 2)."""
-    return np.log(np.maximum(images.sizes, 1)).astype(np.float32).reshape(-1, 2)
-
-
 def cached_features(cache: Cache, images: Images, name: str) -> Rows:
     """The rows that a trainer left in the cache under this name, shape (n, dim).
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dupekit.api import Images, Input, Model, Progress, TrainTask
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError, UsageError
-from dupekit_onnx.reading import log_sizes
 from dupekit_onnx.sessions import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone
 from dupekit_probe.head_file import Scaling, write_head
@@ -110,7 +109,7 @@ def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions) -> NDArray
     if options.square_root:  # F. Perronnin et al. (ECCV 2010): evens out features that rarely fire
         np.copysign(np.sqrt(np.abs(part)), part, out=part)
     if options.log_size:
-        part = np.concatenate([part, log_sizes(pool[start : start + len(part)])], axis=1)
+        part = np.concatenate([part, pool[start : start + len(part)].log_sizes()], axis=1)
     return part
 
 

@@ -65,11 +65,6 @@ def mean_and_std(rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(np.maximum(std, 0.01).tolist())
 
 
-def log_sizes(images: Images) -> NDArray[np.float32]:
-    """Natural logarithms of width and height in pixels, shape (n, 2)."""
-    return np.log(np.maximum(images.sizes, 1)).astype(np.float32)
-
-
 class Positions:
     """Finds images in the pool by their digest."""
 

@@ -171,7 +171,7 @@ class Worker:
     def _spec(self, task: TrainTask) -> Spec:
         log_mean = log_std = None
         if self.input.log_size:
-            sizes = data.log_sizes(task.pool).astype(np.float64)
+            sizes = task.pool.log_sizes().astype(np.float64)
             width, height = sizes.mean(0).tolist()
             log_mean = (width, height)
             width, height = np.maximum(sizes.std(0), 0.05).tolist()
@@ -316,7 +316,7 @@ class Lane:
             torch.from_numpy(self.shared.positions.find(task.images)).to(device),
             labels.to(device),
             training.class_weights(labels, len(task.classes), self.shared.options.class_balance).to(device),
-            torch.from_numpy(data.log_sizes(task.images)).to(device),
+            torch.from_numpy(task.images.log_sizes()).to(device),
         )
 
     def _export(self, model: Model, run_data: Data, progress: Progress) -> None:

@@ -91,7 +91,7 @@ def read_features(cache: Cache, images: Images, given: Input, progress: Progress
     rows = cache.pixels(images, size_px=given.size_px, channels=1, progress=progress)
     pixels = rows[:].reshape(len(rows), given.size_px**2).astype(np.float32) / 255
     standardised = (pixels - given.mean[0]) / given.std[0]
-    return np.hstack([standardised, np.log(images.sizes)]).astype(np.float32)
+    return np.hstack([standardised, images.log_sizes()]).astype(np.float32)
 
 
 def _discriminant(features: Floats, labels: NDArray[np.int32], n_classes: int) -> tuple[Floats, Floats]:
