@@ -15,7 +15,11 @@ settings.register_profile("dupekit", deadline=None)
 settings.load_profile("dupekit")
 
 POINTS = {
-    TRAINERS: {"fake": "dupekit.testing:CentroidTrainer", "broken": "tests.support:BrokenTrainer"},
+    TRAINERS: {
+        "fake": "dupekit.testing:CentroidTrainer",
+        "broken": "tests.support:BrokenTrainer",
+        "talkative": "tests.support:TalkativeTrainer",
+    },
     VALIDATORS: {"fake": "dupekit.testing:CentroidValidator"},
 }
 

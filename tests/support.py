@@ -56,6 +56,18 @@ class BrokenTrainer:
         return made
 
 
+class TalkativeTrainer(CentroidTrainer):
+    """A centroid trainer that tells of every step, thousands of them within a moment."""
+
+    STEPS: ClassVar[int] = 20_000
+
+    def train(self, task: TrainTask, progress: Progress) -> Model:
+        for step in range(self.STEPS):
+            progress("stepping", step + 1, self.STEPS, loss=1 / (step + 1))
+            progress("looking back", step // 2, self.STEPS)
+        return super().train(task, progress)
+
+
 def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Every file below a folder with its content and modification time."""
     return {

@@ -1,21 +1,44 @@
 """`python -m dupekit.jobs FOLDER...`: the worker. What every executor runs, wherever it runs it.
 
-With `--messages`, one JSON object a line on stdout tells how far it is, and the worker ends when its
-stdin closes. Exit code 0 where every run is done, 1 where one failed, 2 for wrong usage.
+With `--messages`, one JSON object a line on stdout tells how far it is, about ten times a second, and the
+worker ends when its stdin closes. Exit code 0 where every run is done, 1 where one failed, 2 for wrong usage.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dupekit.jobs.worker import end_with_parent, run_jobs
+
+LEAST_S = 0.1
+"""No stage tells of itself more often: a person reads no faster, and a head predicts thousands of batches."""
+
+
+class _Sparing:
+    """Of the messages about each stage, lets the first and the last through, and in between ten a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # runs go on side by side
+        self._told: dict[str, tuple[int, float]] = {}
+        """Stage -> how far it was when it was last heard of, and when it was last told of."""
+
+    def lets(self, stage: str, done: int, total: int) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            before, told = self._told.get(stage, (-1, -math.inf))
+            begins = done == 0 or done < before  # of the next run
+            passes = begins or done >= total or now >= told + LEAST_S
+            self._told[stage] = (done, now if passes else told)
+        return passes
 
 
 class _Telling(logging.Handler):
@@ -43,12 +66,17 @@ def main(arguments: list[str]) -> int:
     if messages:
         threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
 
+    writing = threading.Lock()
+    sparing = _Sparing()
+
     def say(**message: Any) -> None:
         if messages:
-            channel.write(json.dumps(message) + "\n")
+            with writing:
+                channel.write(json.dumps(message) + "\n")
 
     def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
-        say(stage=stage, done=done, total=total, figures={k: float(v) for k, v in figures.items()})
+        if messages and sparing.lets(stage, done, total):
+            say(stage=stage, done=done, total=total, figures={k: float(v) for k, v in figures.items()})
 
     if messages:
         logging.getLogger("dupekit").addHandler(_Telling(say))

@@ -28,6 +28,7 @@ from dupekit.jobs import (
 from dupekit.jobs.local import LocalExecutor, LocalOptions
 from dupekit.jobs.worker import run_jobs
 from dupekit.testing import CentroidTrainer, CentroidValidator, make_dataset, make_jobs
+from tests.support import TalkativeTrainer
 
 
 @pytest.fixture
@@ -139,6 +140,23 @@ def test_the_local_executor_follows_links(jobs, tmp_path) -> None:
     linked = [Job(job.name, tmp_path / "link" / "runs" / job.name) for job in jobs]
     outcomes = list(LocalExecutor().run(linked, LocalOptions(), silent))
     assert [(outcome.job, outcome.error) for outcome in outcomes] == [(job, "") for job in linked]
+
+
+def test_of_many_messages_few_are_passed_on(tmp_path, fast) -> None:
+    """Of each stage the first and the last, whatever other stage goes on beside it."""
+    jobs = make_jobs(tmp_path, make_dataset(tmp_path / "data", per_class=8), trainer="talkative")
+    calls: list[tuple[str, int]] = []
+
+    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
+        calls.append((stage, done))
+
+    outcomes = list(LocalExecutor().run(jobs, LocalOptions(), progress))
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    steps = [done for stage, done in calls if stage == "stepping"]
+    assert steps.count(1) == steps.count(TalkativeTrainer.STEPS) == 2
+    assert len(steps) < TalkativeTrainer.STEPS / 2  # so many would take a quarter of an hour
+    assert sum(stage == "looking back" for stage, _ in calls) < TalkativeTrainer.STEPS / 2
+    assert {stage for stage, _ in calls} == {"stepping", "looking back", "decoding", "training", "predicting"}
 
 
 def test_closing_the_local_executor_ends_its_worker(jobs) -> None:
