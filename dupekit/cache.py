@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from dupekit.api import Fit, Images, Progress, silent
 from dupekit.decoding import decode_all
 from dupekit.files import write_text
-from dupekit.pixels import MAX_PIXELS
+from dupekit.pixels import MAX_PIXELS, RULES
 
 _INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
 
@@ -55,7 +55,7 @@ class Cache:
         self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad", progress: Progress = silent
     ) -> Rows:
         """Decoded squares as `dupekit.pixels.fit` makes them: rows (size_px, size_px, channels), uint8."""
-        name = f"pixels-{size_px}-{fit}-{'grey' if channels == 1 else 'rgb'}"
+        name = f"pixels-{size_px}-{fit}-{'grey' if channels == 1 else 'rgb'}-{RULES}"
         array = self.array(name, (size_px, size_px, channels), np.uint8)
         return array.fill(
             images,

@@ -26,6 +26,11 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp
 MAX_PIXELS = 50_000_000
 """The default limit: above it a file is taken for a decompression bomb."""
 
+RULES = 1
+"""The version of what this module does to an image. Raise it with every change after which some file gives other
+pixels: it is part of the names of cached pixels and features, which are then made anew. Pillow's own rounding, a
+level more or less from one release to another, is no such change."""
+
 _RESAMPLING = PillowImage.Resampling.BILINEAR  # Pillow's is antialiased when it shrinks
 
 

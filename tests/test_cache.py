@@ -113,6 +113,18 @@ def test_pixels_of_another_rule_are_other_rows(tmp_path) -> None:
     assert (cache.pixels(images, size_px=12, channels=1)[:] == padded).all()
 
 
+def test_pixels_of_older_decoding_rules_are_not_read(tmp_path, images, monkeypatch) -> None:
+    def white(*_: object, size_px: int, channels: int, **__: object) -> np.ndarray:
+        return np.full((size_px, size_px, channels), 255, np.uint8)
+
+    cache = Cache(tmp_path / "cache")
+    before = cache.pixels(images, size_px=6, channels=1)[:]
+    monkeypatch.setattr(decoding, "square_pixels", white)
+    assert (cache.pixels(images, size_px=6, channels=1)[:] == before).all()
+    monkeypatch.setattr("dupekit.cache.RULES", 2)
+    assert (cache.pixels(images, size_px=6, channels=1)[:] == 255).all()
+
+
 def test_many_files_are_decoded_by_several_processes(tmp_path, images, monkeypatch) -> None:
     expected = Cache(tmp_path / "one").pixels(images, size_px=6, channels=3)[:]
     monkeypatch.setattr(decoding, "WORTH_PROCESSES", 2)
@@ -169,3 +181,40 @@ def test_several_processes_fill_one_array(tmp_path) -> None:
     workers = [subprocess.Popen([sys.executable, "-c", FILL, tmp_path]) for _ in range(3)]
     assert [worker.wait(60) for worker in workers] == [0, 0, 0]
     assert (tmp_path / "f" / "rows.bin").stat().st_size == 400 * 24
+
+
+ADD = """
+import sys, pathlib, numpy as np
+from dupekit import cache
+from dupekit.api import Images
+cache._SAVE_BYTES = 0  # each part is written as soon as it is made
+n = 400
+images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
+def compute(some):
+    for start in range(0, len(some), 100):
+        yield np.array([[int(d, 16)] * 3 for d in some.digests[start:start + 100]])
+        print("written", flush=True)
+        sys.stdin.readline()
+cache.Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(images, compute, stage="x")
+"""
+
+
+def test_rows_in_hand_stay_right_while_another_process_adds_more(tmp_path) -> None:
+    """And nobody has to wait for it: what is written can be read while the rest is being made."""
+    digests = [f"{i:064x}" for i in range(400)]
+    images = Images(tmp_path, digests, digests, np.ones((400, 2), np.int32))
+    right = np.arange(400)[:, None].repeat(3, 1)
+    array = Cache(tmp_path).array("f", (3,), np.int64)
+    in_hand = array.fill(images[:100], lambda some: [right[: len(some)]], stage="x")
+    command = [sys.executable, "-c", ADD, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        for present in (200, 300, 400):
+            assert worker.stdout.readline() == "written\n"
+            assert (in_hand[:] == right[:100]).all()
+            assert (array.rows(images[:present])[:] == right[:present]).all()
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+    assert worker.returncode == 0
+    assert (in_hand[:] == right[:100]).all()

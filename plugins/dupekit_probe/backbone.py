@@ -22,6 +22,7 @@ from dupekit.api import METADATA_KEY, Images, Input, Model, Progress, model_meta
 from dupekit.cache import Cache, Rows
 from dupekit.errors import OptionError, PluginError
 from dupekit.files import atomic_write
+from dupekit.pixels import RULES
 from dupekit_onnx.reading import check_pixels, standardised
 from dupekit_onnx.sessions import batch_size, open_session, run_all
 from dupekit_probe import lite0, torchvision_models
@@ -42,7 +43,7 @@ class Backbone:
     input: Input
     dim: int
     cached_as: str
-    """Name of the cached array: another network, or other weights, have another name."""
+    """Name of the cached array: another network, other weights or other pixels have another name."""
 
 
 def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Backbone:
@@ -62,7 +63,7 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     session = open_session(content, device=device)
     given, dim = _describe(session, spec, size_px)
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return Backbone(session, given, dim, f"features-{label}-{size_px}-{digest}")
+    return Backbone(session, given, dim, f"features-{label}-{size_px}-{digest}-{RULES}")
 
 
 def compute_features(backbone: Backbone, images: Images, cache: Cache, progress: Progress) -> Rows:

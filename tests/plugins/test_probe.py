@@ -176,6 +176,12 @@ def test_another_backbone_and_size_have_features_of_their_own(bench: Bench, tmp_
     assert len(set(names)) == 4
 
 
+def test_features_of_older_decoding_rules_are_not_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ProbeTrainer().train(bench.task(), silent).input.features
+    monkeypatch.setattr(backbone, "RULES", 2)
+    assert ProbeTrainer().train(bench.task(), silent).input.features != before
+
+
 def test_same_seed_same_model(bench: Bench) -> None:
     first, again, other = (
         ProbeTrainer().train(bench.task(name=name, seed=seed), silent)
