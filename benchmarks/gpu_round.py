@@ -3,35 +3,40 @@
     python benchmarks/gpu_round.py cifar10-train.tar.xz [--repeats 3] [--at-once 1 2 4]
 
 The archive holds a folder a class. 5 % of the labels are made wrong (half uniform, half to look-alike classes; seed 1).
-Each repeat is a fresh project, so nothing is cached but by the file system; the commands are those of a user. Printed
-are the seconds of each command, of the trainings and predictions alone, held-out accuracy on the clean labels, average
-precision of the ranking, and device memory: n, median, spread, machine and versions. It needs no network, asks
-nothing, and ends with an error where there is no CUDA device. `--device cpu --images 500 --pairs 1` tries the script
-itself anywhere.
+Each repeat is a fresh project with fresh folders for what PyTorch compiles, so nothing is cached but by the file system;
+the commands are those of a user. Printed are the seconds of each command, of the trainings and predictions alone,
+held-out accuracy on the clean labels, average precision of the ranking, and device memory: n, median, spread, machine
+and versions, and how the trainings were done. It needs no network, asks nothing, and ends with an error where there is
+no CUDA device that PyTorch can use. `--device cpu --images 500 --pairs 1` tries the script itself anywhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import lzma
 import shutil
 import statistics
 import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from planted_round import plant, run
-from reporting import machine, show
+from reporting import cuda, forget_what_was_compiled, machine, show
 
-from dupekit.devices import cuda_devices
 from dupekit.evaluate import average_precision
 from dupekit.project import Project
 
 # A photograph may be mirrored, but is not turned or seen upside down; moved by two pixels it is the same.
 OPTIONS = ("flips=horizontal", "rotations=false", "shift_px=2")
+
+TOLD = ("device", "precision", "compiled", "pixels", "image_size", "epochs", "batch_size", "micro_batch")
+"""What each run notes of itself that says how the figures came about."""
 
 
 def main() -> None:
@@ -48,11 +53,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="only so many of each class")
     parser.add_argument("--device", default="cuda")
     a = parser.parse_args()
-    if a.device != "cpu" and not cuda_devices():
-        sys.exit("There is no CUDA device on this machine: this benchmark measures one. Nothing was run.")
-    import torch
-
-    print(machine(torch.cuda.get_device_name() if a.device != "cpu" else "no GPU used"), flush=True)
+    if not a.dataset.exists():
+        sys.exit(f"There is no {a.dataset}: give the archive or its folder. Nothing was run.")
+    print(machine(cuda(a.device) if a.device != "cpu" else "no GPU used"), flush=True)
     with tempfile.TemporaryDirectory() as place:
         dataset = unpacked(a.dataset, Path(place))
         if a.images:
@@ -63,16 +66,22 @@ def main() -> None:
         for at_once in a.at_once:
             options = [*OPTIONS, f"runs_at_once={at_once}", *a.set]
             rows: dict[str, list[float]] = {}
+            told: set[str] = set()
             for repeat in range(a.repeats):
-                for name, value in one_round(a, Path(place), options, truth, seed=repeat).items():
+                found, how = one_round(a, Path(place), options, truth, seed=repeat)
+                for name, value in found.items():
                     rows.setdefault(name, []).append(value)
+                told |= how
             show(f"options {' '.join(options)}", rows)
+            print("\n".join(sorted(told)), flush=True)
 
 
 def one_round(
     a: argparse.Namespace, place: Path, options: list[str], truth: dict[str, str], *, seed: int
-) -> dict[str, float]:
+) -> tuple[dict[str, float], set[str]]:
+    """Its figures, and how its trainings were done: one text, unless they differ among each other."""
     project = place / "project"
+    forget_what_was_compiled(place / "compiled")
     seconds: dict[str, float] = {}
     began = time.perf_counter()
     run(seconds, "init", str(place / "planted"), "-p", str(project))
@@ -87,27 +96,59 @@ def one_round(
     scores = opened.scores()
     wrong = [truth[row[0]] != row[1] for row in scores]
     right = [predicted == truth[path] for path, predicted in opened.predictions()]
-    results = [json.loads(f.read_text()) for f in sorted(project.glob("rounds/01/runs/*/result.json"))]
+    files = sorted(project.glob("rounds/01/runs/*/result.json"))
+    results = [(file.stat().st_mtime, json.loads(file.read_text())) for file in files]
     found = {
         "whole, s": whole,
         **{f"  {name}, s": value for name, value in seconds.items()},
-        "  sum of trainings, s": sum(r["notes"]["training_seconds"] for r in results),
-        "  sum of predictions, s": sum(r["seconds_predicting"] for r in results),
-        "images/s of one training": statistics.median(r["notes"]["images_per_second"] for r in results),
+        **of_the_runs(results),
         "accuracy on the clean labels": float(np.mean(right)),
         "average precision": average_precision([row[4] for row in scores], wrong),
     }
     shutil.rmtree(project)
+    told = {", ".join(f"{name} {result['notes'].get(name, '?')}" for name in TOLD) for _, result in results}
+    return found, told
+
+
+def of_the_runs(results: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:
+    """Figures of the results, each with the time when it was written, which is finer than what is in it.
+
+    A worker predicts and writes one run after the other. What its first one took beside the training itself is done
+    once: PyTorch and its compiler are started, pixels decoded, an exporter made.
+    """
+    written, first = min(results, key=lambda result: result[0])
+    began = written - first["seconds_training"] - first["seconds_predicting"]
+    lasted = max(at for at, _ in results) - began
+    once = first["seconds_training"] - first["notes"]["training_seconds"]
+    every = [result for _, result in results]
+    found = {
+        "  first run's start to last result, s": lasted,
+        "    of it what is done once, s": once,
+        "    trainings and their predictions, s": lasted - once,
+        "      sum of trainings, s": sum(result["notes"]["training_seconds"] for result in every),
+        "      sum of predictions, s": sum(result["seconds_predicting"] for result in every),
+        "images/s of one training": statistics.median(r["notes"]["images_per_second"] for r in every),
+    }
+    for name, text in (("compile_seconds", "compiling (once), s"), ("memory_mib", "device memory, MiB")):
+        noted = [result["notes"][name] for result in every if result["notes"].get(name) is not None]
+        if noted:
+            found[text] = max(noted)
     return found
 
 
 def unpacked(dataset: Path, place: Path) -> Path:
     if dataset.is_dir():
         return dataset
-    with tarfile.open(dataset) as archive:
-        archive.extractall(place / "archive", filter="data")
-    (folder,) = (place / "archive").iterdir()
-    return folder
+    try:
+        with tarfile.open(dataset) as archive:
+            archive.extractall(place / "archive", filter="data")
+    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError) as error:
+        reason = str(error).partition("\n")[0]
+        sys.exit(f"{dataset} is no whole archive, or there is no room for it: {reason} Nothing was run.")
+    folders = list((place / "archive").iterdir())
+    if len(folders) != 1 or not folders[0].is_dir():
+        sys.exit(f"{dataset} must hold one folder, with a folder a class in it. Nothing was run.")
+    return folders[0]
 
 
 def some_of(dataset: Path, target: Path, images: int) -> Path:
