@@ -13,11 +13,12 @@ from dupekit.export import plan_tree, write_tree
 from dupekit.files import absolute, escape, now, unescape, write_lines
 from dupekit.flag import default_threshold
 from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.listing import require_marker
 from dupekit.manifest import Manifest, read_manifest, write_manifest
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Collected, Exported, Flagged
-from dupekit.review import Verdict, require_marker, review_tree, tree_manifest
+from dupekit.review import Verdict, review_tree, tree_manifest
 from dupekit.runs import RoundFolder
 from dupekit.settings import Settings
 
@@ -84,7 +85,7 @@ def export(
         pairs=pairs,
         created=now(),
     )
-    write_tree(manifest, dataset, tree, progress=progress)
+    manifest = write_tree(manifest, dataset, tree, progress=progress)
     numbers = {dupe.path: dupe.image for dupe in dupes}
     review.record_export(
         ledger,

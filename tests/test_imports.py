@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings", "placing"}
+BASE = {"api", "errors", "files", "pixels", "decoding", "cache", "devices", "manifest", "settings", "placing",
+        "mounts", "listing"}  # fmt: skip
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "questions", "ignores", "portable"}  # fmt: skip
+          "questions", "ignores", "portable", "matching"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -21,10 +22,9 @@ MAY_IMPORT = {
     "jobs": BASE | STAGES | {"registry", "ledger"},
     "runs": BASE | STAGES | {"registry", "ledger", "jobs"},
     "pipeline": BASE | STAGES | {"registry", "ledger", "jobs", "runs"},
-    "mounts": BASE,
     "hearing": BASE,
     "pace": BASE | STAGES,
-    "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
+    "watch": BASE | STAGES | {"ledger", "hearing"},
     "results": BASE | STAGES | {"ledger", "runs"},
     "training": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
     "reviewing": BASE | STAGES | {"ledger", "runs", "results"},
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag"), ("patch", "apply"), ("questions", "review")}
+EXPORT_READS = {("export", "flag"), ("patch", "apply"), ("questions", "review"), ("review", "matching")}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},
