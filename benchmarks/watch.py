@@ -144,6 +144,7 @@ def build(tree: Path, files: int, folders: int) -> Manifest:
     """A review tree; the last file of each folder stands at the end of the manifest."""
     first: list[ExportedFile] = []
     last: list[ExportedFile] = []
+    settled_ns = 0
     for folder in range(folders):
         label, other = f"class_{folder:03d}", f"class_{(folder + 1) % folders:03d}"
         (tree / label).mkdir(parents=True)
@@ -158,8 +159,10 @@ def build(tree: Path, files: int, folders: int) -> Manifest:
                 votes=9,
                 score=1.0,
                 digest=hashlib.sha256(content).hexdigest(),
+                size=len(content),
             )
             (tree / file.path).write_bytes(content)
+            settled_ns = max(settled_ns, (tree / file.path).stat().st_ctime_ns)
             (last if number == files // folders - 1 else first).append(file)
     labels = [f"class_{folder:03d}" for folder in range(folders)]
     manifest = Manifest(
@@ -169,6 +172,7 @@ def build(tree: Path, files: int, folders: int) -> Manifest:
         created="",
         folders={label: label for label in labels},
         files=first + last,
+        settled_us=settled_ns // 1000,
     )
     (tree / MARKER).mkdir()
     write_manifest(manifest, tree / MARKER / "manifest.json")

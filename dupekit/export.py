@@ -6,10 +6,12 @@ technician never meets half a tree.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dupekit.api import Progress, silent
@@ -86,10 +88,18 @@ def plan_tree(
     )
 
 
-def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress: Progress = silent) -> None:
+def write_tree(
+    manifest: Manifest,
+    dataset: Path,
+    destination: Path,
+    *,
+    ready: Callable[[Manifest], None] | None = None,
+    progress: Progress = silent,
+) -> Manifest:
     """Copies the dupes to `destination`, which must not exist.
 
-    Raises UsageError where it exists, DatasetChanged where an image is no longer what the scan saw.
+    Returns the manifest with what only the copies tell, as it stands in the tree: their sizes, and when they were
+    written; `ready` gets it before the tree appears. Raises UsageError where it exists, DatasetChanged where an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(
@@ -101,21 +111,28 @@ def write_tree(manifest: Manifest, dataset: Path, destination: Path, *, progress
     partial = destination.with_name(f".{destination.name[:100]}.{manifest.export[:8]}.partial")
     try:
         partial.mkdir()
+        files, settled_ns = [], 0
         for done, file in enumerate(manifest.files):
             progress("exporting", done, len(manifest.files))
-            _copy(real_path(dataset, file.original), real_path(partial, file.path), file.digest)
+            stat = _copy(real_path(dataset, file.original), real_path(partial, file.path), file.digest)
+            files.append(replace(file, size=stat.st_size))
+            settled_ns = max(settled_ns, stat.st_ctime_ns)
         for name in (EXPUNGE, UNSURE):
             (partial / name).mkdir()
         marker = partial / MARKER
         marker.mkdir()
-        write_manifest(manifest, marker / "manifest.json")
+        written = manifest.model_copy(update={"files": files, "settled_us": settled_ns // 1000})
+        write_manifest(written, marker / "manifest.json")
         write_lines(marker / "before.txt", [file.path for file in manifest.files])
+        if ready:
+            ready(written)
         partial.rename(destination)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     sync_folder(destination.parent)
     progress("exporting", len(manifest.files), len(manifest.files))
+    return written
 
 
 def _remove_stale(destination: Path) -> None:
@@ -129,7 +146,7 @@ def _remove_stale(destination: Path) -> None:
             shutil.rmtree(found, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path, digest: str) -> None:
+def _copy(source: Path, target: Path, digest: str) -> os.stat_result:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         shutil.copyfile(source, target)
@@ -145,3 +162,4 @@ def _copy(source: Path, target: Path, digest: str) -> None:
         )
     shutil.copystat(source, target)
     target.chmod(target.stat().st_mode | 0o200)  # a read-only dataset must not make an undeletable tree
+    return target.stat()

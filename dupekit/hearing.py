@@ -1,7 +1,8 @@
 """Listens to a review tree through watchdog, and knows whether it hears every folder.
 
-watchdog keeps two troubles to itself: a folder that the system would not watch any more is passed over in
-silence, and an overflow of the kernel's queue is only a line in its log. Both are found here.
+watchdog keeps its troubles to itself: a folder that the system would not watch any more is passed over in silence; an
+overflow of the kernel's queue is only a line in its log; and a folder that was moved out of the tree is listened to
+where it is now, and confuses its books so that a thread may die, or stopping fail. All are found here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import errno
 import logging
 import os
 import queue
+import threading
 import time
+import warnings
 from pathlib import Path
 
 from watchdog.events import (
@@ -25,7 +28,8 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, EventDispatcher
+from watchdog.utils import BaseThread
 
 from dupekit.files import escape, now
 from dupekit.manifest import MARKER
@@ -56,12 +60,14 @@ class Ears:
         self._heard = heard
         self._observer: BaseObserver | None = None
         self._descriptors: set[str] = set()
+        self._threads: list[BaseThread] = []
         self._overflow = _Overflow(heard)
 
     def open(self) -> str:
         """Starts, anew where it had; returns why not every folder is heard, or nothing."""
         self.close()
-        others = _inotify_descriptors()
+        _silence()
+        others, before = _inotify_descriptors(), set(threading.enumerate())
         observer: BaseObserver | None = None
         try:
             observer = Observer()
@@ -75,16 +81,30 @@ class Ears:
             return f"no file-system events ({error.strerror}); {_INTERVALS}{limit}"
         self._observer = observer
         self._descriptors = _inotify_descriptors() - others
+        self._threads = [t for t in threading.enumerate() if t not in before and isinstance(t, BaseThread)]
         logging.getLogger("watchdog").addHandler(self._overflow)
         return self.missing()
 
     def close(self) -> None:
         logging.getLogger("watchdog").removeHandler(self._overflow)
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=5)
-            self._observer = None
-        self._descriptors = set()
+        observer, self._observer, self._descriptors = self._observer, None, set()
+        if observer is not None:
+            try:
+                observer.stop()
+            except Exception:
+                for thread in self._threads:
+                    if thread is not observer:
+                        with contextlib.suppress(Exception):
+                            thread.stop()
+                observer.event_queue.put(EventDispatcher.stop_event)
+            observer.join(timeout=5)
+
+    def in_order(self) -> bool:
+        """Whether every folder of the tree is heard, and nothing else; True where the system does not say."""
+        if not all(thread.is_alive() for thread in self._threads):
+            return False
+        watched, folders = self._counts()
+        return watched == folders or not self._descriptors
 
     def watched(self) -> int:
         """How many folders the system watches for us; 0 where it does not say."""
@@ -99,15 +119,32 @@ class Ears:
         """Says how many folders are not heard; empty where all are, or where the system does not say."""
         if not self._descriptors:
             return ""
-        for _ in range(5):  # watches of a new folder come a moment after it
-            folders, watched = _folders(self._tree), self.watched()
-            if watched >= folders:
-                return ""
-            time.sleep(0.1)
+        watched, folders = self._counts()
+        if watched >= folders:
+            return ""
         return (
             f"{folders - watched} of {folders} folders give no events (the inotify watch limit is reached, or they"
             f" came and went); {_INTERVALS}max_user_watches=1048576"
         )
+
+    def _counts(self) -> tuple[int, int]:
+        """Folders that are watched, and that there are; after a moment, if they are not as many."""
+        watched, folders = self.watched(), _folders(self._tree)
+        for _ in range(5):  # watches of a new folder come a moment after it, and go after one that is deleted
+            if watched == folders or not self._descriptors:
+                break
+            time.sleep(0.1)
+            watched, folders = self.watched(), _folders(self._tree)
+        return watched, folders
+
+
+def _silence() -> None:
+    """Nothing of watchdog's is written to stderr, where it would tear the table of a watcher: what it logs of its own
+    stopping, and its warning where a folder comes again that it had not noticed was gone."""
+    log = logging.getLogger("watchdog")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", message="Callback with id ", category=RuntimeWarning)
 
 
 def _inotify_descriptors() -> set[str]:

@@ -12,10 +12,11 @@ from dupekit.files import absolute, escape, new_place, now, unescape, user, writ
 from dupekit.flag import default_threshold
 from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.listing import require_marker
 from dupekit.portable import read_marker
 from dupekit.questions import Question, questions, refused, top_folders
 from dupekit.results import Collected, Exported, Flagged
-from dupekit.review import EXPUNGED, Verdict, require_marker, review_tree, tree_manifest
+from dupekit.review import EXPUNGED, Verdict, review_tree, tree_manifest
 from dupekit.runs import RoundFolder
 from dupekit.settings import Settings
 
@@ -82,9 +83,10 @@ def export(
         pairs=pairs,
         created=now(),
     )
-    keep(folder, manifest)
     try:
-        write_tree(manifest, dataset, tree, progress=progress)
+        manifest = write_tree(
+            manifest, dataset, tree, ready=lambda written: keep(folder, written), progress=progress
+        )
     except BaseException:
         forget(folder, manifest)
         raise

@@ -19,10 +19,11 @@ from pathlib import Path
 from dupekit.errors import LedgerError, TreeUnavailable
 from dupekit.files import digest_file, exclusive, real_path, write_lines
 from dupekit.hearing import Ears, Event, Heard
+from dupekit.listing import Entry, Listing, list_tree
 from dupekit.manifest import MARKER, Manifest
 from dupekit.mounts import is_network
 from dupekit.portable import EVENTS
-from dupekit.review import Listing, Review, judge, list_tree
+from dupekit.review import Review, judge
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
@@ -189,8 +190,8 @@ class _Watcher:
     looked_at: float = 0.0
     look_s: float = 0.0
     retry_at: float = 0.0
-    digests: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
-    """Of files whose path does not say all: path, size and times -> digest."""
+    digests: dict[tuple[str, Entry], str] = field(default_factory=dict)
+    """Of files whose path does not say all."""
 
     def __post_init__(self) -> None:
         self.ears = Ears(self.tree, self.heard)
@@ -232,7 +233,7 @@ class _Watcher:
         return self.current
 
     def attend(self) -> bool:
-        """Sees to it that every folder of the tree that is there now is heard; True where that was begun
+        """Sees to it that every folder of the tree that is there now is heard, and no other; True where that was begun
         anew, so that another look is due."""
         root = _identity(self.tree)
         if root is None:
@@ -242,7 +243,7 @@ class _Watcher:
         if root == self.root:
             if self.deaf and time.monotonic() < self.retry_at:
                 return False
-            if not self.deaf and not self.ears.missing():
+            if not self.deaf and self.ears.in_order():
                 self.watches = self.ears.watched()
                 return False
         self.deaf = self.ears.open()
@@ -283,10 +284,10 @@ class _Watcher:
         return self.poll_s or max(usual_s, self.look_s / POLL_SHARE)
 
     def _judge(self, listing: Listing, fingerprint: bytes) -> None:
-        used: dict[tuple[str, int, int, int], str] = {}
+        used: dict[tuple[str, Entry], str] = {}
 
         def digest(path: str) -> str:
-            key = (path, *listing[path])
+            key = (path, listing[path])
             used[key] = self.digests.get(key) or digest_file(real_path(self.tree, path))
             return used[key]
 
@@ -326,6 +327,6 @@ def _identity(tree: Path) -> tuple[int, ...] | None:
 
 def _fingerprint(listing: Listing) -> bytes:
     made = hashlib.sha256()
-    for path, (size, mtime_ns, ctime_ns) in listing.items():
-        made.update(f"{path}\n{size} {mtime_ns} {ctime_ns}\n".encode())
+    for path, (size, modified_ns, changed_ns, folder) in listing.items():
+        made.update(f"{path}\n{size} {modified_ns} {changed_ns} {folder}\n".encode())
     return made.digest()

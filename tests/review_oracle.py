@@ -55,8 +55,6 @@ class _Oracle:
         for file in at_home:
             yield file, {self.said(file, file.path)}
         places -= {file.path for file in at_home}
-        if any(self.taken_for_another(file, path) for file in away for path in places):
-            return
         if len(group) > 1 and any(self.is_edited(file) for file in away):
             return
         # Who kept its name lies where that name is.
@@ -85,37 +83,38 @@ class _Oracle:
     def of_missing(self, file: ExportedFile) -> set[Said]:
         """Its content is nowhere: deleted, or edited and known by its path or its name."""
         own = self.at_own_path(file)
-        if own:
+        if own - self.by_digest.keys():
             return set() if own & self.by_digest.keys() else {self.said(file, file.path)}
         edited = []
-        taken = set()
+        # In its own place, or one of another form of its name beside it.
+        taken = {_key(path) for path in self.here if self.is_at_home(path)}
         for path in (path for path in self.here if _name(path) == _name(file.path)):
             home = self.exported.get(_key(path))
-            unknown = self.here[path] not in self.by_digest
-            if home and _key(path) not in taken and (unknown or self.here[path] == home.digest):
-                taken.add(_key(path))  # in its own place, perhaps edited
-            elif unknown and not home:
+            if self.here[path] in self.by_digest:
+                continue  # whatever was exported so is no edited file
+            if home and _key(path) not in taken and home.digest not in self.here.values():
+                taken.add(_key(path))  # edited in its own place
+            elif not home:
                 edited.append(path)
             else:
                 return set()
         named = [f for f in self.manifest.files if _name(f.path) == _name(file.path) and f is not file]
         if any(len(self.by_digest[other.digest]) > 1 for other in named):
             return set()
-        rivals = [f for f in named if f.digest not in self.here.values() and not self.at_own_path(f)]
+        rivals = [f for f in named if f.digest not in self.here.values() and not self.is_edited(f)]
         if len(edited) == 1 and not rivals:
             return {self.said(file, edited[0])}
         return {("correct", file.given)}  # deleted, or nobody knows which of them was edited and moved
+
+    def is_at_home(self, path: str) -> bool:
+        home = self.exported.get(_key(path))
+        return home is not None and self.here[path] == home.digest
 
     def at_own_path(self, file: ExportedFile) -> set[str]:
         return {digest for path, digest in self.here.items() if _key(path) == _key(file.path)}
 
     def is_edited(self, file: ExportedFile) -> bool:
         return bool(self.at_own_path(file) - self.by_digest.keys())
-
-    def taken_for_another(self, file: ExportedFile, path: str) -> bool:
-        """Whether it lies under the path and name of another exported file, which its path is believed to be."""
-        other = self.exported.get(_key(path), file)
-        return _name(other.path) != _name(file.path)
 
     def said(self, file: ExportedFile, path: str) -> Said:
         """DESIGN's table, for a file that lies there."""

@@ -57,6 +57,7 @@ match sys.argv[1]:
     case "explorer move": copy_by("~x1.tmp", one.name); one.unlink()
     case "explorer copy": copy_by("~x1.tmp", "x_09_1 - Copy.png"); shutil.copy2(one, "a/x_09_1 (2).png")
     case "explorer copy, original deleted": shutil.copy2(one, "a/x_09_1 - Copy.png"); one.unlink()
+    case "move over another": shutil.move(one, b / "x_09_3.png")
     case "explorer clutter": put(b / "desktop.ini"); put(b / "Thumbs.db"); put(Path("Thumbs.db"))
     case "explorer bin": put(Path("$RECYCLE.BIN/S-1/desktop.ini")); one.rename("$RECYCLE.BIN/S-1/$R1.png")
     case "finder move": copy_by(".x_09_1.png.tmp", one.name); put(b / "._x_09_1.png"); one.unlink()
@@ -82,6 +83,10 @@ OPERATIONS = [
     ("mv", "mv a/x_09_1.png b/other.png && mv a/x_09_2.png a/x_09_1.png", ONE_IN_B),
     ("mv", "mv a/x_09_1.png ../away && mv ../away a/x_09_1.png", {}),
     ("mv", "mv a/x_09_1.png ../away", RIGHT_1),
+    ("mv", "mv -f a/x_09_1.png b/x_09_3.png", ONE_IN_B | {"b/3.png": ("correct", "b")}),
+    ("mv", "mv -f a/x_09_1.png a/x_09_2.png", RIGHT_2),  # equally long
+    ("mv", "mv b/x_09_3.png t && mv b/x_09_é.png b/x_09_3.png && mv t b/x_09_é.png", {}),
+    ("mv", "mv a t && mv b a && mv t b", A_IN_B | {"b/3.png": ("relabel", "a"), "b/é.png": ("relabel", "a")}),
     ("mv", "mv a/x_09_1.png _expunge/ && mv a/x_09_2.png _unsure/",
      {"a/1.png": ("expunge", "a"), "a/2.png": ("unsure", "a")}),
     # What NFS and FUSE make of a file that is deleted while it is open.
@@ -89,6 +94,7 @@ OPERATIONS = [
     ("mv", "mv a/x_09_1.png a/.fuse_hidden0000001200000001", RIGHT_1),
     ("cp", "cp a/x_09_1.png b/", {}),
     ("cp", "cp a/x_09_1.png b/ && rm a/x_09_1.png", ONE_IN_B),
+    ("cp", "cp a/x_09_1.png b/x_09_3.png", {"b/3.png": ("correct", "b")}),
     ("cp", "cp -r a 'new class'", {}),
     ("cp", "cp -r a 'new class' && rm -r a", A_NEW),
     ("rsync", "rsync -a a/ b/ && rm -r a", A_IN_B),
@@ -106,6 +112,7 @@ OPERATIONS = [
     ("explorer move", "", ONE_IN_B),
     ("explorer copy", "", {}),
     ("explorer copy, original deleted", "", {}),
+    ("move over another", "", ONE_IN_B | {"b/3.png": ("correct", "b")}),
     ("explorer clutter", "", {}),
     ("explorer bin", "", RIGHT_1),
     ("finder move", "", ONE_IN_B),

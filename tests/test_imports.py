@@ -10,21 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {
-    "api",
-    "errors",
-    "files",
-    "parallel",
-    "pixels",
-    "decoding",
-    "cache",
-    "devices",
-    "manifest",
-    "settings",
-    "placing",
-}
+BASE = {"api", "errors", "files", "parallel", "pixels", "decoding", "cache", "devices", "manifest", "settings",
+        "placing", "mounts", "listing"}  # fmt: skip
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "questions", "ignores", "portable", "decisions"}  # fmt: skip
+          "questions", "ignores", "portable", "decisions", "matching"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -33,10 +22,9 @@ MAY_IMPORT = {
     "jobs": BASE | STAGES | {"registry", "ledger"},
     "runs": BASE | STAGES | {"registry", "ledger", "jobs"},
     "pipeline": BASE | STAGES | {"registry", "ledger", "jobs", "runs"},
-    "mounts": BASE,
     "hearing": BASE,
     "pace": BASE | STAGES,
-    "watch": BASE | STAGES | {"ledger", "hearing", "mounts"},
+    "watch": BASE | STAGES | {"ledger", "hearing"},
     "results": BASE | STAGES | {"ledger", "runs"},
     "training": BASE | STAGES | {"ledger", "runs", "pipeline", "results"},
     "keeping": BASE | STAGES | {"ledger", "runs"},
@@ -57,6 +45,7 @@ EXPORT_READS = {
     ("patch", "apply"),
     ("patch", "decisions"),
     ("questions", "review"),
+    ("review", "matching"),
 }
 ONLY = {
     "typer": {"cli"},

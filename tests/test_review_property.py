@@ -32,15 +32,16 @@ from dupekit.export import plan_tree, write_tree
 from dupekit.files import read_lines
 from dupekit.flag import Dupe
 from dupekit.ledger import Ledger, images, review, rounds
+from dupekit.listing import list_tree
 from dupekit.manifest import MARKER, Manifest, write_manifest
 from dupekit.project import Project
-from dupekit.review import Review, list_tree, review_tree
+from dupekit.review import Review, review_tree
 from dupekit.watch import Snapshot, follow, tree_journal
 from tests.review_oracle import CLUTTER, TRASH, Said, allowed, contents
 
 CLASSES = ["amoeba", "ciliate: with cilia", "diatom_ä", "rotifer"]
 # Path in the dataset -> content and suggested label. There are namesakes of other content (001), equal contents
-# of another name (same and other) and of the same name (twin); all files are equally long and equally old.
+# of another name (same and other) and of the same name (twin); all files are equally old, and of two lengths.
 IMAGES = {
     "amoeba/001.bmp": (1, "rotifer"),
     "amoeba/two words.bmp": (2, "diatom_ä"),
@@ -70,7 +71,7 @@ def make_project(folder: Path, exported: Iterable[str]) -> None:
     for path, (content, _) in IMAGES.items():
         file = dataset / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4), content).save(file)
+        Image.new("L", (4, 4 + content % 2), content).save(file)
         os.utime(file, (1_000_000_000, 1_000_000_000))  # as from an archive
     (dataset / "rotifer").mkdir()
     shutil.copy(dataset / "amoeba" / "001.bmp", dataset / "rotifer" / "not flagged.bmp")
@@ -85,7 +86,7 @@ def make_project(folder: Path, exported: Iterable[str]) -> None:
             for _, suggested in [IMAGES[path]]
         ]
         manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=1, created="")
-        write_tree(manifest, dataset, tree)
+        manifest = write_tree(manifest, dataset, tree)
         numbers = {file.path: found[file.original][0] for file in manifest.files}
         review.record_export(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
     (project.path / "rounds" / "01").mkdir(parents=True)
@@ -214,18 +215,19 @@ class Reviewing(RuleBasedStateMachine):
         self.do(lambda tree: move(tree, file.as_posix(), file.with_name(name).as_posix()))
 
     @has_files
-    @rule(n=number, to=st.none() | place, form=st.sampled_from(["", "case", "nfd"]))
-    def edit(self, n: int, to: str | None, form: str) -> None:
+    @rule(n=number, to=st.none() | place, form=st.sampled_from(["", "case", "nfd"]), longer=st.booleans())
+    def edit(self, n: int, to: str | None, form: str, longer: bool) -> None:
         """In place, or and move; some programs write the name in their own way."""
-        file, new = self.pick(n), self.new()
+        file, new = self.pick(n), self.new().encode()
 
-        def append(tree: Path) -> None:
-            with (tree / file).open("a") as out:
+        def edit(tree: Path) -> None:
+            with (tree / file).open("r+b") as out:
+                out.seek(0 if longer else -len(new), os.SEEK_END)
                 out.write(new)
             folder = Path(file).parent if to is None else Path(to)
             move(tree, file, (folder / renamed(Path(file).name, form)).as_posix())
 
-        self.do(append)
+        self.do(edit)
 
     @has_files
     @rule(n=number, to=place, name=st.booleans())
@@ -318,6 +320,33 @@ class Reviewing(RuleBasedStateMachine):
             self.do(lambda tree: shutil.rmtree(tree / folder))
         elif not (self.alone / target).exists() and not target.startswith(f"{folder}/"):
             self.do(lambda tree: move(tree, folder, target))
+
+    @rule(n=number, nth=st.integers(1, 3))
+    def exchange_folders(self, n: int, nth: int) -> None:
+        folders = sorted({file.split("/")[0] for file in self.files() if "/" in file})
+        if not folders or (one := folders[n % len(folders)]) == (other := folders[(n + nth) % len(folders)]):
+            return
+
+        def exchange(tree: Path) -> None:
+            (tree / one).rename(tree / "kept")
+            (tree / other).rename(tree / one)
+            (tree / "kept").rename(tree / other)
+
+        self.do(exchange)
+
+    @rule()
+    def carry(self) -> None:
+        """To another computer and back: every file is a new one."""
+
+        def copy(tree: Path) -> None:
+            for path in [path for path in tree.iterdir() if path.name != MARKER]:
+                path.rename(self.folder / "carried")
+                (shutil.copytree if (self.folder / "carried").is_dir() else shutil.copy2)(
+                    self.folder / "carried", path
+                )
+                shutil.move(self.folder / "carried", tempfile.mkdtemp(dir=self.folder))
+
+        self.do(copy)
 
     @has_files
     @rule(n=number, to=place, name=st.sampled_from(CLUTTER))
@@ -431,8 +460,6 @@ class Reviewing(RuleBasedStateMachine):
             self.changed = True
 
 
-# watchdog warns where a folder was moved and another made at its place; an error there would end its thread.
-@pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
 @pytest.mark.timeout(600)  # where it fails, the shortest sequence that does is searched
 @pytest.mark.parametrize(("exported", "examples"), [(list(IMAGES), 18), (SMALL, 30)], ids=["all", "small"])
 def test_a_watcher_and_a_second_collect_change_nothing(

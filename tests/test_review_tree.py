@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, escape, read_lines, real_path
 from dupekit.flag import Dupe
+from dupekit.listing import Entry, list_tree
 from dupekit.manifest import MARKER, Manifest, read_manifest
-from dupekit.review import judge, list_tree, review_tree, tree_manifest
+from dupekit.review import judge, review_tree, tree_manifest
 from tests.support import refusing
 
 CLASSES = ["Acantharia", "Bacillaria", "with_under score"]
@@ -150,7 +152,7 @@ def test_an_unreadable_folder_was_not_emptied(tree, monkeypatch) -> None:
 
 @pytest.fixture
 def no_pause(monkeypatch) -> None:
-    monkeypatch.setattr("dupekit.review.time.sleep", lambda _: None)
+    monkeypatch.setattr("dupekit.listing.time.sleep", lambda _: None)
 
 
 def test_a_folder_deleted_while_the_tree_is_read_is_read_again(tree, monkeypatch, no_pause) -> None:
@@ -291,8 +293,8 @@ def test_the_last_place_of_a_file_decides(steps: list[tuple[int, str]]) -> None:
         if place[i] is not None and step != "keep":
             place[i] = None if step == "delete" else f"{step}/{i}.png"
     at = {path: i for i, path in place.items() if path}
-    review = judge(manifest, dict.fromkeys(at, (1, 1)), lambda path: f"{at[path]:064x}")
-    again = judge(manifest, dict.fromkeys(at, (1, 1)), lambda path: f"{at[path]:064x}")
+    review = judge(manifest, dict.fromkeys(at, Entry(1, 1, 1)), lambda path: f"{at[path]:064x}")
+    again = judge(manifest, dict.fromkeys(at, Entry(1, 1, 1)), lambda path: f"{at[path]:064x}")
     assert review == again
     for i, verdict in enumerate(review.verdicts):
         top = (place[i] or "").partition("/")[0]
@@ -368,7 +370,7 @@ def test_of_names_that_differ_in_case_the_first_is_taken_in_every_process(tree) 
     pairs = [(f"A{i:02d}.PNG", f"a{i:02d}.PNG") for i in range(40)]
     files = [dataclasses.replace(file, path=f"x/a{i:02d}.png", digest=f"{i:064x}") for i in range(40)]
     manifest = tree_manifest(tree).model_copy(update={"files": files})
-    listing = {f"x/{name}": (1, 1, 1) for pair in pairs for name in pair}
+    listing = {f"x/{name}": Entry(1, 1, 1) for pair in pairs for name in pair}
     review = judge(manifest, listing, lambda path: "f" * 64)
     assert [v.now_at for v in review.verdicts] == [f"x/{upper}" for upper, _ in pairs]
 
@@ -382,6 +384,133 @@ def test_a_file_edited_and_moved_is_known_by_its_name(tree) -> None:
 def test_a_file_edited_where_it_is_stays(tree) -> None:
     (tree / NAME).write_text("rotated")
     assert verdicts(tree) == UNTOUCHED
+
+
+THREE, FOUR = "Bacillaria/sub/Acantharia_09_3_x.png", "with_under score/Bacillaria_09_4.png"
+TWO = "Acantharia/with_under score_09_2.png"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "differs"),
+    [
+        pytest.param(
+            NAME,
+            THREE,
+            {ONE: ("relabel", "Bacillaria"), "Bacillaria/sub/3_x.png": ("correct", "Bacillaria")},
+            id="of another length",
+        ),
+        pytest.param(NAME, TWO, {"Acantharia/2.png": ("correct", "Acantharia")}, id="of the same length"),
+        pytest.param(
+            FOUR,
+            THREE,
+            {
+                "with_under score/4.png": ("relabel", "Bacillaria"),
+                "Bacillaria/sub/3_x.png": ("correct", "Bacillaria"),
+            },
+            id="of another class",
+        ),
+    ],
+)
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_file_put_over_another_exported_one(tree, source, target, differs, copied) -> None:
+    """The one that was there is gone; the other has moved, or lies where it did."""
+    if copied:
+        shutil.copy(tree / source, tree / target)
+        moved = next(f.original for f in tree_manifest(tree).files if f.path == source)
+        differs = {path: verdict for path, verdict in differs.items() if path != moved}
+    else:
+        (tree / source).replace(tree / target)
+    assert verdicts(tree) == UNTOUCHED | differs
+
+
+def test_files_moved_over_each_other_in_a_row(tree) -> None:
+    (tree / THREE).replace(tree / FOUR)
+    (tree / TWO).replace(tree / THREE)
+    (tree / NAME).replace(tree / TWO)
+    assert verdicts(tree) == UNTOUCHED | {
+        "with_under score/4.png": ("correct", "with_under score"),
+        "Bacillaria/sub/3_x.png": ("relabel", "with_under score"),
+        "Acantharia/2.png": ("relabel", "Bacillaria"),
+    }
+
+
+def exchange(one: Path, other: Path) -> None:
+    one.rename(one.with_name("kept"))
+    other.rename(one)
+    one.with_name("kept").rename(other)
+
+
+def test_whole_names_exchanged(tree) -> None:
+    exchange(tree / THREE, tree / FOUR)
+    exchange(tree / NAME, tree / TWO)  # equally long, which here changes nothing but the suggested label
+    found = review_tree(tree, tree_manifest(tree)).verdicts
+    assert [v.now_at for v in found] == [TWO, NAME, FOUR, THREE]
+    assert verdicts(tree) == UNTOUCHED | {
+        "Bacillaria/sub/3_x.png": ("relabel", "with_under score"),
+        "with_under score/4.png": ("relabel", "Bacillaria"),
+    }
+
+
+def test_of_a_large_tree_that_was_copied_the_lengths_and_what_is_missing_tell(
+    tree, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("dupekit.matching.READ_AT_MOST", 3)
+    exchange(tree / THREE, tree / FOUR)
+    exchange(tree / NAME, tree / TWO)
+    shutil.copytree(tree, tmp_path / "copy")
+    found = review_tree(tmp_path / "copy", tree_manifest(tree)).verdicts
+    assert [v.now_at for v in found] == [NAME, TWO, FOUR, THREE]
+    assert asked(tmp_path / "copy", tree_manifest(tree)) == [THREE, FOUR]
+    (tmp_path / "copy" / TWO).replace(tmp_path / "copy" / NAME)
+    found = review_tree(tmp_path / "copy", tree_manifest(tree)).verdicts
+    assert [v.now_at for v in found] == [NAME, "", FOUR, THREE]
+
+
+@pytest.mark.parametrize("text", ["rotated", "ONE", "sizes"])
+def test_a_file_edited_where_it_is_stays_however_long_it_is_now(tree, text) -> None:
+    (tree / NAME).write_text(text)
+    (tree / FOUR).unlink()
+    assert verdicts(tree) == UNTOUCHED | {"with_under score/4.png": ("correct", "with_under score")}
+
+
+def asked(tree: Path, manifest: Manifest) -> list[str]:
+    """What is read for a review."""
+    read: list[str] = []
+
+    def digest(path: str) -> str:
+        read.append(path)
+        return digest_file(tree / path)
+
+    judge(manifest, list_tree(tree), digest)
+    return sorted(read)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell when a file was moved")
+def test_only_what_may_be_another_file_is_read(tree, tmp_path) -> None:
+    manifest = tree_manifest(tree)
+    assert asked(tree, manifest) == []
+    (tree / NAME).unlink()
+    assert asked(tree, manifest) == []  # the one as long was not touched since
+    (tree / THREE).write_text("edited, and of a length that no other has")
+    (tree / "Acantharia" / "copy").write_text("two")
+    assert asked(tree, manifest) == ["Acantharia/copy"]
+    shutil.copytree(tree, tmp_path / "copy")  # on another computer all are changed later
+    assert asked(tmp_path / "copy", manifest) == ["Acantharia/copy", TWO]
+
+
+def test_a_manifest_of_an_earlier_dupekit_is_judged_by_paths_and_contents(tree) -> None:
+    found = json.loads((tree / MARKER / "manifest.json").read_text())
+    del found["settled_us"]
+    for file in found["files"]:
+        del file["size"]
+    (tree / MARKER / "manifest.json").write_text(json.dumps(found))
+    (tree / TWO).unlink()
+    move(NAME, "with_under score/x.png")(tree)
+    (tree / THREE).write_text("rotated")
+    assert verdicts(tree) == UNTOUCHED | {
+        ONE: ("relabel", "with_under score"),
+        "Acantharia/2.png": ("correct", "Acantharia"),
+    }
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> None:
@@ -405,8 +534,8 @@ def test_classes_may_be_called_as_the_parts_of_a_manifest(tmp_path) -> None:
     names = ["votes", "digest", "given", "files", "path"]
     dupes = dupes_in(tmp_path / "data", {f"{name}/1.png": (name, "votes") for name in names})
     manifest = plan_tree(dupes, names, round_number=1, pairs=10, created="")
-    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
-    assert tree_manifest(tmp_path / "tree") == manifest
+    written = write_tree(manifest, tmp_path / "data", tmp_path / "tree")
+    assert tree_manifest(tmp_path / "tree") == written
 
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, '{"files": [{"votes": 1}]}', '{"votes": "1"}', "\xff"])

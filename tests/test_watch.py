@@ -18,10 +18,11 @@ from dupekit.errors import LockedError, TreeUnavailable
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, read_lines
 from dupekit.flag import Dupe
+from dupekit.listing import list_tree
 from dupekit.manifest import MARKER
 from dupekit.mounts import is_network
 from dupekit.portable import read_marker
-from dupekit.review import list_tree, review_tree, tree_manifest
+from dupekit.review import review_tree, tree_manifest
 from dupekit.watch import Journal, Snapshot, follow, tree_journal
 
 

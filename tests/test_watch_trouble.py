@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -19,10 +20,11 @@ from watchdog.observers.inotify_c import InotifyFD
 import dupekit.watch
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import read_lines
-from dupekit.hearing import Ears
+from dupekit.hearing import Ears, Heard
+from dupekit.listing import list_tree
 from dupekit.manifest import MARKER
-from dupekit.review import list_tree
 from tests.support import on_terminal
+from tests.test_file_operations import until
 from tests.test_review_tree import dupes_in
 from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
 
@@ -143,6 +145,73 @@ def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:  # noq
     assert ("overflow", "") in heard
     assert ("deleted", "new/moved.png") in heard
     assert ("deleted", "c0/other_09_3.png") not in heard  # it was truly lost
+
+
+def listen(tree: Path) -> tuple[Ears, Heard]:  # noqa: F811
+    heard: Heard = queue.SimpleQueue()
+    ears = Ears(tree, heard)
+    assert ears.open() == ""
+    return ears, heard
+
+
+def hear(heard: Heard, *events: tuple[str, str]) -> None:
+    missing = list(events)
+    while missing:
+        event = heard.get(timeout=30)
+        assert event is not None
+        with contextlib.suppress(ValueError):
+            missing.remove(event[1:3])
+
+
+def confuse(tree: Path, out: Path, heard: Heard) -> None:  # noqa: F811
+    """A folder leaves the tree, and one that took its place is deleted: watchdog's books are wrong then."""
+    (tree / "c0").rename(out)
+    (tree / "c0").mkdir()
+    hear(heard, ("deleted", "c0"), ("created", "c0"))
+    (tree / "c0").rmdir()
+    hear(heard, ("deleted", "c0"))
+
+
+@linux
+def test_it_stops_though_a_folder_that_was_moved_out_confused_watchdog(tree, tmp_path, capfd) -> None:  # noqa: F811
+    ears, heard = listen(tree)
+    confuse(tree, tmp_path / "out", heard)
+    ears.close()  # where watchdog raises KeyError
+    assert ears.open() == ""
+    (tree / "c1" / "other_09_1.png").unlink()
+    hear(heard, ("deleted", "c1/other_09_1.png"))
+    ears.close()
+    assert capfd.readouterr().err == ""
+
+
+@linux
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_watchdog_that_dies_is_noticed(tree, tmp_path) -> None:  # noqa: F811
+    ears, heard = listen(tree)
+    assert ears.in_order()
+    confuse(tree, tmp_path / "out", heard)
+    shutil.rmtree(tmp_path / "out")  # here it raises KeyError
+    until(lambda: not ears.in_order())
+    assert ears.open() == ""
+    assert ears.in_order()
+    ears.close()
+
+
+@linux
+def test_a_folder_moved_out_is_heard_no_more_and_heard_again_when_it_is_back(tree, watch, tmp_path) -> None:  # noqa: F811
+    watching = watch()
+    watching.until(lambda _: True)
+    (tree / "c0").rename(tmp_path / "out")
+    watching.until(lambda s: counts(s)["correct"] == 20)
+    (tmp_path / "out" / "other_09_0.png").unlink()
+    (tree / "c1" / "other_09_1.png").unlink()
+    last = watching.until(lambda s: counts(s)["correct"] == 21)
+    assert [event[1:3] for event in last.events] == [("deleted", "c1/other_09_1.png")]
+    (tmp_path / "out").rename(tree / "c0")
+    watching.until(lambda s: counts(s)["correct"] == 2)
+    (tree / "c0" / "other_09_3.png").unlink()
+    last = watching.until(lambda s: counts(s)["correct"] == 3)
+    assert ("deleted", "c0/other_09_3.png") in [event[1:3] for event in last.events]
 
 
 def start(tree: Path, *options: str) -> subprocess.Popen[str]:  # noqa: F811

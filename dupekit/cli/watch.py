@@ -54,7 +54,8 @@ Seen = Iterator[tuple["Snapshot", "Progress | None"]]
 def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
     """A tree of the project, or, where there is no project, one that came from elsewhere."""
     from dupekit.errors import NotAProject, TreeUnavailable, UsageError
-    from dupekit.review import list_tree, tree_manifest
+    from dupekit.listing import list_tree
+    from dupekit.review import tree_manifest
     from dupekit.watch import Journal, tree_journal
 
     if tree is not None:
