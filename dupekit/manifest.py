@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,16 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} is not a manifest of a review tree: {str(error).splitlines()[0]}.",
             hint="Restore the folder .dupekit of the tree, or export again.",
         ) from None
+
+
+def export_key(tree: Path) -> str:
+    """Which export a tree says that it is, without reading its whole manifest; empty where it does not say."""
+    try:
+        with (tree / MARKER / "manifest.json").open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r'"export":\s*"([^"\\]*)"', file.read(4096))
+    except OSError:
+        return ""
+    return found[1] if found else ""
 
 
 def _made(sizes: dict[int, int], found: dict[str, Any]) -> Any:

@@ -57,14 +57,15 @@ def review_tree(tree: Path, manifest: Manifest) -> Review:
     attempts = 5
     while True:
         try:
-            return judge(manifest, settled_listing(tree), lambda path: _digest(tree, path))
+            return judge(manifest, settled_listing(tree), lambda path: digest_of(tree, path))
         except Vanished:  # a file, after it was listed: the listing is out of date
             attempts -= 1
             if not attempts:
                 raise
 
 
-def _digest(tree: Path, path: str) -> str:
+def digest_of(tree: Path, path: str) -> str:
+    """The digest of a file in a tree. Raises TreeUnavailable where it cannot be read, Vanished where it is gone."""
     try:
         return digest_file(real_path(tree, path))
     except OSError as error:

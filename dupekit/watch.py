@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dupekit.errors import LedgerError, TreeUnavailable
-from dupekit.files import digest_file, exclusive, real_path, write_lines
+from dupekit.files import exclusive, write_lines
 from dupekit.hearing import Ears, Event, Heard
-from dupekit.listing import Entry, Listing, list_tree
-from dupekit.manifest import MARKER, Manifest
+from dupekit.listing import Entry, Listing, Vanished, list_tree
+from dupekit.manifest import MARKER, Manifest, export_key
 from dupekit.mounts import is_network
 from dupekit.portable import EVENTS
-from dupekit.review import Review, judge
+from dupekit.review import Review, digest_of, judge
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
@@ -65,7 +65,8 @@ class Snapshot:
 class Journal:
     """Where a watcher keeps what it finds."""
 
-    after: Path
+    after: Callable[[], Path]
+    """Where after.txt lies now: a project gives it another name when there is another export of the round."""
     record: Callable[[Sequence[Event]], None]
 
 
@@ -81,7 +82,7 @@ def tree_journal(tree: Path) -> Journal:
                 row = {"at": at, "kind": kind, "path": path, "target": target}
                 file.write(json.dumps(row).encode() + b"\n")
 
-    return Journal(tree / MARKER / "after.txt", record)
+    return Journal(lambda: tree / MARKER / "after.txt", record)
 
 
 def follow(
@@ -101,7 +102,7 @@ def follow(
     watcher = _Watcher(tree, manifest, poll_s, is_network(tree))
     current = watcher.last_look()
     if current.review is None:
-        raise TreeUnavailable(current.trouble)
+        raise TreeUnavailable(current.trouble, hint=current.remedy)
     with exclusive(tree / MARKER / "watch.lock", "watch"):
         threading.Thread(target=_wake, args=(stop, watcher.heard), daemon=True).start()
         try:
@@ -155,7 +156,7 @@ def _keep(review: Review | None, events: Sequence[Event], journal: Journal) -> s
     """Writes after.txt and the events; returns why that failed, as where a share has just gone away."""
     try:
         if review is not None:
-            write_lines(journal.after, [v.now_at for v in review.verdicts if v.now_at])
+            write_lines(journal.after(), [v.now_at for v in review.verdicts if v.now_at])
         if events:
             journal.record(events)
     except (OSError, LedgerError) as error:
@@ -167,6 +168,7 @@ def _keep(review: Review | None, events: Sequence[Event], journal: Journal) -> s
 class _Look:
     review: Review | None
     trouble: str = ""
+    remedy: str = ""
 
 
 @dataclass
@@ -211,12 +213,12 @@ class _Watcher:
                     return self._restless()
                 self._judge(listing, first)
         except TreeUnavailable as error:
-            # A folder deleted while it is read is no trouble, if the next look finds the tree in order.
-            if _identity(self.tree) == self.root and self.root is not None and self.busy < 3:
-                return self._changing(error.message)
-            self._gone(error.message)
-        except OSError as error:  # moved away between the listing and reading it
-            return self._changing(str(error))
+            # What was deleted or moved while it was read is no trouble, if a later look finds the tree in order.
+            same_tree = self.root is not None and _identity(self.tree) == self.root
+            if self.busy < (_LONG if isinstance(error, Vanished) else 3 if same_tree else 0):
+                self.busy += 1
+                return None
+            self._gone(error)
         self.busy = 0
         self.looked_at = time.monotonic()
         self.look_s = self.looked_at - started
@@ -229,7 +231,7 @@ class _Watcher:
             if (found := self.look()) is not None:
                 return found
             time.sleep(BUSY_S)
-        self._gone(f"{self.tree} keeps changing while it is read.")
+        self._gone(TreeUnavailable(f"{self.tree} keeps changing while it is read."))
         return self.current
 
     def attend(self) -> bool:
@@ -288,9 +290,15 @@ class _Watcher:
 
         def digest(path: str) -> str:
             key = (path, listing[path])
-            used[key] = self.digests.get(key) or digest_file(real_path(self.tree, path))
+            used[key] = self.digests.get(key) or digest_of(self.tree, path)
             return used[key]
 
+        key = export_key(self.tree)
+        if key not in ("", self.manifest.export):
+            raise TreeUnavailable(
+                f"{self.tree} is the tree of another export now ({key[:8]}, not {self.manifest.export[:8]}).",
+                hint="Put the tree back that is watched, or stop and watch this one.",
+            )
         self.current = _Look(judge(self.manifest, listing, digest))
         self.seen, self.digests = fingerprint, used
 
@@ -302,17 +310,9 @@ class _Watcher:
         self.current, self.seen = _Look(self.current.review, note), b""
         return self.current
 
-    def _changing(self, why: str) -> _Look | None:
-        self.busy += 1
-        if self.busy < _LONG:
-            return None
-        self.busy = 0
-        self._gone(f"{self.tree} cannot be judged: {why}")
-        return self.current
-
-    def _gone(self, trouble: str) -> None:
-        if self.current.review is not None or self.current.trouble != trouble:
-            self.current = _Look(None, trouble)
+    def _gone(self, error: TreeUnavailable) -> None:
+        if self.current.review is not None or self.current.trouble != error.message:
+            self.current = _Look(None, error.message, error.hint)
         self.seen = b""
 
 

@@ -163,7 +163,7 @@ def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> N
 
 def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
     kept: list[str] = []
-    journal = Journal(tmp_path / "after.txt", lambda events: kept.extend(e[1] for e in events))
+    journal = Journal(lambda: tmp_path / "after.txt", lambda events: kept.extend(e[1] for e in events))
     watching = watch(journal, poll_s=0.5)
     watching.until(lambda _: True)
     tree.rename(tmp_path / "unplugged")

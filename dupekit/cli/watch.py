@@ -75,8 +75,10 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
         list_tree(path)
         return path, tree_manifest(path), tree_journal(path)
     _require_there(path)
-    after = opened.listing_of(export, "after.txt")
-    return path, opened.manifest_of(export, path), Journal(after, lambda e: opened.record_events(export, e))
+    journal = Journal(
+        lambda: opened.listing_of(export, "after.txt"), lambda events: opened.record_events(export, events)
+    )
+    return path, opened.manifest_of(export, path), journal
 
 
 def _require_there(tree: Path) -> None:

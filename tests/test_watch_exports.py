@@ -1,0 +1,89 @@
+"""The watcher where a project has several exports, and where what it watches cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dupekit.errors import TreeUnavailable
+from dupekit.export import plan_tree, write_tree
+from dupekit.files import read_lines
+from dupekit.project import Project
+from dupekit.review import tree_manifest
+from dupekit.watch import follow, tree_journal
+from tests.test_review_tree import dupes_in
+from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupekit.watch.CHECK_S", 0.2)
+
+
+def test_a_tree_of_another_export_in_its_place_is_not_judged(tree, watch, tmp_path) -> None:  # noqa: F811
+    data = tmp_path / "other-data"
+    data.mkdir()
+    manifest = plan_tree(
+        dupes_in(data, {"c0/a.png": ("a", "other")}), ["c0", "other"], round_number=1, pairs=10, created=""
+    )
+    write_tree(manifest, data, tmp_path / "other")
+    watching = watch()
+    watching.until(lambda _: True)
+    tree.rename(tmp_path / "old")
+    (tmp_path / "other").rename(tree)
+    seen = watching.until(lambda s: s.review is None)
+    assert "is the tree of another export now" in seen.trouble
+    assert not (tree / ".dupekit" / "after.txt").exists()
+    tree.rename(tmp_path / "other")
+    (tmp_path / "old").rename(tree)
+    assert counts(watching.until(lambda s: s.review is not None)) == {"relabel": 60}
+
+
+def test_a_watcher_keeps_to_its_own_export(trained: Project, tmp_path: Path) -> None:
+    trained.flag(threshold=3)
+    first = trained.export(tmp_path / "first")
+    command = [sys.executable, "-m", "dupekit", "watch", str(first.tree), "-p", str(trained.path)]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert watcher.stdout is not None
+        assert "watching" in watcher.stdout.readline()
+        second = trained.export(tmp_path / "second")
+        gone = first.manifest.files[0].path
+        (first.tree / gone).unlink()
+        while "1 of" not in watcher.stdout.readline():
+            assert watcher.poll() is None
+    finally:
+        watcher.terminate()
+        watcher.communicate(timeout=30)
+    every = sorted((file.path for file in first.manifest.files), key=str.encode)
+    after = {key: trained.listing_of(trained.tree(made.tree)[0], "after.txt") for key, made in
+             (("first", first), ("second", second))}  # fmt: skip
+    assert read_lines(after["first"]) == [path for path in every if path != gone]
+    assert not after["second"].exists()
+
+
+def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
+    (tree / "c0" / "other_09_0.png").rename(tree / "c1" / "moved.png")
+
+    def locked(file: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("dupekit.review.digest_file", locked)
+
+    with pytest.raises(TreeUnavailable, match=r"c1/moved\.png in the review tree cannot be read") as caught:
+        next(follow(tree, tree_manifest(tree), tree_journal(tree), stop=threading.Event()))
+    assert "Make it readable" in caught.value.hint
+
+
+def test_a_tree_that_is_not_there_says_what_to_check(tree, tmp_path) -> None:  # noqa: F811
+
+    manifest = tree_manifest(tree)
+    shutil.move(tree, tmp_path / "away")
+    with pytest.raises(TreeUnavailable, match="not available as a review tree") as caught:
+        next(follow(tree, manifest, tree_journal(tree), stop=threading.Event()))
+    assert "its share is mounted" in caught.value.hint
