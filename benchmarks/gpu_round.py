@@ -129,7 +129,10 @@ def of_the_runs(results: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, fl
         "      sum of predictions, s": sum(result["seconds_predicting"] for result in every),
         "images/s of one training": statistics.median(r["notes"]["images_per_second"] for r in every),
     }
-    for name, text in (("compile_seconds", "compiling (once), s"), ("memory_mib", "device memory, MiB")):
+    for name, text in (
+        ("compile_seconds", "compiling (once), s"),
+        ("memory_mib", "memory of GPU or process, MiB"),
+    ):
         noted = [result["notes"][name] for result in every if result["notes"].get(name) is not None]
         if noted:
             found[text] = max(noted)
