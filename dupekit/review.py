@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dupekit.errors import TreeUnavailable
-from dupekit.files import digest_file, escape, is_clutter, is_trash, real_path, same_name_key, sort_key
+from dupekit.files import (
+    digest_file,
+    escape,
+    is_class_name,
+    is_clutter,
+    is_trash,
+    real_path,
+    same_name_key,
+    sort_key,
+    unescape,
+)
 from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 
 CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure"
@@ -76,8 +86,8 @@ def require_marker(tree: Path) -> None:
 def list_tree(tree: Path) -> Listing:
     """Every file of a review tree, but for its marker, clutter of the system and trash folders.
 
-    Raises TreeUnavailable where the marker is missing or any folder cannot be read: that must never look
-    like files deleted.
+    Raises TreeUnavailable where the marker is missing, any folder cannot be read, or a link stands for a file or
+    a folder: that must never look like files deleted.
     """
     require_marker(tree)
     listing: Listing = {}
@@ -89,6 +99,8 @@ def list_tree(tree: Path) -> Listing:
                 for entry in entries:
                     if is_clutter(entry.name) or is_trash(entry.name):
                         continue
+                    if entry.is_symlink():
+                        raise _linked(tree, entry)
                     if entry.is_dir(follow_symlinks=False):
                         if not (folder == tree and entry.name == MARKER):
                             folders.append(Path(entry.path))
@@ -104,6 +116,14 @@ def list_tree(tree: Path) -> Listing:
             ) from None
     require_marker(tree)  # the share may have gone away while we read
     return listing
+
+
+def _linked(tree: Path, entry: os.DirEntry[str]) -> TreeUnavailable:
+    path = escape(Path(entry.path).relative_to(tree).as_posix())
+    return TreeUnavailable(
+        f"{path} in the review tree is a link, and what it leads to is not part of the tree.",
+        hint="Nothing was taken as deleted. Put the file or folder itself there, or remove the link, and try again.",
+    )
 
 
 def settled_listing(tree: Path) -> Listing:
@@ -271,12 +291,32 @@ def _verdict(file: ExportedFile, now_at: str, manifest: Manifest) -> Verdict:
     if not now_at:
         return Verdict(file, CORRECT, file.given, "")
     folder, slash, _ = now_at.partition("/")
-    exported_in = file.path.partition("/")[0]
-    if same_name_key(folder) == same_name_key(exported_in):
-        return Verdict(file, RELABEL, file.suggested, now_at)
-    if same_name_key(folder) == EXPUNGE:
-        return Verdict(file, EXPUNGED, file.given, now_at)
-    if same_name_key(folder) == UNSURE or not slash:  # a file beside the class folders is in no class
-        return Verdict(file, UNDECIDED, file.given, now_at)
-    known = {same_name_key(name): label for name, label in manifest.folders.items()}
-    return Verdict(file, RELABEL, known.get(same_name_key(folder), folder), now_at)
+    # A file beside the class folders is in no class.
+    verdict, label = meaning(file, folder, manifest) if slash else (UNDECIDED, file.given)
+    return Verdict(file, verdict, label, now_at)
+
+
+def meaning(file: ExportedFile, folder: str, manifest: Manifest) -> tuple[str, str]:
+    """The verdict on a file, and its label, that lies in or below this folder at the top of the tree."""
+    key = same_name_key(folder)
+    if key == same_name_key(file.path.partition("/")[0]):
+        return RELABEL, file.suggested
+    if key == EXPUNGE:
+        return EXPUNGED, file.given
+    label = "" if key == UNSURE else class_of(folder, manifest)
+    return (RELABEL, label) if label else (UNDECIDED, file.given)
+
+
+def class_of(folder: str, manifest: Manifest) -> str:
+    """The class that a folder at the top stands for: of the dataset, by the folder's name or its own, or a new one.
+
+    Empty where no dataset can have a class of that name, as every scan passes over what begins with a dot.
+    """
+    key = same_name_key(folder)
+    for name, label in manifest.folders.items():
+        if same_name_key(name) == key:
+            return label
+    for label in manifest.folders.values():
+        if same_name_key(label) == key:
+            return label
+    return folder if is_class_name(unescape(folder)) else ""

@@ -24,7 +24,7 @@ BASE = {
     "placing",
 }
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "questions", "ignores", "portable"}  # fmt: skip
+          "questions", "slips", "survey", "ignores", "portable"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -50,7 +50,13 @@ MAY_IMPORT = {
     "testing": BASE | STAGES | {"registry", "jobs"},
 }
 # A stage may also name the value of the stage before it, which its own values hold.
-EXPORT_READS = {("export", "flag"), ("patch", "apply"), ("questions", "review")}
+EXPORT_READS = {
+    ("export", "flag"),
+    ("patch", "apply"),
+    ("slips", "review"),
+    ("slips", "survey"),
+    ("slips", "questions"),
+}
 ONLY = {
     "typer": {"cli"},
     "rich": {"cli"},
