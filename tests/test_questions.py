@@ -281,16 +281,32 @@ def test_what_was_recorded_is_not_turned_unasked(project, tree, before: Do, do: 
     assert asked(project, tree) == expected
 
 
-@pytest.mark.parametrize("there", [None, "all", "what is left"])
-def test_a_tree_that_travelled_may_have_lost_classes(project: Project, tree, tmp_path: Path, there) -> None:
+@pytest.mark.parametrize(
+    ("there", "classes", "expected"),
+    [
+        (None, 1, [("transfer", (), "", 16)]),
+        ("all", 1, [("transfer", (), "", 16)]),
+        ("what is left", 1, []),
+        ("all", 0, []),  # the watcher was stopped early, and the work went on
+        (None, 0, []),
+    ],
+)
+def test_a_tree_that_travelled_may_have_lost_classes(
+    project: Project, tree: Path, tmp_path: Path, there: str | None, classes: int, expected: list[Asked]
+) -> None:
     back = Path(shutil.copytree(tree, tmp_path / "back"))
     paths = [path.relative_to(back).as_posix() for path in files(back) if MARKER not in path.parts]
-    empty("middle")(back)  # as when a transfer that brings the folders first is broken off
+    empty("middle", leave=1 - classes)(back)  # as when a transfer that brings the folders first is broken off
     if there:  # as a watcher where it was reviewed wrote it
         left = [path for path in paths if there == "all" or (back / path).exists()]
         write_lines(back / MARKER / "after.txt", left)
-    expected = [] if there == "what is left" else [("transfer", (), "", 16)]
     assert asked(project, back) == expected
+
+
+def test_a_packer_may_lose_empty_folders(project: Project, tree: Path, tmp_path: Path) -> None:
+    back = Path(shutil.copytree(tree, tmp_path / "back"))
+    each(remove("_expunge", "_unsure"), empty("big", leave=20), carry("middle", "new", 2))(back)
+    assert asked(project, back) == []
 
 
 def test_an_untouched_tree_does_not_take_back_anothers_decisions_unasked(project, tree, tmp_path) -> None:
