@@ -32,6 +32,7 @@ from dupekit.files import (
     unescape,
     write_text,
 )
+from dupekit.manifest import refuse_inside_tree
 from dupekit.placing import Mode, Original, is_placed, place
 
 _log = logging.getLogger(__name__)
@@ -145,12 +146,13 @@ def _key(text: str) -> str:
 
 
 def check_destination(dataset: Path, destination: Path) -> None:
-    """Raises UsageError where writing there could touch the dataset, or anything else that exists."""
+    """Raises UsageError where writing there could touch the dataset, a review tree, or anything else that exists."""
     if os.path.lexists(destination):
         raise UsageError(
             f"{destination} exists already; a corrected dataset is never written into it.",
             hint="Name a folder that does not exist yet.",
         )
+    refuse_inside_tree(destination)
     _check_apart(dataset, destination)
 
 

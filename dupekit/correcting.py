@@ -7,7 +7,7 @@ from pathlib import Path
 from dupekit import pipeline
 from dupekit.api import Progress
 from dupekit.apply import Source, check_destination, is_finished, plan_dataset, write_dataset
-from dupekit.errors import NothingToDo
+from dupekit.errors import NothingToDo, UsageError
 from dupekit.files import escape, new_place, user
 from dupekit.ledger import Ledger, images, review, rounds
 from dupekit.patch import write_patch, write_unapplied
@@ -39,6 +39,7 @@ def apply(
     destination = new_place(destination)
     if not is_finished(destination):
         check_destination(dataset, destination)
+        _refuse_inside_project(project, destination)
     pipeline.require_unchanged(ledger, dataset, settings)
     corrections, unapplied = review.resolved(ledger, current.number)
     sources, unread = [], []
@@ -69,3 +70,11 @@ def apply(
 
     write_dataset(placements, dataset, destination, mode=mode, progress=progress, done=record)
     return result
+
+
+def _refuse_inside_project(project: Path, destination: Path) -> None:
+    if destination.resolve().is_relative_to(project.resolve()):
+        raise UsageError(
+            f"{destination} lies inside the project {project}, whose folders hold rounds and review trees.",
+            hint="Name a folder elsewhere, such as beside the dataset.",
+        )

@@ -151,6 +151,11 @@ def portable_name(name: str) -> str:
     return "_" + safe if _RESERVED.match(safe) else safe
 
 
+def is_class_name(name: str) -> bool:
+    """Whether a class can have this name on every platform, and a scan will see its folder."""
+    return not name.startswith(".") and portable_name(name) == name and len(_encoded(name)) <= NAME_MAX_BYTES
+
+
 def free_name(name: str, taken: Set[str]) -> str:
     """A name no longer than `NAME_MAX_BYTES` whose `same_name_key` is not in `taken`.
 

@@ -62,8 +62,8 @@ def require_marker(tree: Path) -> None:
 def list_tree(tree: Path) -> Listing:
     """Every file of a review tree, but for its marker, clutter of the system and trash folders.
 
-    Raises TreeUnavailable where the marker is missing or any folder cannot be read: that must never look
-    like files deleted.
+    Raises TreeUnavailable where the marker is missing, any folder cannot be read, or a link stands for a file or
+    a folder: that must never look like files deleted.
     """
     require_marker(tree)
     numbered = not is_network(tree)
@@ -76,6 +76,8 @@ def list_tree(tree: Path) -> Listing:
                 for entry in entries:
                     if is_clutter(entry.name) or is_trash(entry.name):
                         continue
+                    if entry.is_symlink():
+                        raise _linked(tree, entry)
                     if entry.is_dir(follow_symlinks=False):
                         if not (folder == tree and entry.name == MARKER):
                             folders.append((Path(entry.path), entry.inode() if numbered else 0))
@@ -91,6 +93,14 @@ def list_tree(tree: Path) -> Listing:
             ) from None
     require_marker(tree)  # the share may have gone away while we read
     return listing
+
+
+def _linked(tree: Path, entry: os.DirEntry[str]) -> TreeUnavailable:
+    path = escape(Path(entry.path).relative_to(tree).as_posix())
+    return TreeUnavailable(
+        f"{path} in the review tree is a link, and what it leads to is not part of the tree.",
+        hint="Nothing was taken as deleted. Put the file or folder itself there, or remove the link, and try again.",
+    )
 
 
 def settled_listing(tree: Path) -> Listing:

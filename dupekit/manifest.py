@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -12,13 +13,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from dupekit.errors import TreeUnavailable
+from dupekit.errors import TreeUnavailable, UsageError
 from dupekit.files import write_text
 
 MARKER = ".dupekit"
 """The folder that marks a review tree; a tree without it is never read."""
 EXPUNGE = "_expunge"
 UNSURE = "_unsure"
+
+
+def refuse_inside_tree(path: Path) -> None:
+    """Raises UsageError where `path` would lie in a review tree: what is written there would be read as reviewed."""
+    for folder in path.resolve().parents:
+        with contextlib.suppress(OSError):  # a folder that may not be looked into
+            if (folder / MARKER).is_dir():
+                raise UsageError(
+                    f"{path} lies inside the review tree {folder}.", hint="Name a folder outside of it."
+                )
 
 
 # Not a BaseModel: a tree of 100,000 files takes a quarter of the memory so.

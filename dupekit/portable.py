@@ -27,6 +27,8 @@ class Brought:
     """What a watcher wrote there on a computer without the project."""
     remarks: list[str]
     """What is not as it was exported, for the person who collects."""
+    seen: frozenset[str] | None = None
+    """What after.txt lists, as a watcher there saw it last; None where there is none."""
 
 
 def read_marker(tree: Path, manifest: Manifest) -> Brought:
@@ -35,7 +37,7 @@ def read_marker(tree: Path, manifest: Manifest) -> Brought:
     Raises TreeUnavailable where the tree is of another export: by this manifest, its files would look deleted.
     """
     events, remarks = _events(tree / MARKER / EVENTS)
-    return Brought(events, _edits(tree, manifest) + remarks)
+    return Brought(events, _edits(tree, manifest) + remarks, _seen(tree / MARKER / "after.txt"))
 
 
 def _edits(tree: Path, manifest: Manifest) -> list[str]:
@@ -62,6 +64,13 @@ def _edits(tree: Path, manifest: Manifest) -> list[str]:
         if sorted(listed) != sorted(file.path for file in manifest.files):
             remarks.append(f"{before} was edited; {believed}")
     return remarks
+
+
+def _seen(after: Path) -> frozenset[str] | None:
+    try:
+        return frozenset(line.removesuffix("\r") for line in read_lines(after))
+    except (OSError, ValueError):  # nobody watched there; and nothing depends on it
+        return None
 
 
 def _events(log: Path) -> tuple[list[Event], list[str]]:

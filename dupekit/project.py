@@ -172,9 +172,9 @@ class Project:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
         It may be called as often as one likes, also while the technician is at work. Events that a watcher
-        wrote into the tree itself are picked up. Where whole folders were deleted or moved since the last
-        time, `confirm` is asked; without it, or if it says no, NotConfirmed is raised and nothing is
-        recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
+        wrote into the tree itself are picked up. Where what changed since the last time looks like a slip, as when
+        whole folders were deleted or moved, `confirm` is asked; without it, or if it says no, NotConfirmed is raised
+        and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
         the default place, of another export.
         """
         with self._writing("collect") as ledger:

@@ -1,111 +1,164 @@
-"""What a person should confirm before verdicts are recorded: slips of the hand that look like work.
-
-Deleting a file at a time is the work itself. One key press, or a folder that slips into another, decides as
-much as hours of it; so do a share that was emptied, or a copy that was broken off.
-"""
+"""What a person should confirm before verdicts are recorded, in words."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from dupekit.errors import NotConfirmed, TreeUnavailable
-from dupekit.files import escape, is_clutter, is_trash, same_name_key
+from dupekit.errors import NotConfirmed
+from dupekit.files import same_name_key
 from dupekit.manifest import EXPUNGE, MARKER, UNSURE
-from dupekit.review import Verdict
 
-ASK_SHARE = 0.1
-"""A folder deleted with at least this share of the tree's files is asked about: with less, at most a tenth of
-the review is lost to a slip, and tidying away the many small classes of a long tail raises no question."""
-ASK_EMPTIED = 10
-"""All files deleted while the folders still stand is asked about from this many files: that two of two dupes
-were labelled right is ordinary, that all of many were is rare, and a sync tool gone wrong looks the same."""
+Kind = Literal[
+    "emptied",  # nothing is left of the tree, or of many classes
+    "deleted",  # folders are gone
+    "transfer",  # files are missing, and a transfer seems to have been broken off
+    "hidden",  # files lie in the marker folder
+    "turned",  # what lay in _expunge or _unsure when it was recorded, does so no more
+    "discarded",  # the folder _expunge or _unsure itself is gone
+    "moved",  # a folder lies in another one
+    "renamed",  # a folder is gone, and its files lie together in another
+    "copied",  # a new folder holds second copies, and originals were deleted
+    "new",  # a new folder at the top holds many files
+    "restored",  # what was decided before would be taken back by files lying where they were exported
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something that changed verdicts of many files at once."""
+    """Verdicts on several files at once that may be a slip of the hand."""
 
-    kind: Literal["deleted", "moved", "emptied"]
-    folder: str
+    kind: Kind
+    folders: tuple[str, ...]
     """In the tree, escaped; empty where the whole tree is meant."""
     target: str
-    """Where the files of the folder lie now; empty where they are deleted."""
+    """Where the files lie now, escaped; empty where they are deleted, or lie in several places."""
     files: int
     share: float
     """Of all exported files."""
+    because: str = ""
+    """A sign that is not in the other fields, in words."""
 
     def __str__(self) -> str:
-        of_all = f"{self.files} {'file' if self.files == 1 else 'files'}, {self.share:.0%} of the tree"
-        if self.kind == "emptied":
-            return f"All {self.files} files of the tree are deleted. Were all of them labelled right?"
-        if self.kind == "deleted":
-            return f"The folder {self.folder} is gone ({of_all}). Were all of these labelled right?"
-        if same_name_key(self.target) == EXPUNGE:
-            return f"The folder {self.folder} was moved to {self.target} ({of_all}). Shall all be dropped?"
-        return (
-            f"The folder {self.folder} was renamed to, or moved into, {self.target} ({of_all})."
-            f" Shall all of these get the label of {self.target}?"
-        )
+        return _TEXTS[self.kind](self, f"{_counted(self.files)}, {self.share:.0%} of the tree")
 
 
-def top_folders(tree: Path) -> list[str]:
-    """The folders at the top of a tree, escaped, empty ones too. Raises TreeUnavailable where it went away."""
-    try:
-        found = [
-            escape(path.name)
-            for path in tree.iterdir()
-            if path.is_dir() and not (is_clutter(path.name) or is_trash(path.name))
-        ]
-    except OSError as error:
-        raise TreeUnavailable(f"{tree} cannot be read: {error.strerror}.") from None
-    if MARKER not in found:
-        raise TreeUnavailable(f"{tree} went away while it was read.", hint="Mount it and try again.")
-    return found
-
-
-def questions(
-    verdicts: Sequence[Verdict], changed: Sequence[Verdict], folders: Sequence[str]
-) -> list[Question]:
-    """What to confirm, of all verdicts on a tree, about those that `changed` since they were last recorded.
-
-    So nothing is asked twice. `folders` are those at the top of the tree now.
-    """
-    total = len(verdicts)
-    deleted = sum(not v.now_at for v in changed)
-    if deleted >= ASK_EMPTIED and not any(v.now_at for v in verdicts):
-        return [Question("emptied", "", "", deleted, deleted / total)]
-    standing = {same_name_key(name) for name in folders}
-    gone: dict[str, list[Verdict]] = defaultdict(list)
-    for v in changed:
-        folder = v.file.path.partition("/")[0]
-        if same_name_key(folder) not in standing:
-            gone[folder].append(v)
-    found = []
-    for folder, those in sorted(gone.items()):
-        targets = Counter(_top(v.now_at) for v in those)
-        missing = targets.pop("", 0)
-        if missing / total >= ASK_SHARE:
-            found.append(Question("deleted", folder, "", missing, missing / total))
-        # Files carried one by one into several classes are work; all in one place is a folder that moved.
-        (target, moved), *others = targets.most_common() or [("", 0)]
-        if moved > missing and not others and same_name_key(target) != UNSURE:
-            found.append(Question("moved", folder, target, moved, moved / total))
-    return found
-
-
-def refused(asked: Sequence[Question]) -> NotConfirmed:
+def refused(asked: Sequence[Question], *, not_asked: int = 0) -> NotConfirmed:
     """The error that names what was not confirmed."""
+    rest = f"\n({not_asked} more {'was' if not_asked == 1 else 'were'} not asked.)" if not_asked else ""
     return NotConfirmed(
-        "Nothing was recorded, for this was not confirmed:\n" + "\n".join(f"  - {q}" for q in asked),
+        "Nothing was recorded, for this was not confirmed:\n" + "\n".join(f"  - {q}" for q in asked) + rest,
         hint="If it was a slip, put the files back and collect again; if it is meant, confirm with --yes.",
     )
 
 
-def _top(path: str) -> str:
-    """The folder at the top; a file that lies beside the folders is in none that could have been moved."""
-    folder, slash, _ = path.partition("/")
-    return folder if slash or not path else UNSURE
+def _emptied(q: Question, size: str) -> str:
+    if not q.folders:
+        return f"All {q.files} files of the tree are deleted. Were all of them labelled right?"
+    return f"Nothing is left in {_names(q.folders)} ({size}). Were all of these labelled right?"
+
+
+def _deleted(q: Question, size: str) -> str:
+    subject = f"The folder {q.folders[0]} is" if len(q.folders) == 1 else f"{len(q.folders)} folders are"
+    which = "" if len(q.folders) == 1 else f": {_names(q.folders)}"
+    return f"{subject} gone{which} ({size}). Were all of these labelled right?"
+
+
+def _transfer(q: Question, size: str) -> str:
+    return (
+        f"Files are missing ({size}), and {q.because}. Has the whole tree arrived, and were all of these"
+        " labelled right?"
+    )
+
+
+def _hidden(_: Question, size: str) -> str:
+    return (
+        f"Images lie in the folder {MARKER} ({size}), where none is read: they would count as deleted, so as"
+        " labelled right. Is that meant?"
+    )
+
+
+def _turned(q: Question, size: str) -> str:
+    were = "to be expunged" if q.folders == (EXPUNGE,) else "as unsure"
+    if q.target:
+        return f"Files that were recorded {were} lie in {q.target} now ({size}). {_shall(q.target)}"
+    return (
+        f"Files that were recorded {were} are deleted now ({size}): they would count as labelled right, and stay"
+        " in the dataset. Is that meant?"
+    )
+
+
+def _discarded(q: Question, size: str) -> str:
+    one = len(q.folders) == 1
+    return (
+        f"{'The folder' if one else 'The folders'} {_names(q.folders)} {'is' if one else 'are'} gone. What lay there"
+        f" would count as labelled right, as all deleted files do ({size}). {'Was it' if one else 'Were they'} empty?"
+    )
+
+
+def _moved(q: Question, size: str) -> str:
+    return f"The folder {_names(q.folders)} lies in {q.target} now ({size}). {_shall(q.target, q.because)}"
+
+
+def _renamed(q: Question, size: str) -> str:
+    what = f"The folder {q.folders[0]} was" if len(q.folders) == 1 else f"{_names(q.folders)} were"
+    return f"{what} renamed to, or moved into, {q.target} ({size}). {_shall(q.target)}"
+
+
+def _copied(q: Question, size: str) -> str:
+    return (
+        f"The folder {q.target} holds copies of images of {_names(q.folders)}. Some that were deleted in"
+        f" {_names(q.folders)} are found in {q.target} ({size}). {_shall(q.target, q.because)}"
+    )
+
+
+def _new(q: Question, size: str) -> str:
+    return (
+        f"The folder {q.target} is new and holds images of {_names(q.folders)} ({size})."
+        f" Is {q.target} a new class, and the label of all of these?"
+    )
+
+
+def _restored(_: Question, size: str) -> str:
+    return (
+        f"Something else was recorded before of images that lie where they were exported again ({size})."
+        " Shall that be taken back, so that they get the suggested labels?"
+    )
+
+
+_TEXTS = {
+    "emptied": _emptied,
+    "deleted": _deleted,
+    "transfer": _transfer,
+    "hidden": _hidden,
+    "turned": _turned,
+    "discarded": _discarded,
+    "moved": _moved,
+    "renamed": _renamed,
+    "copied": _copied,
+    "new": _new,
+    "restored": _restored,
+}
+
+
+def _shall(target: str, because: str = "") -> str:
+    if because:  # read as lying in their own class
+        return f"{because} Is that meant?"
+    top = target.partition("/")[0]
+    if same_name_key(top) == EXPUNGE:
+        return "Shall all of these be dropped?"
+    if same_name_key(top) == UNSURE:
+        return "Shall all of these be unsure?"
+    return f"Shall all of these get the label of {top}?"
+
+
+def _counted(files: int) -> str:
+    return f"{files} {'file' if files == 1 else 'files'}"
+
+
+def _names(folders: Sequence[str], most: int = 5) -> str:
+    shown, more = list(folders[:most]), len(folders) - most
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

@@ -5,11 +5,11 @@ Events never decide: a verdict comes from comparing what was exported with what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dupekit.files import digest_file, real_path, same_name_key, sort_key
+from dupekit.files import digest_file, is_class_name, real_path, same_name_key, sort_key, unescape
 from dupekit.listing import Listing, Vanished, settled_listing, unreadable
 from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.matching import match
@@ -47,8 +47,7 @@ def tree_manifest(tree: Path) -> Manifest:
 def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) -> Review:
     """The verdict on every exported file, from where it lies now; `digest` as in `match`."""
     found = match(manifest, listing, digest)
-    labels = {same_name_key(folder): label for folder, label in manifest.folders.items()}
-    verdicts = [_verdict(file, found.place.get(file.path, ""), labels) for file in manifest.files]
+    verdicts = [_verdict(file, found.place.get(file.path, ""), manifest) for file in manifest.files]
     return Review(verdicts, sorted(found.unknown, key=sort_key))
 
 
@@ -76,15 +75,36 @@ def digest_of(tree: Path, path: str) -> str:
         ) from None
 
 
-def _verdict(file: ExportedFile, now_at: str, labels: Mapping[str, str]) -> Verdict:
+def _verdict(file: ExportedFile, now_at: str, manifest: Manifest) -> Verdict:
     if not now_at:
         return Verdict(file, CORRECT, file.given, "")
     folder, slash, _ = now_at.partition("/")
-    exported_in = file.path.partition("/")[0]
-    if same_name_key(folder) == same_name_key(exported_in):
-        return Verdict(file, RELABEL, file.suggested, now_at)
-    if same_name_key(folder) == EXPUNGE:
-        return Verdict(file, EXPUNGED, file.given, now_at)
-    if same_name_key(folder) == UNSURE or not slash:  # a file beside the class folders is in no class
-        return Verdict(file, UNDECIDED, file.given, now_at)
-    return Verdict(file, RELABEL, labels.get(same_name_key(folder), folder), now_at)
+    # A file beside the class folders is in no class.
+    verdict, label = meaning(file, folder, manifest) if slash else (UNDECIDED, file.given)
+    return Verdict(file, verdict, label, now_at)
+
+
+def meaning(file: ExportedFile, folder: str, manifest: Manifest) -> tuple[str, str]:
+    """The verdict on a file, and its label, that lies in or below this folder at the top of the tree."""
+    key = same_name_key(folder)
+    if key == same_name_key(file.path.partition("/")[0]):
+        return RELABEL, file.suggested
+    if key == EXPUNGE:
+        return EXPUNGED, file.given
+    label = "" if key == UNSURE else class_of(folder, manifest)
+    return (RELABEL, label) if label else (UNDECIDED, file.given)
+
+
+def class_of(folder: str, manifest: Manifest) -> str:
+    """The class that a folder at the top stands for: of the dataset, by the folder's name or its own, or a new one.
+
+    Empty where no dataset can have a class of that name, as every scan passes over what begins with a dot.
+    """
+    key = same_name_key(folder)
+    for name, label in manifest.folders.items():
+        if same_name_key(name) == key:
+            return label
+    for label in manifest.folders.values():
+        if same_name_key(label) == key:
+            return label
+    return folder if is_class_name(unescape(folder)) else ""

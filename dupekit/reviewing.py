@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dupekit.api import Progress, silent
@@ -13,12 +13,15 @@ from dupekit.flag import default_threshold
 from dupekit.keeping import forget, keep, listing_of, manifest_of, mend, name_latest
 from dupekit.ledger import Ledger, images, review, rounds, tallies
 from dupekit.listing import require_marker
+from dupekit.manifest import refuse_inside_tree
 from dupekit.portable import read_marker
-from dupekit.questions import Question, questions, refused, top_folders
+from dupekit.questions import Question, refused
 from dupekit.results import Collected, Exported, Flagged
 from dupekit.review import EXPUNGED, Verdict, review_tree, tree_manifest
 from dupekit.runs import RoundFolder
 from dupekit.settings import Settings
+from dupekit.slips import Earlier, Evidence, overturned, slips, unusable
+from dupekit.survey import survey
 
 _CLOSED = (
     "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
@@ -76,6 +79,7 @@ def export(
     folder = RoundFolder(project, current.number).path
     tree = new_place(tree) if tree else folder / "dupes"
     _refuse_inside(dataset, tree)
+    refuse_inside_tree(tree)
     manifest = plan_tree(
         dupes,
         [name for name, _, _ in images.class_sizes(ledger)],
@@ -116,10 +120,12 @@ def collect(
     manifest = manifest_of(ledger, project, export, path)
     brought = read_marker(path, manifest)
     reviewed = review_tree(path, manifest)
-    folders = top_folders(path)
+    surveyed = survey(path)
+    decided = review.earlier(ledger, export)
+    carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
     def check(changed: list[Verdict]) -> None:
-        asked = questions(reviewed.verdicts, changed, folders)
+        asked = slips(Evidence(manifest, reviewed, changed, surveyed, decided, carried, brought.seen))
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
@@ -145,7 +151,9 @@ def collect(
         remarks=[
             *mended,
             *brought.remarks,
+            *_say_unusable(unusable(reviewed, manifest)),
             *_say_overruled(overruled),
+            *_say_overturned(overturned(changed, decided)),
             *([_CLOSED.format(export.round)] if closed else []),
         ],
     )
@@ -199,4 +207,24 @@ def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
         f"{count} {'verdicts of this tree do' if count > 1 else 'verdict of this tree does'} not count: of an image"
         f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
         " since it was collected is a new decision. `dupekit undo` takes the last collect back."
+    ]
+
+
+def _say_overturned(found: Sequence[tuple[Verdict, Earlier]]) -> list[str]:
+    if not found:
+        return []
+    count = len(found)
+    trees = " and ".join(dict.fromkeys(decision.tree for _, decision in found))
+    return [
+        f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
+        f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"
+        " this collect back."
+    ]
+
+
+def _say_unusable(folders: Mapping[str, int]) -> list[str]:
+    return [
+        f'No class can be called "{folder}": what lies in that folder ({count} {"image" if count == 1 else "images"})'
+        " is read as unsure. Rename it in the tree, and collect again."
+        for folder, count in folders.items()
     ]

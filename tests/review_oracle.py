@@ -125,7 +125,11 @@ class _Oracle:
             return "expunge", file.given
         if _key(top) == "_unsure" or not rest:
             return "unsure", file.given
-        labels = {_key(folder): label for folder, label in self.manifest.folders.items()}
+        folders = self.manifest.folders
+        labels = {_key(label): label for label in folders.values()}
+        labels |= {_key(folder): label for folder, label in folders.items()}
+        if _key(top) not in labels and top.startswith("."):  # no scan would see such a class
+            return "unsure", file.given
         return "relabel", labels.get(_key(top), top)
 
 

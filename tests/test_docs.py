@@ -80,10 +80,9 @@ def test_the_guide_runs(tmp_path: Path) -> None:
     ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in commands:
-        where = [] if command.startswith("dupekit init") else ["-p", "project"]
         done = subprocess.run(
-            [*command.split(), *where],
-            cwd=tmp_path,
+            command.split(),
+            cwd=tmp_path if command.startswith("dupekit init") else tmp_path / "project",
             env=environment,
             capture_output=True,
             text=True,

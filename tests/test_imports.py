@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 BASE = {"api", "errors", "files", "parallel", "pixels", "decoding", "cache", "devices", "manifest", "settings",
         "placing", "mounts", "listing"}  # fmt: skip
 STAGES = {"scan", "split", "tally", "flag", "export", "review", "apply", "patch", "evaluate", "planting",
-          "questions", "ignores", "portable", "decisions", "matching"}  # fmt: skip
+          "questions", "slips", "survey", "ignores", "portable", "decisions", "matching"}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **dict.fromkeys(STAGES, BASE),
@@ -44,8 +44,10 @@ EXPORT_READS = {
     ("decisions", "apply"),
     ("patch", "apply"),
     ("patch", "decisions"),
-    ("questions", "review"),
     ("review", "matching"),
+    ("slips", "review"),
+    ("slips", "survey"),
+    ("slips", "questions"),
 }
 ONLY = {
     "typer": {"cli"},

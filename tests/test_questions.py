@@ -1,57 +1,86 @@
-"""What must be confirmed before it is recorded: whole folders, whole trees. Real folders."""
+"""What must be confirmed before it is recorded, and what is ordinary work. Real folders, through Project.collect."""
 
 from __future__ import annotations
 
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dupekit.errors import NotConfirmed
-from dupekit.export import plan_tree, write_tree
-from dupekit.manifest import Manifest
-from dupekit.questions import questions, top_folders
-from dupekit.review import review_tree, tree_manifest
-from tests.test_review_tree import dupes_in
+from dupekit.errors import NotConfirmed, TreeUnavailable
+from dupekit.files import write_lines
+from dupekit.manifest import MARKER
+from dupekit.project import Project
+from dupekit.questions import Question
+from tests.reviewed import export_again, exported_project
 
-SIZES = {"big": 30, "middle": 10, "small": 2}
+SIZES = {"big": 20, "big/cruise": 10, "middle": 12, "middle/deep": 4, "small": 2, "tiny": 2}
+IMAGES = {f"{folder}/{n}.bmp": "rare" for folder, count in SIZES.items() for n in range(count)}
+Asked = tuple[str, tuple[str, ...], str, int]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fresh")
+    exported_project(folder, IMAGES)
+    return folder
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    images = {f"{c}/{i}.png": (f"{c} {i}", "other") for c, n in SIZES.items() for i in range(n)}
-    manifest = plan_tree(
-        dupes_in(tmp_path / "data", images), [*SIZES, "other"], round_number=1, pairs=10, created=""
-    )
-    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
-    return tmp_path / "tree"
+def project(fresh: Path, tmp_path: Path) -> Project:
+    shutil.copytree(fresh / "project", tmp_path / "project")
+    return Project(tmp_path / "project")
 
 
-def asked(tree: Path, manifest: Manifest | None = None) -> list[tuple[str, str, str, int]]:
-    verdicts = review_tree(tree, manifest or tree_manifest(tree)).verdicts
-    changed = [v for v in verdicts if (v.verdict, v.label) != ("relabel", "other")]
-    return [(q.kind, q.folder, q.target, q.files) for q in questions(verdicts, changed, top_folders(tree))]
+@pytest.fixture
+def tree(fresh: Path):
+    """The exported tree, put back afterwards."""
+    shutil.copytree(fresh / "tree", fresh / "kept")
+    yield fresh / "tree"
+    shutil.rmtree(fresh / "tree")
+    (fresh / "kept").rename(fresh / "tree")
 
 
-def empty(*folders: str) -> Callable[[Path], None]:
-    def do(tree: Path) -> None:
-        for folder in folders:
-            for file in (tree / folder).iterdir():
-                file.unlink()
+def asked(project: Project, tree: Path) -> list[Asked]:
+    """Everything that a collect asks; it is not recorded where it asks."""
+    seen: list[Question] = []
 
-    return do
+    def no(questions: list[Question]) -> bool:
+        seen.extend(questions)
+        return False
+
+    try:
+        project.collect(tree, confirm=no)
+    except NotConfirmed:
+        assert project.collect(tree, confirm=lambda _: True).changed
+        assert project.collect(tree).changed == []  # answered
+    return [(q.kind, q.folders, q.target, q.files) for q in seen]
 
 
-def remove(*folders: str) -> Callable[[Path], None]:
-    return lambda tree: [shutil.rmtree(tree / folder) for folder in folders] and None
+Do = Callable[[Path], object]
 
 
-def rename(source: str, target: str) -> Callable[[Path], None]:
+def each(*todo: Do) -> Do:
+    return lambda tree: [one(tree) for one in todo]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def empty(*folders: str, leave: int = 0) -> Do:
+    """Deletes the files, and leaves the folders."""
+    return lambda tree: [
+        path.unlink() for name in folders for path in files(tree / name)[: -leave if leave else None]
+    ]
+
+
+def remove(*folders: str) -> Do:
+    return lambda tree: [shutil.rmtree(tree / name) for name in folders]
+
+
+def rename(source: str, target: str) -> Do:
     def do(tree: Path) -> None:
         (tree / target).parent.mkdir(exist_ok=True)
         (tree / source).rename(tree / target)
@@ -59,88 +88,289 @@ def rename(source: str, target: str) -> Callable[[Path], None]:
     return do
 
 
+def carry(source: str, target: str, most: int | None = None) -> Do:
+    """Files one by one, from the top of a folder."""
+
+    def do(tree: Path) -> None:
+        (tree / target).mkdir(parents=True, exist_ok=True)
+        for file in [path for path in sorted((tree / source).iterdir()) if path.is_file()][:most]:
+            file.rename(tree / target / file.name)
+
+    return do
+
+
+def copy(source: str, target: str) -> Do:
+    return lambda tree: shutil.copytree(tree / source, tree / target)
+
+
 def spread(tree: Path) -> None:
     """Carried file by file into several folders, and the empty one tidied away."""
-    for i, file in enumerate(sorted((tree / "middle").iterdir())):
-        file.rename(tree / ["small", "_unsure", "big"][i % 3] / f"was in middle {file.name}")
-    (tree / "middle").rmdir()
+    for i, file in enumerate(files(tree / "middle")):
+        file.rename(tree / ["small", "_unsure", "big"][i % 3] / f"{i} {file.name}")
+    shutil.rmtree(tree / "middle")
+
+
+WORK = {
+    "nothing": lambda tree: None,
+    "a class emptied": empty("middle"),
+    "two small classes emptied": empty("small", "tiny"),
+    "a sub-folder emptied": empty("big/cruise"),
+    "a small class tidied away": remove("small"),
+    "most files deleted": each(empty("big", leave=3), empty("middle", leave=1)),
+    "files into a class": carry("big", "middle"),
+    "files into a class without suspects": carry("big", "rare"),
+    "a few files into a new class": carry("big", "new", 3),
+    "files into _expunge": carry("middle", "_expunge"),
+    "files into _unsure": carry("middle", "_unsure"),
+    "an unfinished class into _unsure": rename("middle", "_unsure/middle"),
+    "a folder's case": rename("middle", "MIDDLE"),
+    "sub-folders made for order": each(carry("big", "big/done", 9), carry("middle", "middle/todo", 9)),
+    "carried away and tidied away": spread,
+    "one file copied": lambda tree: shutil.copy(
+        files(tree / "big")[0], tree / "small" / files(tree / "big")[0].name
+    ),
+}
+SLIPS: dict[str, tuple[Do, list[Asked]]] = {
+    "a folder deleted": (remove("middle"), [("deleted", ("middle",), "", 16)]),
+    "a sub-folder deleted": (remove("big/cruise"), [("deleted", ("big/cruise",), "", 10)]),
+    "folders deleted that are small each": (
+        each(remove("small", "middle/deep")),
+        [("deleted", ("middle/deep", "small"), "", 6)],
+    ),
+    "into a trash folder": (
+        rename("middle", ".Trash-1000/middle"),
+        [("deleted", ("middle",), "", 16)],
+    ),
+    "every folder": (remove("big", "middle", "small", "tiny"), [("emptied", (), "", 50)]),
+    "every file": (empty(*SIZES), [("emptied", (), "", 50)]),
+    "all files of most classes": (empty("big"), [("emptied", ("big",), "", 30)]),
+    "renamed": (rename("middle", "a new class"), [("renamed", ("middle",), "a new class", 16)]),
+    "renamed after work in it": (
+        each(empty("middle", leave=5), carry("middle", "small", 1), rename("middle", "mid")),
+        [("renamed", ("middle",), "mid", 4), ("deleted", ("middle",), "", 11)],
+    ),
+    "into another class": (rename("small", "big/small"), [("moved", ("small",), "big", 2)]),
+    "into another class, after one was moved": (
+        each(carry("middle", "small", 1), rename("middle", "big/middle")),
+        [("moved", ("middle",), "big", 15)],
+    ),
+    "into another class, after most were deleted": (
+        each(empty("middle", leave=3), rename("middle", "big/middle")),
+        [("moved", ("middle",), "big", 3), ("deleted", ("middle",), "", 13)],
+    ),
+    "into _expunge": (rename("small", "_expunge/small"), [("moved", ("small",), "_expunge", 2)]),
+    "a sub-folder into another class": (
+        rename("middle/deep", "big/deep"),
+        [("moved", ("middle/deep",), "big", 4)],
+    ),
+    "but the locked Thumbs.db": (
+        each(
+            lambda tree: (tree / "middle" / "Thumbs.db").touch(),
+            copy("middle", "big/middle"),
+            empty("middle/deep"),
+            carry("middle", "../outside"),
+            lambda tree: (tree / "middle" / "Thumbs.db").touch(),
+        ),
+        [("moved", ("middle",), "big", 16)],
+    ),
+    "_unsure into a class": (
+        each(carry("middle", "_unsure", 3), rename("_unsure", "big/_unsure")),
+        [("moved", ("_unsure",), "big", 3)],
+    ),
+    "_unsure made inside a class": (carry("big", "big/_unsure", 2), [("moved", ("_unsure",), "big", 2)]),
+    "a class made inside a class": (carry("big", "big/rare2/middle", 2), [("moved", ("middle",), "big", 2)]),
+    "_expunge deleted": (
+        each(carry("middle", "_expunge", 3), remove("_expunge")),
+        [("discarded", ("_expunge",), "", 3)],
+    ),
+    "_unsure in other words": (
+        each(carry("middle", "_unsure", 3), rename("_unsure", "unsicher")),
+        [("new", ("middle",), "unsicher", 3)],
+    ),
+    "a safety copy": (
+        each(copy("middle", "middle - Kopie"), empty("middle", leave=2)),
+        [("copied", ("middle",), "middle - Kopie", 14)],
+    ),
+    "a safety copy, and the class finished": (
+        each(copy("small", "Copy of small"), empty("small")),
+        [("new", ("small",), "Copy of small", 2)],
+    ),
+    "a safety copy within the class": (
+        each(copy("big/cruise", "big/cruise (2)"), empty("big/cruise", leave=9)),
+        [("copied", ("big/cruise",), "big/cruise (2)", 1)],
+    ),
+    "many into a misspelt class": (carry("big", "Midle"), [("new", ("big",), "Midle", 20)]),
+    "into the marker's folder": (
+        rename("middle", f"{MARKER}/middle"),
+        [("hidden", (MARKER,), "", 16)],
+    ),
+    "a file that was being copied": (
+        each(
+            empty("middle", leave=2),
+            lambda tree: (tree / "middle" / ".rare_01_0.bmp.mJozKl").write_bytes(b"BM"),
+        ),
+        [("transfer", (), "", 14)],
+    ),
+}
+
+
+@pytest.mark.parametrize("do", WORK.values(), ids=WORK)
+def test_work_raises_no_question(project: Project, tree: Path, do: Do) -> None:
+    do(tree)
+    assert asked(project, tree) == []
+
+
+@pytest.mark.parametrize(("do", "expected"), SLIPS.values(), ids=SLIPS)
+def test_a_slip_is_asked_about(project: Project, tree: Path, do: Do, expected: list[Asked]) -> None:
+    do(tree)
+    assert asked(project, tree) == expected
+
+
+RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
+    "_expunge thrown away": (
+        carry("middle", "_expunge"),
+        remove("_expunge"),
+        [("turned", ("_expunge",), "", 12)],
+    ),
+    "one file in _expunge thrown away": (
+        carry("middle", "_expunge"),
+        lambda tree: files(tree / "_expunge")[0].unlink(),
+        [("turned", ("_expunge",), "", 1)],
+    ),
+    "_unsure thrown away": (
+        carry("middle", "_unsure", 3),
+        remove("_unsure"),
+        [("turned", ("_unsure",), "", 3)],
+    ),
+    "_unsure into a class": (
+        carry("middle", "_unsure", 3),
+        rename("_unsure", "big/_unsure"),
+        [("moved", ("_unsure",), "big", 3)],
+    ),
+    "all of many unsure into one class": (
+        carry("middle", "_unsure"),
+        carry("_unsure", "big"),
+        [("turned", ("_unsure",), "big", 12)],
+    ),
+    "_unsure decided one by one": (
+        carry("middle", "_unsure"),
+        each(carry("_unsure", "big", 6), empty("_unsure", leave=1), carry("_unsure", "middle")),
+        [],
+    ),
+    "all of many unsure back in their class": (carry("middle", "_unsure"), carry("_unsure", "middle"), []),
+    "expunged after all": (carry("middle", "_expunge", 3), carry("_expunge", "big"), []),
+    "restored from a backup": (
+        empty("middle"),
+        lambda tree: shutil.copytree(tree.parent / "kept", tree, dirs_exist_ok=True),
+        [("restored", (), "", 16)],
+    ),
+    "one put back": (
+        empty("middle"),
+        lambda tree: shutil.copy(tree.parent / "kept" / "middle" / "rare_01_0.bmp", tree / "middle"),
+        [],
+    ),
+    "a class and another day a class": (empty("big"), empty("middle"), []),
+}
+
+
+@pytest.mark.parametrize(("before", "do", "expected"), RECORDED.values(), ids=RECORDED)
+def test_what_was_recorded_is_not_turned_unasked(project, tree, before: Do, do: Do, expected) -> None:
+    before(tree)
+    project.collect(tree, confirm=lambda _: True)
+    do(tree)
+    assert asked(project, tree) == expected
 
 
 @pytest.mark.parametrize(
-    ("do", "expected"),
+    ("there", "classes", "expected"),
     [
-        (lambda tree: None, []),
-        (empty("middle"), []),
-        (remove("middle"), [("deleted", "middle", "", 10)]),
-        (remove("small"), []),
-        (remove("big", "middle"), [("deleted", "big", "", 30), ("deleted", "middle", "", 10)]),
-        (rename("big", ".Trash-1000/big"), [("deleted", "big", "", 30)]),
-        (remove(*SIZES), [("emptied", "", "", 42)]),
-        (empty(*SIZES), [("emptied", "", "", 42)]),
-        (rename("middle", "a new class"), [("moved", "middle", "a new class", 10)]),
-        (rename("small", "big/small"), [("moved", "small", "big", 2)]),
-        (rename("middle", "_expunge/middle"), [("moved", "middle", "_expunge", 10)]),
-        (rename("middle", "_unsure/middle"), []),
-        (rename("middle", "MIDDLE"), []),
-        (spread, []),
+        (None, 1, [("transfer", (), "", 16)]),
+        ("all", 1, [("transfer", (), "", 16)]),
+        ("what is left", 1, []),
+        ("all", 0, []),  # the watcher was stopped early, and the work went on
+        (None, 0, []),
     ],
-    ids=lambda value: "" if callable(value) else str(value),
 )
-def test_what_is_asked(tree, do, expected) -> None:
-    do(tree)
-    assert asked(tree) == expected
+def test_a_tree_that_travelled_may_have_lost_classes(
+    project: Project, tree: Path, tmp_path: Path, there: str | None, classes: int, expected: list[Asked]
+) -> None:
+    back = Path(shutil.copytree(tree, tmp_path / "back"))
+    paths = [path.relative_to(back).as_posix() for path in files(back) if MARKER not in path.parts]
+    empty("middle", leave=1 - classes)(back)  # as when a transfer that brings the folders first is broken off
+    if there:  # as a watcher where it was reviewed wrote it
+        left = [path for path in paths if there == "all" or (back / path).exists()]
+        write_lines(back / MARKER / "after.txt", left)
+    assert asked(project, back) == expected
 
 
-def test_a_renamed_folder_gives_its_files_the_new_label(tree) -> None:
-    (tree / "middle").rename(tree / "a new class")
-    found = review_tree(tree, tree_manifest(tree)).verdicts
-    moved = [(v.verdict, v.label) for v in found if v.file.given == "middle"]
-    assert moved == [("relabel", "a new class")] * 10
+def test_a_packer_may_lose_empty_folders(project: Project, tree: Path, tmp_path: Path) -> None:
+    back = Path(shutil.copytree(tree, tmp_path / "back"))
+    each(remove("_expunge", "_unsure"), empty("big", leave=20), carry("middle", "new", 2))(back)
+    assert asked(project, back) == []
 
 
-def test_nothing_is_recorded_unless_confirmed_and_nothing_asked_twice(trained) -> None:
-    trained.flag(threshold=3)
-    tree = trained.export().tree
-    trained.collect()
-    shutil.rmtree(tree / "ciliate")
-    with pytest.raises(NotConfirmed, match="The folder ciliate is gone"):
-        trained.collect()
-    with pytest.raises(NotConfirmed):
-        trained.collect(confirm=lambda asked: False)
-    assert trained.ignores() == []
-    assert [v.verdict for v in trained.collect(confirm=lambda asked: True).changed] == ["correct"]
-    assert trained.collect().changed == []  # answered
+def test_an_untouched_tree_does_not_take_back_anothers_decisions_unasked(project, tree, tmp_path) -> None:
+    other = tmp_path / "other"
+    export_again(project, IMAGES, other)
+    empty("middle")(tree)
+    project.collect(tree)
+    with pytest.raises(
+        NotConfirmed, match=r"Something else was recorded before.*\(16 files, 32% of the tree\)"
+    ):
+        project.collect(other)
+    found = project.collect(other, confirm=lambda _: True)
+    assert found.remarks[0].startswith(f"16 earlier decisions, made in {tree}, are overturned")
+    assert project.collect(other).remarks == []
 
 
-def dupekit(*arguments: object, code: int, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dupekit", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == code, done.stderr
-    return done
+@pytest.mark.parametrize("name", ["middle", "middle/rare_01_0.bmp"])
+def test_a_link_is_not_taken_for_a_deletion(project: Project, tree: Path, tmp_path: Path, name: str) -> None:
+    (tree / name).rename(tmp_path / "elsewhere")
+    (tree / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TreeUnavailable, match=f"^{name} in the review tree is a link"):
+        project.collect(tree, confirm=lambda _: True)
+    assert project.status().verdicts == {}
 
 
-@pytest.fixture
-def slipped(trained) -> Path:
-    trained.flag(threshold=3)
-    shutil.rmtree(trained.export().tree / "ciliate")
-    return trained.path
+def test_a_question_says_what_was_found_and_what_it_would_mean(project: Project, tree: Path) -> None:
+    each(
+        rename("small", "big/small"),
+        copy("tiny", "tiny old"),
+        empty("tiny", leave=1),
+        remove("middle", "_unsure"),
+    )(tree)
+    with pytest.raises(NotConfirmed) as refused:
+        project.collect(tree)
+    assert refused.value.message.splitlines() == [
+        "Nothing was recorded, for this was not confirmed:",
+        "  - The folder small lies in big now (2 files, 4% of the tree). Shall all of these get the label of big?",
+        "  - The folder tiny old holds copies of images of tiny. Some that were deleted in tiny are found in tiny old"
+        " (1 file, 2% of the tree). Shall all of these get the label of tiny old?",
+        "  - The folder middle is gone (16 files, 32% of the tree). Were all of these labelled right?",
+        "  - The folder _unsure is gone. What lay there would count as labelled right, as all deleted files do"
+        " (16 files, 32% of the tree). Was it empty?",
+    ]
+    assert "--yes" in refused.value.hint
 
 
-def test_a_script_has_to_say_yes(slipped) -> None:
-    said = dupekit("collect", "-p", slipped, code=2, stdin=subprocess.DEVNULL)
-    assert "The folder ciliate is gone (1 file, 50% of the tree)" in said.stderr
-    assert "--yes" in said.stderr
-    assert said.stdout == ""
-    assert "2 verdicts new" in dupekit("collect", "--yes", "-p", slipped, code=0).stdout
+def test_a_class_is_known_by_its_own_name_too(tmp_path: Path) -> None:
+    """The tree's folder for it has a name that every platform takes."""
+    project = exported_project(tmp_path, {f"a: b/{n}.bmp": "c" for n in range(2)} | {"c/0.bmp": "a: b"})
+    assert not (tmp_path / "tree" / "a: b").exists()
+    carry("c", "a: b")(tmp_path / "tree")
+    found = project.collect()
+    assert [(v.verdict, v.label) for v in found.review.verdicts if v.file.given == "c"] == [
+        ("relabel", "a: b")
+    ]
+    assert found.remarks == []
 
 
-@pytest.mark.parametrize(("answer", "code"), [(b"\n", 2), (b"y\n", 0)])
-def test_a_person_is_asked_and_return_means_no(slipped, answer, code) -> None:
-    ours, theirs = pty.openpty()
-    try:
-        os.write(ours, answer)
-        said = dupekit("collect", "-p", slipped, code=code, stdin=theirs)
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert "Were all of these labelled right? [y/N]" in said.stderr
+@pytest.mark.parametrize("name", [".sorted", "new ", "middle.", "CON", "new\nline", "a:b"])
+def test_what_no_class_can_be_called_is_unsure(project: Project, tree: Path, name: str) -> None:
+    carry("big", name, 2)(tree)
+    found = project.collect(tree)
+    moved = [v for v in found.review.verdicts if not v.now_at.startswith(v.file.path.split("/")[0])]
+    assert [(v.verdict, v.label) for v in moved] == [("unsure", "big")] * 2
+    (remark,) = found.remarks
+    assert remark.startswith(f'No class can be called "{name.encode("unicode_escape").decode()}"')
+    assert "2 images" in remark

@@ -72,7 +72,7 @@ def test_as_many_undos_as_collects_give_every_state_before(exported: Project, da
                 target = tree / place / target.name
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(contents[file.path])
-        if exported.collect().changed:
+        if exported.collect(confirm=lambda asked: True).changed:
             states.append(state(exported))
         assert exported.collect().changed == []
     while len(states) > 1:

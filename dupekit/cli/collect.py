@@ -36,7 +36,10 @@ def collect(
     ] = None,
     project: ProjectOption = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Whole folders that were deleted or moved are meant so.")
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Ask nothing: folders deleted or moved, and the like, are meant so."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -96,4 +99,22 @@ def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:
         return lambda _: True
     if not sys.stdin.isatty():
         return None
-    return lambda asked: all(typer.confirm(str(question), default=False, err=True) for question in asked)
+    return _ask
+
+
+def _ask(asked: list[Question]) -> bool:
+    """One after the other. Raises NotConfirmed at the first that is not meant, Exit at Ctrl-C."""
+    from dupekit.questions import refused
+
+    for number, question in enumerate(asked, 1):
+        try:
+            meant = typer.confirm(str(question), default=False, err=True)
+        except typer.Abort as error:
+            if isinstance(error.__context__, EOFError):  # Ctrl-D: no answer, so not confirmed
+                meant = False
+            else:
+                warn("\nInterrupted. Nothing was recorded.")
+                raise typer.Exit(130) from None
+        if not meant:
+            raise refused([question], not_asked=len(asked) - number)
+    return True

@@ -12,6 +12,7 @@ from dupekit.files import now
 from dupekit.ledger import Ledger
 from dupekit.ledger.images import UNREAD
 from dupekit.review import EXPUNGED, RELABEL, Verdict
+from dupekit.slips import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,21 @@ def record_verdicts(
             ],
         )  # fmt: skip
     return changed
+
+
+def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
+    """What counts now of an export's files, by their paths in the tree, whichever tree it was decided in."""
+    rows = ledger.rows(
+        """
+        SELECT f.path, v.verdict, v.label, exports.tree, exports.id = f.export FROM exported_files AS f
+        JOIN current_verdicts AS v ON v.image = f.image
+        JOIN collections ON collections.id = v.collection
+        JOIN exports ON exports.id = collections.export
+        WHERE f.export = ? AND v.round = ?
+        """,
+        (export.number, export.round),
+    )
+    return {path: Earlier(verdict, label, tree, bool(here)) for path, verdict, label, tree, here in rows}
 
 
 def overruled(ledger: Ledger, export: Export, verdicts: Iterable[Verdict]) -> list[tuple[Verdict, str, str]]:

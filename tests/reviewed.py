@@ -1,0 +1,60 @@
+"""A project with an exported review tree, without a training: what tests of the review begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from dupekit.export import plan_tree, write_tree
+from dupekit.flag import Dupe
+from dupekit.ledger import Ledger, images, review, rounds
+from dupekit.manifest import Manifest, write_manifest
+from dupekit.project import Project
+
+
+def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
+    """A project in `folder`/project whose tree `folder`/tree holds the images `suggested` names, by their paths."""
+    dataset = folder / "data"
+    for number, path in enumerate(suggested):
+        file = dataset / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.new("L", (4, 4), number % 256)
+        image.putpixel((0, 0), number // 256)
+        image.save(file)
+    for label in set(suggested.values()):
+        (dataset / label).mkdir(exist_ok=True)
+    project = Project.create(dataset, folder / "project")
+    project.scan()
+    with Ledger(project.path / "ledger.db") as ledger:
+        rounds.begin(ledger, number=1, dataset=str(dataset), pairs=1, images=len(suggested), plan="{}")
+    (project.path / "rounds" / "01").mkdir(parents=True)
+    export_again(project, suggested, folder / "tree")
+    return project
+
+
+def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> Manifest:
+    """Another tree of the same images, as `export` makes it."""
+    with Ledger(project.path / "ledger.db") as ledger:
+        found = {file.path: (image, digest) for image, file, digest in images.present(ledger)}
+        classes = [label for label, _, _ in images.class_sizes(ledger)]
+        dupes = [
+            Dupe(*found[path][:1], path, found[path][1], path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
+            for path, label in suggested.items()
+        ]
+        manifest = plan_tree(dupes, classes, round_number=1, pairs=1, created="")
+        manifest = write_tree(manifest, project.dataset, tree)
+        numbers = {file.path: found[file.original][0] for file in manifest.files}
+        review.record_export(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
+    listing = project.path / "rounds" / "01" / "manifest.json"
+    if listing.is_file():
+        listing.rename(listing.with_name(f"manifest.{_key_of(listing)}.json"))
+    write_manifest(manifest, listing)
+    return manifest
+
+
+def _key_of(listing: Path) -> str:
+    from dupekit.manifest import read_manifest
+
+    return read_manifest(listing).export[:8]
