@@ -18,9 +18,11 @@ import warnings
 from pathlib import Path
 
 from watchdog.events import (
+    EVENT_TYPE_CLOSED,
     DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
+    FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
     FileMovedEvent,
@@ -35,7 +37,7 @@ from dupekit.files import escape, now
 from dupekit.manifest import MARKER
 
 Event = tuple[str, str, str, str]
-"""Time, kind ("deleted", "moved", "created", "overflow" …), path in the tree and target, both escaped."""
+"""Time, kind ("deleted", "moved", "created", "written", "overflow" …), path in the tree and target, both escaped."""
 Heard = queue.SimpleQueue[Event | None]
 """Events as they come; None only wakes who waits."""
 
@@ -43,11 +45,13 @@ KINDS: list[type[FileSystemEvent]] = [
     FileDeletedEvent,
     FileMovedEvent,
     FileCreatedEvent,
+    FileClosedEvent,
     DirDeletedEvent,
     DirMovedEvent,
     DirCreatedEvent,
 ]
-"""Not opening and closing: reading the tree oneself would be heard, too."""
+"""Closing after writing, as a file's only event when it is overwritten where it lies; but neither opening nor closing
+after reading: reading the tree oneself would be heard, too."""
 
 _INTERVALS = "looking at intervals instead. Remedy: sudo sysctl fs.inotify."
 
@@ -98,10 +102,15 @@ class Ears:
                             thread.stop()
                 observer.event_queue.put(EventDispatcher.stop_event)
             observer.join(timeout=5)
+        self._threads = []
+
+    def alive(self) -> bool:
+        """Whether no thread of watchdog's has died, of which it says nothing."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def in_order(self) -> bool:
         """Whether every folder of the tree is heard, and nothing else; True where the system does not say."""
-        if not all(thread.is_alive() for thread in self._threads):
+        if not self.alive():
             return False
         watched, folders = self._counts()
         return watched == folders or not self._descriptors
@@ -182,7 +191,8 @@ class _Handler(FileSystemEventHandler):
         path = self._relative(event.src_path)
         if path != MARKER and not path.startswith(f"{MARKER}/"):
             target = self._relative(event.dest_path) if event.dest_path else ""
-            self._heard.put((now(), event.event_type, path, target))
+            kind = "written" if event.event_type == EVENT_TYPE_CLOSED else event.event_type
+            self._heard.put((now(), kind, path, target))
 
     def _relative(self, path: bytes | str) -> str:
         text = os.fsdecode(path).removeprefix(self._prefix)  # not pathlib, which takes most of the time here

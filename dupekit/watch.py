@@ -29,9 +29,9 @@ QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
 BUSY_S = 0.25
 """Between two looks at a tree that is changing."""
-CHECK_S, SAFETY_S = 30.0, 900.0
-"""With events from every folder: how often to see that tree and watches are still the same, and how often
-to look although nothing was heard."""
+CHECK_S, SAFETY_S, SAFETY_SHARE = 30.0, 900.0, 0.0001
+"""With events from every folder: how often to see that the tree is still the same, and how often to look although
+nothing was heard; but let such looks take no larger share of the time than the third."""
 POLL_S, POLL_NETWORK_S = 30.0, 5.0
 """Without events, look this often; network file systems report nothing of what others do."""
 POLL_SHARE = 0.05
@@ -188,7 +188,6 @@ class _Watcher:
     """Fingerprint of the listing that `current` judges."""
     root: tuple[int, ...] | None = None
     """What the ears listen to."""
-    watches: int = 0
     looked_at: float = 0.0
     look_s: float = 0.0
     retry_at: float = 0.0
@@ -246,18 +245,19 @@ class _Watcher:
             if self.deaf and time.monotonic() < self.retry_at:
                 return False
             if not self.deaf and self.ears.in_order():
-                self.watches = self.ears.watched()
                 return False
         self.deaf = self.ears.open()
-        self.root, self.watches = root, self.ears.watched()
+        self.root = root
         self.retry_at = time.monotonic() + SAFETY_S
         return True
 
     def due(self) -> bool:
         """Whether to look although nothing was heard."""
-        if self._polls() or self.busy or time.monotonic() - self.looked_at >= SAFETY_S:
+        safety_s = max(SAFETY_S, self.look_s / SAFETY_SHARE)
+        if self._polls() or self.busy or time.monotonic() - self.looked_at >= safety_s:
             return True
-        return _identity(self.tree) != self.root or self.ears.watched() != self.watches
+        # Not how many folders are watched: counting them took most of the time of an idle watcher.
+        return _identity(self.tree) != self.root or not self.ears.alive()
 
     def wait(self, at_most_s: float | None, stop: threading.Event) -> list[Event]:
         """Waits for events to come and cease, for the next look's time, or for `stop`."""

@@ -77,30 +77,41 @@ def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-@contextlib.contextmanager
-def on_terminal(
-    command: list[str], **options: Any
-) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], bytes]]]:
-    """A command on a pseudo-terminal of 80 columns and 24 lines, and what reads of it: nothing at its end."""
-    import fcntl
-    import pty
-    import struct
-    import termios
+class Terminal:
+    """Our end of a pseudo-terminal: calling it reads, nothing at the end."""
 
-    ours, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.resize(lines=24, columns=80)
 
-    def read() -> bytes:
+    def __call__(self) -> bytes:
         with contextlib.suppress(OSError):  # so Linux says that nobody has it open any more
-            return os.read(ours, 65536)
+            return os.read(self.handle, 65536)
         return b""
 
+    def resize(self, *, lines: int, columns: int) -> None:
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(self.handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+@contextlib.contextmanager
+def on_terminal(command: list[str], **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+    """A command on a pseudo-terminal of 80 columns and 24 lines, and what reads of it."""
+    import pty
+
+    ours, terminal = pty.openpty()
+    read = Terminal(ours)
+    # Its size and no other: readline, which pytest loads, leaves these to what pytest starts.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
     with subprocess.Popen(
         command,
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "TERM": "xterm"},
+        env={**inherited, "TERM": "xterm"},
         **options,
     ) as process:
         os.close(terminal)

@@ -24,7 +24,7 @@ from dupekit.errors import TreeUnavailable
 from dupekit.export import plan_tree, write_tree
 from dupekit.files import digest_file, read_lines
 from dupekit.manifest import MARKER
-from dupekit.review import review_tree, tree_manifest
+from dupekit.review import Review, review_tree, tree_manifest
 from tests.test_review_tree import dupes_in
 
 # The tree: a/x_09_1.png, a/x_09_2.png, b/x_09_3.png, b/x_09_é.png; all suggested as x.
@@ -143,6 +143,10 @@ def check(tree: Path, expected: dict[str, tuple[str, str]]) -> list[str]:
     """The tree says what is expected; returns what after.txt should hold."""
     review = review_tree(tree, tree_manifest(tree))
     assert {v.file.original: (v.verdict, v.label) for v in review.verdicts} == {**LEFT, **expected}
+    return left(review)
+
+
+def left(review: Review) -> list[str]:
     return sorted((v.now_at for v in review.verdicts if v.now_at), key=str.encode)
 
 
@@ -260,8 +264,12 @@ MOVES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tool", "steps"), MOVES, ids=[row[0] for row in MOVES])
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished) -> None:
+@pytest.mark.parametrize(
+    ("finished", "watched"),
+    [(False, False), (True, False), (True, True)],
+    ids=["again and again", "and finished", "and finished, while somebody watches"],
+)
+def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished, watched) -> None:
     """Whatever lies whole in the tree is not read as deleted, and what was moved in the end is read as moved."""
     if tool == "rsync" and not shutil.which(tool):
         pytest.skip("rsync is not installed")
@@ -276,7 +284,10 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished) ->
     write_tree(manifest, tmp_path / "data", tree)
     (tree / "b").mkdir()
     digests = {file.digest for file in manifest.files}
-    with tempfile.TemporaryDirectory(dir=shm if tool == "mv" else tmp_path) as away:
+    with (
+        tempfile.TemporaryDirectory(dir=shm if tool == "mv" else tmp_path) as away,
+        watching(tree, "--quiet") if watched else contextlib.nullcontext(),
+    ):
         for command, target in steps:
             there = Path(away) if target == "AWAY" else tree / target
             for count in sorted(chance.sample(range(1, 140), 4)):
@@ -288,12 +299,16 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished) ->
                 whole = digests & {digest_file(file) for file in tree.glob("[ab]/*")}
                 review = review_tree(tree, manifest)
                 assert whole.isdisjoint(v.file.digest for v in review.verdicts if v.verdict == "correct")
+                if watched:
+                    until(lambda review=review: read_lines(tree / MARKER / "after.txt") == left(review))
             if finished:
                 # Not checked: it may have been killed when nothing was left to do.
                 subprocess.run(["sh", "-c", command.replace("AWAY", away)], cwd=tree, check=False, timeout=60)
-    if finished:
-        review = review_tree(tree, manifest)
-        assert {(v.verdict, v.label) for v in review.verdicts} == {("relabel", "b")}
+        if finished:
+            review = review_tree(tree, manifest)
+            assert {(v.verdict, v.label) for v in review.verdicts} == {("relabel", "b")}
+        if watched:
+            until(lambda: read_lines(tree / MARKER / "after.txt") == left(review))
 
 
 def killed(command: str, tree: Path, condition: Callable[[], bool]) -> None:

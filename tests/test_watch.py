@@ -24,6 +24,7 @@ from dupekit.mounts import is_network
 from dupekit.portable import read_marker
 from dupekit.review import review_tree, tree_manifest
 from dupekit.watch import Journal, Snapshot, follow, tree_journal
+from tests.test_review_tree import dupes_in
 
 
 @pytest.fixture
@@ -158,6 +159,39 @@ def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> N
     expected = review_tree(tree, manifest)
     assert {v.label for v in expected.verdicts} == ({"c0", "c1"} if swap else {"c1"})
     assert next(snapshots).review == expected
+    snapshots.close()
+
+
+def test_a_file_overwritten_where_it_lies_is_seen_at_once(tree, watch) -> None:
+    watching = watch()
+    watching.until(lambda _: True)
+    shutil.copyfile(tree / "c1" / "other_09_1.png", tree / "c0" / "other_09_0.png")
+    seen = watching.until(lambda s: counts(s)["correct"] == 1)
+    assert [event[1:3] for event in seen.events] == [("written", "c0/other_09_0.png")]
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch, polled) -> None:
+    """Where the files' times cannot tell, as on a file system whose clock ticks coarsely."""
+    ticks = lambda at: {path: entry._replace(changed_ns=2**62) for path, entry in list_tree(at).items()}  # noqa: E731
+    monkeypatch.setattr("dupekit.watch.list_tree", ticks)
+    dupes = dupes_in(
+        tmp_path / "data", {f"{label}/{i}.png": (f"{label}{i}", "x") for label in "ab" for i in "12"}
+    )
+    for path in tmp_path.glob("data/*/*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
+    tree = tmp_path / "tree"
+    manifest = write_tree(manifest, tmp_path / "data", tree)
+    poll_s = 0.1 if polled else None
+    snapshots = follow(tree, manifest, tree_journal(tree), stop=threading.Event(), poll_s=poll_s)
+    assert {v.label for v in next(snapshots).review.verdicts} == {"x"}
+    (tree / "a").rename(tree / "kept")
+    (tree / "b").rename(tree / "a")
+    (tree / "kept").rename(tree / "b")
+    labels: list[str] = []
+    while labels != ["b", "b", "a", "a"]:  # where it polls, it may see them on the way
+        labels = [v.label for v in next(snapshots).review.verdicts]
     snapshots.close()
 
 

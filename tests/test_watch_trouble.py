@@ -23,7 +23,7 @@ from dupekit.files import read_lines
 from dupekit.hearing import Ears, Heard
 from dupekit.listing import list_tree
 from dupekit.manifest import MARKER
-from tests.support import on_terminal
+from tests.support import Terminal, on_terminal
 from tests.test_file_operations import until
 from tests.test_review_tree import dupes_in
 from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
@@ -254,22 +254,36 @@ def test_its_log_tells_classes_and_completion(tree) -> None:  # noqa: F811
     assert said[-2:] == ["completed: every image was deleted or moved", "stopped; after.txt is current"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(tmp_path) -> None:
+on_unix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A tree of 50 classes, of which one is in work and one is done."""
     files = {f"{label:02d}/{i}.png": (f"{label} {i}", "x") for label in range(50) for i in range(2)}
     dupes = dupes_in(tmp_path / "data", files)
     manifest = plan_tree(dupes, [*{path[:2]: 0 for path in files}, "x"], round_number=1, pairs=10, created="")
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     for name in ("45/x_09_0.png", "46/x_09_0.png", "46/x_09_1.png"):
         (tmp_path / "tree" / name).unlink()
+    return tmp_path / "tree"
+
+
+def screen_of(read: Terminal) -> str:
     said = b""
-    with on_terminal([sys.executable, "-m", "dupekit", "watch", str(tmp_path / "tree")]) as (process, read):
-        while b"left." not in said or not said.endswith(b"Ctrl-C."):
-            more = read()
-            assert more, said
-            said += more
-        screen = said.decode()
+    while b"left." not in said or not said.endswith(b"Ctrl-C."):
+        more = read()
+        assert more, said
+        said += more
+    return said.decode()
+
+
+@on_unix
+def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(many) -> None:
+    with on_terminal([sys.executable, "-m", "dupekit", "watch", str(many)]) as (process, read):
+        screen = screen_of(read)
         process.send_signal(signal.SIGINT)
+        said = b""
         while more := read():
             said += more
         assert process.wait(30) == 0
@@ -281,3 +295,19 @@ def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(tmp_path
     assert re.search(r"all +100 +3 +0 +97", screen)
     assert re.search(r"46 +2 +2 +0 +0", said.decode())  # at the end all are shown
     assert "stopped; after.txt is current" in said.decode()
+
+
+@on_unix
+def test_a_terminal_that_changes_its_size_is_drawn_anew(many) -> None:
+    with on_terminal([sys.executable, "-m", "dupekit", "watch", str(many)]) as (process, read):
+        screen_of(read)
+        for lines in (16, 40):
+            read.resize(lines=lines, columns=80)
+            process.send_signal(signal.SIGWINCH)  # as the system does, to what has it as its own terminal
+            screen = screen_of(read)
+            assert lines - 4 < screen.count("\n") < lines
+            assert re.search(r"all +100 +3 +0 +97", screen)
+        process.send_signal(signal.SIGTERM)
+        while read():
+            pass
+        assert process.wait(30) == 0

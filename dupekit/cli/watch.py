@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ import typer
 from dupekit.cli._console import ProjectOption, open_project, say
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from dupekit.manifest import Manifest
     from dupekit.pace import Count, Progress
     from dupekit.watch import Journal, Snapshot
@@ -132,16 +135,51 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
 
 
 def _show(path: Path, seen: Seen) -> bool:
-    """A table that is always current; whether after.txt is, at the end."""
+    """A table that is always current, and fits the terminal; whether after.txt is, at the end."""
     from rich.live import Live
 
     kept = False
     with Live(auto_refresh=False) as live:
-        for snapshot, reached in seen:
-            room = None if snapshot.last else live.console.height
-            live.update(_screen(path, snapshot, reached, room), refresh=True)
-            kept = snapshot.kept
+        screen = _Redrawn(live, path)
+        with _on_resize(screen.draw):
+            for snapshot, reached in seen:
+                screen.shows = snapshot, reached
+                screen.draw()
+                kept = snapshot.kept
     return kept
+
+
+class _Redrawn:
+    """What a terminal shows, drawn anew whenever `draw` is called: also by a signal, while it is drawing."""
+
+    def __init__(self, live: Live, path: Path) -> None:
+        self.live, self.path = live, path
+        self.shows: tuple[Snapshot, Progress | None] | None = None
+        self.due = self.drawing = False
+
+    def draw(self) -> None:
+        self.due = True
+        while self.due and not self.drawing and self.shows is not None:
+            self.due, self.drawing = False, True
+            try:
+                snapshot, reached = self.shows
+                room = None if snapshot.last else self.live.console.height
+                self.live.update(_screen(self.path, snapshot, reached, room), refresh=True)
+            finally:
+                self.drawing = False
+
+
+@contextlib.contextmanager
+def _on_resize(draw: Callable[[], None]) -> Iterator[None]:
+    """Draws anew when the terminal's size changes, where the system tells. Nothing wakes up for it in between."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.signal(signal.SIGWINCH, lambda *_: draw())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
 
 
 def summary(reached: Progress, before: Progress | None = None) -> str:
