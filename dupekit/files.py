@@ -278,7 +278,8 @@ def sync_folder(folder: Path) -> None:
 
 def write_lines(path: Path, paths: list[str]) -> None:
     """A listing such as before.txt: one escaped path a line, sorted bytewise."""
-    write_text(path, "".join(f"{p}\n" for p in sorted(paths, key=sort_key)))
+    with atomic_write(path) as file:
+        file.writelines(sorted(f"{p}\n".encode() for p in paths))  # no character sorts before the newline
 
 
 def read_lines(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dupekit.files import digest_file, is_class_name, real_path, same_name_key, sort_key, unescape
 from dupekit.listing import Listing, Vanished, settled_listing, unreadable
 from dupekit.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
-from dupekit.matching import match
+from dupekit.matching import Index, match
 
 CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure"
 
@@ -44,9 +44,11 @@ def tree_manifest(tree: Path) -> Manifest:
     return read_manifest(tree / MARKER / "manifest.json")
 
 
-def judge(manifest: Manifest, listing: Listing, digest: Callable[[str], str]) -> Review:
-    """The verdict on every exported file, from where it lies now; `digest` as in `match`."""
-    found = match(manifest, listing, digest)
+def judge(
+    manifest: Manifest, listing: Listing, digest: Callable[[str], str], *, index: Index | None = None
+) -> Review:
+    """The verdict on every exported file, from where it lies now; `digest` as in `match`, `index` of the manifest."""
+    found = match(index or Index(manifest), listing, digest)
     verdicts = [_verdict(file, found.place.get(file.path, ""), manifest) for file in manifest.files]
     return Review(verdicts, sorted(found.unknown, key=sort_key))
 

@@ -21,6 +21,7 @@ from dupekit.files import exclusive, write_lines
 from dupekit.hearing import Ears, Event, Heard
 from dupekit.listing import Entry, Listing, Vanished, list_tree
 from dupekit.manifest import MARKER, Manifest, export_key
+from dupekit.matching import Index
 from dupekit.mounts import is_network
 from dupekit.portable import EVENTS
 from dupekit.review import Review, digest_of, judge
@@ -183,6 +184,7 @@ class _Watcher:
     busy: int = 0
     """How many looks in a row found the tree changing."""
     ears: Ears = field(init=False)
+    index: Index = field(init=False)
     current: _Look = field(default_factory=lambda: _Look(None))
     seen: bytes = b""
     """Fingerprint of the listing that `current` judges."""
@@ -196,6 +198,7 @@ class _Watcher:
 
     def __post_init__(self) -> None:
         self.ears = Ears(self.tree, self.heard)
+        self.index = Index(self.manifest)
 
     def look(self) -> _Look | None:
         """The same object as long as nothing has changed; None where the tree is changing right now.
@@ -299,7 +302,7 @@ class _Watcher:
                 f"{self.tree} is the tree of another export now ({key[:8]}, not {self.manifest.export[:8]}).",
                 hint="Put the tree back that is watched, or stop and watch this one.",
             )
-        self.current = _Look(judge(self.manifest, listing, digest))
+        self.current = _Look(judge(self.manifest, listing, digest, index=self.index))
         self.seen, self.digests = fingerprint, used
 
     def _restless(self) -> _Look | None:
