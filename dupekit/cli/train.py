@@ -150,5 +150,5 @@ def show_end(done: Trained) -> None:
     agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
     say(
         f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done; the models"
-        f" agree with {agreement} of the given labels. Next: dupekit flag"
+        f" agree with {agreement} of the given labels. Next: dupekit {'train' if done.failed else 'flag'}"
     )

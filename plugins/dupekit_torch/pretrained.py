@@ -115,7 +115,7 @@ def _safe_loading(name: str, url: str) -> Iterator[None]:
         raise _not_at_hand(name, url, file, str(error)) from error
     # torch.load raises nearly anything on a damaged file: EOFError, KeyError, UnicodeDecodeError, struct.error …
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = _in_short(error)
         if not file.is_file():  # the hash of what was downloaded was wrong, and it is gone again
             raise _not_at_hand(name, url, file, reason) from error
         raise PluginError(
@@ -137,6 +137,12 @@ def _switched_to_safe() -> Iterator[None]:
             os.environ.pop(switch, None)
             if value is not None:
                 os.environ[switch] = value
+
+
+def _in_short(error: Exception) -> str:
+    """What is wrong with a file, without PyTorch's advice on how to load it nevertheless, and unsafely."""
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
+    return reason.partition("\n")[0].partition(". Please use ")[0]
 
 
 def _not_at_hand(name: str, url: str, file: Path, reason: str) -> PluginError:

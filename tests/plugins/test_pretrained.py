@@ -14,6 +14,8 @@ import pytest
 
 from dupekit.cache import Cache
 from dupekit.errors import PluginError
+from dupekit.project import Project
+from tests.cli.test_cli import dupekit
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 torchvision = pytest.importorskip("torchvision", reason="the extra torch is not installed")
@@ -62,8 +64,11 @@ def test_a_weights_file_is_never_run(read: Callable[[], Any], file: Path, tmp_pa
             return (tmp_path.joinpath("harm").mkdir, ())
 
     torch.save({"conv1.weight": Harmful()}, file)
-    with pytest.raises(PluginError, match="holds other than this model's weights"):
+    with pytest.raises(
+        PluginError, match="holds other than this model's weights: Unsupported global"
+    ) as caught:
         read()
+    assert "safe_globals" not in caught.value.message  # PyTorch says how to let it run nevertheless
     assert not (tmp_path / "harm").exists()
     torch.load(file, weights_only=False)  # to see that it would have
     assert (tmp_path / "harm").exists()
@@ -93,6 +98,7 @@ def test_a_file_of_something_else_is_said_to_be_damaged(
     with pytest.raises(PluginError, match="is damaged, or holds other than this model's weights") as caught:
         read()
     assert str(file) in caught.value.message
+    assert "Re-running" not in caught.value.message  # PyTorch's advice to load it unsafely
     assert caught.value.hint == f"Delete it, and download {URL} again."
 
 
@@ -120,3 +126,23 @@ def test_a_download_that_is_not_whole_is_not_kept(
         read()
     assert caught.value.hint.endswith(f"put it at {file}")
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--trainer", "torch", "--set", "model=torchvision:resnet18", "--set", "pretrained=true"),
+        ("--trainer", "probe", "--set", "backbone=torchvision:resnet18"),
+    ],
+    ids=["torch", "probe"],
+)
+def test_a_round_without_its_weights_ends_with_what_to_do(
+    project: Project, file: Path, options: tuple[str, ...]
+) -> None:
+    file.write_bytes(b"<!DOCTYPE html><title>Please log in</title>")
+    sizes = ("--set", "image_size=32", "--pairs", 1, "--device", "cpu")
+    done = dupekit("train", *options, *sizes, cwd=project.path, code=1)
+    assert f"{file} is damaged, or holds other than this model's weights: Unsupported operand" in done.stderr
+    assert f"Delete it, and download {URL} again." in done.stderr
+    assert "0 of 2 runs are done" in done.stdout
+    assert "Next: dupekit train" in done.stdout
