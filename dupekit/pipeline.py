@@ -63,7 +63,7 @@ def scan(
     contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
     for start in range(0, len(changed), 4096):  # a killed scan goes on where it was
         some = list(_counted(islice(contents, 4096), progress, "scanning", start, len(changed)))
-        before = images.digests(ledger, [content.file.path for content in some])
+        before = images.digests(ledger, [c.file.path for c in some if c.file.path in known])
         other += sum(before.get(c.file.path, c.digest) != c.digest for c in some if c.digest)
         images.record_contents(ledger, some)
     if changed:

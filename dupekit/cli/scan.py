@@ -38,10 +38,11 @@ def scan(
     if json:
         print_json(found)
     else:
-        show_scan(found)
+        show_scan(found, compared=every)
 
 
-def show_scan(found: Scan) -> None:
+def show_scan(found: Scan, *, compared: bool = False) -> None:
+    """`compared`: known files were read again, so that none with another content is news, too."""
     table("Classes", ["class", "#images"], found.classes)
     if found.problems:
         table("Images left out", ["image", "problem"], found.problems)
@@ -50,8 +51,10 @@ def show_scan(found: Scan) -> None:
     if found.not_assessable:
         rows = found.not_assessable
         table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+    changed = (
+        f" {found.changed} of them with another content than before," if compared or found.changed else ""
+    )
     say(
-        f"{found.images} images in {len(found.classes)} classes; {found.read} files read, {found.changed} of them with"
-        f" another content than before, {found.gone} gone,"
+        f"{found.images} images in {len(found.classes)} classes; {found.read} files read,{changed} {found.gone} gone,"
         f" {len(found.problems)} left out, {found.other_files} other files passed over."
     )
