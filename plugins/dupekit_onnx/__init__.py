@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dupekit.api import Model, PredictTask, Progress, read_metadata
 from dupekit.errors import OptionError, PluginError
 from dupekit_onnx.reading import cached_features, check_pixels, standardised
-from dupekit_onnx.sessions import batch_size, open_session, run_all
+from dupekit_onnx.sessions import batch_size, open_session, output, run_all
 
 __all__ = ["OnnxOptions", "OnnxValidator"]
 
@@ -109,10 +109,9 @@ def _feeds(task: PredictTask, session: Any, progress: Progress) -> Iterator[dict
 
 def _run(session: Any, feed: dict[str, NDArray[np.float32]], model: Model) -> NDArray[np.float32]:
     try:
-        (output,) = session.run(None, feed)
+        rows = np.asarray(output(session, feed), np.float32)
     except Exception as error:  # onnxruntime's exceptions have no common base but this
         raise PluginError(f"{model.path} failed: {error}") from None
-    rows = np.asarray(output, np.float32)
     expected = (len(feed[model.input.kind]), len(model.classes))
     if rows.shape != expected:
         raise PluginError(f"{model.path} gave an array of shape {rows.shape}, not {expected}.")

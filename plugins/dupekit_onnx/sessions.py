@@ -9,13 +9,15 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from dupekit.devices import cores, cuda_devices
 from dupekit.errors import OptionError, PluginError, UsageError
@@ -28,6 +30,7 @@ _LOG = logging.getLogger("dupekit.onnx")
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_OUT_OF_MEMORY = re.compile(r"[Ff]ailed to allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED")
 _FATAL, _ERROR, _WARNING = 4, 3, 2  # onnxruntime's levels of severity
 _HINT = 'Set the device to "auto" or "cpu".'
 
@@ -117,6 +120,26 @@ def run_all(session: Any, run: Callable[[Part], Result], parts: Iterable[Part]) 
     lanes = 1 if on_gpu(session) else threads()
     with ThreadPoolExecutor(lanes) as pool:
         yield from in_order(pool, run, parts, ahead=2 * lanes)
+
+
+def output(session: Any, feed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """A session's only output for these inputs, n rows each; where memory does not suffice, in halves.
+
+    Raises what onnxruntime raises.
+    """
+    count = min(map(len, feed.values()))
+    try:
+        (rows,) = session.run(None, feed)
+    except Exception as error:  # onnxruntime's exceptions have no common base but this
+        free = not isinstance(session.get_inputs()[0].shape[0], int)
+        if not (free and count > 1 and _OUT_OF_MEMORY.search(str(error))):
+            raise
+    else:
+        return np.asarray(rows)
+    half = (count + 1) // 2  # out of the handler: the exception no longer holds what was computed
+    _say(f"Not enough memory for {count} images at once: they are computed in halves")
+    parts = ({name: rows[cut] for name, rows in feed.items()} for cut in (slice(half), slice(half, None)))
+    return np.concatenate([output(session, part) for part in parts])
 
 
 def on_gpu(session: Any) -> bool:

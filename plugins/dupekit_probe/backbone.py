@@ -24,7 +24,7 @@ from dupekit.errors import OptionError, PluginError
 from dupekit.files import atomic_write
 from dupekit.pixels import RULES
 from dupekit_onnx.reading import check_pixels, standardised
-from dupekit_onnx.sessions import batch_size, open_session, run_all
+from dupekit_onnx.sessions import batch_size, open_session, output, run_all
 from dupekit_probe import lite0, torchvision_models
 from dupekit_probe.options import DEFAULT_BACKBONE
 from dupekit_torch.options import TORCHVISION
@@ -91,7 +91,7 @@ def _infer(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float16]
     for at in range(0, len(pixels), size):
         feed = {name: standardised(pixels[at : at + size], given.mean, given.std)}
         try:
-            found.append(session.run(None, feed)[0])
+            found.append(output(session, feed))
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             raise PluginError(f"The backbone failed: {error}") from None
     features = np.concatenate(found).reshape(len(pixels), backbone.dim)

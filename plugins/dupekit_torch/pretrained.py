@@ -7,6 +7,7 @@ for a name that torchvision does not know, and PluginError where torchvision is 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import statistics
 import sys
@@ -73,8 +74,12 @@ def _models_with(name: str) -> Any:
         ) from None
     known = models.list_models(module=models)  # without those for detection, segmentation and video
     if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
         raise OptionError(
-            f"torchvision has no classifier {name!r}.", hint=f"It has: {', '.join(sorted(known))}."
+            f"torchvision has no classifier {name!r}.",
+            hint=f"Of its {len(known)} these are near: {', '.join(near)}. All: torchvision.models.list_models()"
+            if near
+            else f"It has {len(known)}, such as resnet18 and efficientnet_b0: torchvision.models.list_models()",
         )
     return models
 

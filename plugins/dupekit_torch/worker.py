@@ -301,6 +301,7 @@ class Lane:
         }
         model = Model(task.workdir / "model.onnx", "onnx", task.classes, shared.input, notes)
         self._export(model, run_data, progress)
+        training.give_back_memory(shared.device)
         return model
 
     def _reset(self, seed: int) -> None:

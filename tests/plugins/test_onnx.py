@@ -178,6 +178,35 @@ def test_batches_change_nothing(tmp_path: Path, images: Images, cache: Cache) ->
     assert (predict(model, images, cache, batch=100) == at_once).all()
 
 
+def test_a_batch_that_memory_does_not_hold_is_halved(
+    tmp_path: Path, images: Images, cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    few, many = pixel_graph(), pixel_graph()
+    # A tensor of 10,000 ** n numbers beside n images: 400 MB for two, 4 TB for three.
+    many.graph.node.extend(
+        [
+            helper.make_node("Shape", ["pixels"], ["shape"]),
+            helper.make_node("Gather", ["shape", "zero"], ["n"]),
+            helper.make_node("Pow", ["base", "n"], ["count"]),
+            helper.make_node("ConstantOfShape", ["count"], ["large"]),
+            helper.make_node("ReduceMax", ["large"], ["nothing"], keepdims=0),
+            helper.make_node("Add", ["fewer", "nothing"], ["probabilities"]),
+        ]
+    )
+    many.graph.node[4].output[0] = "fewer"
+    many.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array([0], np.int64), "zero"),
+            numpy_helper.from_array(np.array([10_000], np.int64), "base"),
+        ]
+    )
+    wanted = predict(saved(tmp_path, few, PIXELS), images, cache)
+    caplog.set_level(logging.INFO, "dupekit.onnx")
+    found = predict(saved(tmp_path, many, PIXELS), images, cache, batch=4)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert "Not enough memory for 4 images at once" in caplog.text
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_features_come_from_the_cache(
     tmp_path: Path, images: Images, cache: Cache, dtype: type[np.floating[Any]]
