@@ -21,6 +21,9 @@ from dupekit_torch.options import COMPACT, TORCHVISION
 _RANDOM = threading.Lock()
 """Held while a network draws its weights: the random state is the process's, and runs go on side by side."""
 
+STEM = 24
+"""Channels of the compact network's stem."""
+
 SIZE_FEATURES = 16
 """How many features the image's width and height become before they join those of the pixels."""
 
@@ -67,43 +70,40 @@ class Classifier(nn.Module):
         return logits
 
 
-class Block(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut; halves the image where `stride` is 2."""
+class Stage(nn.Module):
+    """Two 3 x 3 convolutions; of what the first gives, each square of four pixels keeps its greatest value."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.stride = stride
-        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.norm2.weight)  # begins as the shortcut: trains well at high learning rates
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.relu(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        # Averaging before the 1 x 1 keeps what a strided one would throw away (He et al., "Bag of
-        # Tricks", 2019, ResNet-D). No max pooling anywhere: its gradient is summed in any order on CUDA.
-        short = functional.avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
-        return functional.relu(self.skip(short) + y)
+        # The squares do not overlap: each gradient comes from one place, so its sum has no order on CUDA.
+        x = functional.relu(self.norm1(functional.max_pool2d(self.conv1(x), 2)))
+        return functional.relu(self.norm2(self.conv2(x)))
 
 
 class Compact(nn.Module):
-    """A residual network for images of 16 to about 100 pixels: a stem and four blocks.
+    """A network for images of 16 to about 100 pixels: a stem of few channels and three stages.
 
-    The first stage works at no more than about half of `size_px` above 40 pixels: there lies most of the
-    cost, and cut-outs of that size are mostly blown-up detail.
+    The shape is that of K. Jordan's airbench ("94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024). Above 40 pixels
+    the stem halves the image: the first stage is most of the cost, and cut-outs of that size are mostly blown-up detail.
+    On 1,331 plankton images, 15 epochs with AdamW, it reached .725 where a residual network of four stages that took longer
+    reached .670; a shortcut around each second convolution gained nothing, nor did a mean instead of the maximum at the end.
     """
 
     def __init__(self, *, channels: int, width: int, size_px: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 3, 2 if size_px > 40 else 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        widths = [width, width, 2 * width, 4 * width, 8 * width]
-        self.blocks = nn.Sequential(
-            *(Block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(itertools.pairwise(widths)))
-        )
+        if size_px > 40:
+            self.stem = nn.Conv2d(channels, STEM, 3, 2, 1, bias=False)
+        else:
+            self.stem = nn.Conv2d(channels, STEM, 2, bias=False)
+        self.norm = nn.BatchNorm2d(STEM)
+        widths = [STEM, width, 4 * width, 4 * width]
+        self.stages = nn.Sequential(*(Stage(a, b) for a, b in itertools.pairwise(widths)))
         self.features = widths[-1]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -111,7 +111,7 @@ class Compact(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = functional.relu(self.norm(self.stem(pixels)))
-        features: Tensor = self.blocks(x).mean((2, 3))
+        features: Tensor = self.stages(x).amax((2, 3))
         return features
 
 

@@ -26,7 +26,7 @@ pytest.importorskip("torchvision")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, training, worker  # noqa: E402
+from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, muon, training, worker  # noqa: E402
 from dupekit_torch.export import run_onnx  # noqa: E402
 
 CLASSES = ("dim", "middle", "bright")
@@ -661,6 +661,62 @@ def test_schedule_rises_and_falls() -> None:
     assert 0 < min(rates) < 0.03
     assert max(rates) > 0.99
     assert training.one_cycle(0, 1) > 0
+
+
+def stepped(part: torch.nn.Conv2d, *, with_muon: bool) -> torch.Tensor:
+    """How one step of `Descent` moves the filters for a random gradient: a matrix, a row a filter, in parts of the rate."""
+    part.to(memory_format=torch.channels_last)
+    before = part.weight.detach().clone()
+    descent = training.Descent(part, learning_rate=0.1, weight_decay=0.0, muon=with_muon)
+    part.weight.grad = torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(1))
+    descent.step(0.01)
+    assert part.weight.grad is None
+    return (before - part.weight.detach()).flatten(1) / 0.01
+
+
+def test_filters_move_as_far_in_every_direction() -> None:
+    moved = torch.linalg.svdvals(stepped(torch.nn.Conv2d(8, 32, 3, bias=False), with_muon=True))
+    assert moved.max() < 2 * moved.min()  # of the gradient itself: 2.5 to 3 times
+    # As long as AdamW's steps, a fifth of the rate a number (Liu and others, 2025, equation 4).
+    assert float(moved.norm()) == pytest.approx(0.2 * (8 * 32 * 9) ** 0.5, rel=0.3)
+
+
+@pytest.mark.parametrize("shape", [(12, 108), (108, 12), (7, 7), (1, 9)])
+def test_muon_is_pytorchs_own(shape: tuple[int, int]) -> None:
+    random = torch.Generator().manual_seed(2)
+    ours = torch.randn(shape, generator=random)
+    theirs = ours.clone()
+    settings = {"weight_decay": 0.1, "momentum": 0.9}
+    our_muon = muon.Muon([ours], **settings, iterations=3)
+    their_muon = torch.optim.Muon([theirs], **settings, lr=0.02, ns_steps=3, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        ours.grad = torch.randn(shape, generator=random)
+        theirs.grad = ours.grad.clone()
+        before = ours.clone()
+        our_muon.step(0.02)
+        their_muon.step()
+        # Theirs computes in bfloat16, of 8 bits.
+        assert float((ours - theirs).norm()) < 0.02 * float((ours - before).norm())
+
+
+@pytest.mark.parametrize(
+    ("part", "with_muon"),
+    [(torch.nn.Conv2d(8, 32, 3), False), (torch.nn.Conv2d(8, 8, 3, groups=8), True)],
+    ids=["pretrained", "depthwise"],
+)
+def test_other_filters_take_adams_steps(part: torch.nn.Conv2d, with_muon: bool) -> None:
+    # The first step of Adam is the gradient's sign.
+    torch.testing.assert_close(
+        stepped(part, with_muon=with_muon).abs(), torch.ones_like(part.weight).flatten(1), rtol=1e-3, atol=0
+    )
+
+
+def test_pretrained_networks_are_tuned_gently() -> None:
+    scratch = training.plan(1000, Options(model="torchvision:resnet18"), pool=2000)
+    tuned = training.plan(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
+    assert scratch.muon
+    assert not tuned.muon
+    assert tuned.learning_rate < scratch.learning_rate / 10
 
 
 def test_plan_gives_few_images_more_epochs() -> None:
