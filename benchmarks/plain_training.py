@@ -3,8 +3,9 @@
     python benchmarks/plain_training.py DATASET --network compact --size 48 --epochs 15 --batch 32
 
 Trains on a random half and predicts the other; prints one JSON line. `--network compact` is dupekit's network, with its
-optimisers and schedule; `--network resnet18` is torchvision's, with AdamW, pretrained where its weights are at hand. With `--until ACCURACY` it looks at the held-out half after every epoch and ends when that
-is reached, or with `--budget-s` spent. Used by train_vs_plain.py.
+optimisers and schedule; `--network resnet18` is torchvision's, with AdamW, pretrained where its weights are at hand.
+With `--until ACCURACY` it looks at the held-out half after every epoch and ends when that is reached, or with
+`--budget-s` spent. Used by train_vs_plain.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from dupekit_torch.models import Spec, build
+from dupekit_torch.options import Options
 from dupekit_torch.training import Descent, one_cycle
+
+WEIGHT_DECAY = {"compact": Options().weight_decay, "resnet18": 0.05}
 
 
 def main() -> None:
@@ -62,7 +66,9 @@ def main() -> None:
     test = DataLoader(Subset(test_set, order[half:]), **options)
     network, pretrained = make(a.network, a.size, a.channels, len(train_set.classes), a.seed)
     network = network.to(a.device).to(memory_format=torch.channels_last)
-    descent = Descent(network, learning_rate=a.rate, weight_decay=0.05, muon=a.network == "compact")
+    descent = Descent(
+        network, learning_rate=a.rate, weight_decay=WEIGHT_DECAY[a.network], muon=a.network == "compact"
+    )
     step, steps = 0, a.epochs * len(train)
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
     half_precision = a.device != "cpu"

@@ -1,6 +1,6 @@
 """dupekit's round of trainings against what its users do today, in one run on one machine.
 
-    python benchmarks/train_vs_plain.py DATASET [--repeats 3] [--epochs 15] [--pairs 1] [--budget-min 10]
+    python benchmarks/train_vs_plain.py DATASET [--repeats 3] [--epochs 23] [--pairs 1] [--budget-min 10]
     python benchmarks/train_vs_plain.py DATASET --device cuda --pairs 10
 
 (a) The same network, epochs, image size and batch: `dupekit train --trainer torch` (start, cache, trainings, ONNX, all
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=23)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--budget-min", type=float, default=10.0)
     parser.add_argument("--only", choices=["a", "b"], default="")

@@ -30,7 +30,9 @@ _LOG = logging.getLogger("dupekit.onnx")
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
-_OUT_OF_MEMORY = re.compile(r"[Ff]ailed to allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED")
+_OUT_OF_MEMORY = re.compile(
+    r"[Ff]ailed to allocate memory|out of memory|bad.alloc|STATUS_\w*ALLOC(ATION)?_FAILED"
+)
 _FATAL, _ERROR, _WARNING = 4, 3, 2  # onnxruntime's levels of severity
 _HINT = 'Set the device to "auto" or "cpu".'
 
@@ -128,8 +130,10 @@ def output(session: Any, feed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     Raises what onnxruntime raises.
     """
     count = min(map(len, feed.values()))
+    quiet = onnxruntime.RunOptions()
+    quiet.log_severity_level = _FATAL  # what goes wrong is raised; onnxruntime prints it as well
     try:
-        (rows,) = session.run(None, feed)
+        (rows,) = session.run(None, feed, quiet)
     except Exception as error:  # onnxruntime's exceptions have no common base but this
         free = not isinstance(session.get_inputs()[0].shape[0], int)
         if not (free and count > 1 and _OUT_OF_MEMORY.search(str(error))):

@@ -117,6 +117,7 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
             network,
             inputs,
             dynamo=True,
+            opset_version=18,  # onnxruntime on CUDA has all of it; of later ones parts only since 2026
             optimize=False,
             verbose=False,
             external_data=False,

@@ -41,7 +41,7 @@ class Options:
     epochs: int = _option(0, "how often each image is seen; 0: by the number of images")
     batch_size: int = _option(0, "images a step; 0: by the number of images")
     learning_rate: float = _option(0.0, "at the top of the one-cycle schedule; 0: by the batch size")
-    weight_decay: float = _option(0.05, "of Muon and AdamW, on convolutions and linear layers")
+    weight_decay: float = _option(0.3, "of Muon and AdamW, on convolutions and linear layers")
     label_smoothing: float = _option(0.1, "share of the target spread over all classes, 0 to below 1")
     class_balance: Literal["none", "sqrt", "full"] = _option(
         "none", "weight classes in the loss by 1, 1 / sqrt(images) or 1 / images"
