@@ -49,7 +49,8 @@ class Muon:
 
 
 def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
-    """About the nearest matrix with orthogonal rows, or columns if these are fewer: all singular values near 1.
+    """About the nearest matrix with orthogonal rows, or columns if these are fewer: all singular values near 1, after one
+    or more iterations.
 
     The iteration X ← (a + b X Xᵀ + c (X Xᵀ)²) X goes on with the small X Xᵀ alone, and X is multiplied by all of it once
     at the end: half of the operations where columns are nine times the rows, as of most filters.
@@ -58,11 +59,13 @@ def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
         return orthogonal(matrix.T, iterations).T
     x = matrix / (matrix.norm() + 1e-7)
     gram = x @ x.T
-    product = torch.eye(len(x), device=x.device)
-    for _ in range(iterations):
+    product: Tensor | None = None
+    for left in reversed(range(iterations)):
         factor = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
         factor.diagonal().add_(_A)
-        product = factor @ product
-        gram = factor @ gram @ factor
+        product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
+    assert product is not None
     result: Tensor = product @ x
     return result
