@@ -144,7 +144,8 @@ def unpacked(dataset: Path, place: Path) -> Path:
         return dataset
     try:
         with tarfile.open(dataset) as archive:
-            archive.extractall(place / "archive", filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later
+            archive.extractall(place / "archive")
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError) as error:
         reason = str(error).partition("\n")[0]
         sys.exit(f"{dataset} is no whole archive, or there is no room for it: {reason} Nothing was run.")

@@ -51,7 +51,8 @@ def by_tar(tree: Path, target: Path) -> None:
     with tarfile.open(target.with_suffix(".tar"), "w") as packed:
         packed.add(tree, "tree")
     with tarfile.open(target.with_suffix(".tar")) as packed:
-        packed.extractall(target.parent / f"{target.name}.unpacked", filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later
+        packed.extractall(target.parent / f"{target.name}.unpacked")
     (target.parent / f"{target.name}.unpacked" / "tree").rename(target)
 
 

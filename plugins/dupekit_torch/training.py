@@ -51,6 +51,9 @@ LOOKS, STEPS = 30_000, 400
 32, 8, 15, 23 and 45 epochs (11, 20, 31 and 60 thousand looks) gave accuracies of .721, .767, .799 and .803. Batches of 64
 gave the same accuracy, and half as many steps of Muon."""
 
+FEW = 640
+"""Of fewer images batches have 32: even the most epochs would be too few steps."""
+
 KEPT_SHARE = 0.25
 """Of a GPU's memory that PyTorch may keep, unused, after a training: taking it anew costs time."""
 
@@ -79,7 +82,8 @@ def plan(images: int, options: Options, *, pool: int) -> Plan:
     counts, of which a run sees half: two halves that differ by an image shall not be trained differently.
     """
     half = max(1, pool / 2)
-    batch = options.batch_size or min(512, max(64, 2 ** round(math.log2(half / 100))))
+    least = 64 if half >= FEW else 32
+    batch = options.batch_size or min(512, max(least, 2 ** round(math.log2(half / 100))))
     enough = max(round(LOOKS / half), math.ceil(STEPS * batch / half))
     epochs = options.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, enough))
     rate = options.learning_rate or _top_rate(options) * min(MOST_GROWTH, math.sqrt(batch / 32))
