@@ -33,7 +33,7 @@ from dupekit.evaluate import average_precision
 from dupekit.project import Project
 
 # A photograph may be mirrored, but is not turned or seen upside down; moved by two pixels it is the same.
-OPTIONS = ("flips=horizontal", "rotations=false", "shift_px=2")
+OPTIONS = ("flips=horizontal", "rotations=false", "shift_px=2", "width=64", "epochs=16")
 
 TOLD = ("device", "precision", "compiled", "pixels", "image_size", "epochs", "batch_size", "micro_batch")
 """What each run notes of itself that says how the figures came about."""
