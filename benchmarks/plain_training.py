@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from dupekit_torch.descent import Descent
 from dupekit_torch.models import Spec, build
 from dupekit_torch.options import Options
-from dupekit_torch.training import Descent, one_cycle
+from dupekit_torch.schedule import one_cycle
 
 WEIGHT_DECAY = {"compact": Options().weight_decay, "resnet18": 0.05}
 

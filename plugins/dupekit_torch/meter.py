@@ -1,11 +1,19 @@
-"""How far several runs are that go on side by side, as one progress."""
+"""How far a run is, and several that go on side by side, as one progress."""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from dupekit.api import Progress
+from dupekit.errors import PluginError
+from dupekit_torch.memory import peak_memory_mib
+from dupekit_torch.schedule import Plan
 
 
 class Stopped(Exception):
@@ -55,3 +63,28 @@ class Together:
             "loss": sum(figures["loss"] for figures in running) / len(running),
             "memory_mib": max(figures["memory_mib"] for figures in running),
         }
+
+
+class Meter:
+    """Tells the progress about once a second; reading a loss waits for the device, so no oftener."""
+
+    def __init__(self, plan: Plan, progress: Progress, device: torch.device) -> None:
+        self._plan, self._progress, self._device = plan, progress, device
+        self._began = self._last = time.monotonic()
+        progress("training", 0, plan.images * plan.epochs)
+
+    def show(self, step: int, loss: Tensor) -> None:
+        if time.monotonic() < self._last + 1 and step < self._plan.steps:
+            return
+        figures = {"loss": float(loss)}
+        if not math.isfinite(figures["loss"]):
+            raise PluginError(
+                f"The training diverged: its loss is {figures['loss']} after {step} steps.",
+                hint="Choose a lower learning_rate, or precision=float32.",
+            )
+        figures["memory_mib"] = peak_memory_mib(self._device)
+        self._last = time.monotonic()
+        seen = step * self._plan.batch
+        figures["images_per_second"] = seen / max(1e-9, self._last - self._began)
+        total = self._plan.images * self._plan.epochs
+        self._progress("training", min(seen, total), total, **figures)

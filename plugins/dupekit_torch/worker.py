@@ -19,10 +19,11 @@ from torch import Tensor
 from dupekit.api import Input, Model, Progress, TrainTask
 from dupekit.cache import Rows
 from dupekit.errors import PluginError, UsageError
-from dupekit_torch import data, pretrained, training
+from dupekit_torch import data, memory, pretrained, schedule, training
 from dupekit_torch.augment import augmentation
 from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
+from dupekit_torch.loss import class_weights, compiled, loss_function
 from dupekit_torch.meter import Together
 from dupekit_torch.models import Classifier, Spec, build, draws
 from dupekit_torch.options import COMPACT, TORCHVISION, Options
@@ -145,8 +146,8 @@ class Worker:
             self._exporter = Exporter(self.spec)
         return self._exporter
 
-    def plan(self, task: TrainTask) -> training.Plan:
-        return training.plan(len(task.images), self.options, pool=len(task.pool))
+    def plan(self, task: TrainTask) -> schedule.Plan:
+        return schedule.plan(len(task.images), self.options, pool=len(task.pool))
 
     def _looks(self, task: TrainTask) -> int:
         plan = self.plan(task)
@@ -195,7 +196,7 @@ class Lane:
         self.shared = shared
         self.model = build(shared.spec, seed=0).to(shared.device)
         self.model.to(memory_format=torch.channels_last)  # 1.1 to 1.5 times as fast on CPU
-        self.loss = training.loss_function(
+        self.loss = loss_function(
             self.model,
             mean=torch.tensor(shared.input.mean, device=shared.device),
             std=torch.tensor(shared.input.std, device=shared.device),
@@ -240,7 +241,7 @@ class Lane:
         wanted = self.shared.options.compile
         if wanted == "off" or (wanted == "auto" and self.shared.device.type != "cuda"):
             return False  # on CPU compiling takes a minute and gains nothing
-        self.loss, worked = training.compiled(self.loss, self._trial(batch), required=wanted == "on")
+        self.loss, worked = compiled(self.loss, self._trial(batch), required=wanted == "on")
         return worked
 
     def _trial(self, batch: int) -> tuple[Tensor, ...]:
@@ -296,12 +297,12 @@ class Lane:
             "precision": "bfloat16" if shared.autocast else "float32",
             "compiled": self.compiled,
             "compile_seconds": self.compile_seconds,
-            "memory_mib": round(training.peak_memory_mib(shared.device)),
+            "memory_mib": round(memory.peak_memory_mib(shared.device)),
             "torch": torch.__version__,
         }
         model = Model(task.workdir / "model.onnx", "onnx", task.classes, shared.input, notes)
         self._export(model, run_data, progress)
-        training.give_back_memory(shared.device)
+        memory.give_back_memory(shared.device)
         return model
 
     def _reset(self, seed: int) -> None:
@@ -316,7 +317,7 @@ class Lane:
             self.shared.source,
             torch.from_numpy(self.shared.positions.find(task.images)).to(device),
             labels.to(device),
-            training.class_weights(labels, len(task.classes), self.shared.options.class_balance).to(device),
+            class_weights(labels, len(task.classes), self.shared.options.class_balance).to(device),
             torch.from_numpy(task.images.log_sizes()).to(device),
         )
 

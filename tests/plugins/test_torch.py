@@ -26,8 +26,10 @@ pytest.importorskip("torchvision")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, muon, training, worker  # noqa: E402
+from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, muon, schedule, worker  # noqa: E402
+from dupekit_torch.descent import Descent  # noqa: E402
 from dupekit_torch.export import run_onnx  # noqa: E402
+from dupekit_torch.loss import class_weights, compiled  # noqa: E402
 
 CLASSES = ("dim", "middle", "bright")
 # Few steps: a high learning rate lets the network and its running statistics settle in them.
@@ -557,12 +559,12 @@ def test_a_compiler_that_fails_is_done_without(
 
     trial = (torch.ones(2, requires_grad=True),)
     monkeypatch.setattr(torch, "compile", compile_later)
-    assert training.compiled(loss, trial, required=False) == (loss, False)
+    assert compiled(loss, trial, required=False) == (loss, False)
     assert "Cannot find a working triton" in caplog.text
     with pytest.raises(PluginError, match="Cannot find a working triton"):
-        training.compiled(loss, trial, required=True)
+        compiled(loss, trial, required=True)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    assert training.compiled(loss, trial, required=False) == (loss, True)
+    assert compiled(loss, trial, required=False) == (loss, True)
 
 
 @pytest.mark.slow
@@ -668,21 +670,21 @@ def test_batches_are_equal_and_show_every_image_equally_often(size: int) -> None
 
 
 def test_schedule_rises_and_falls() -> None:
-    rates = [training.one_cycle(step, 100) for step in range(100)]
+    rates = [schedule.one_cycle(step, 100) for step in range(100)]
     top = int(np.argmax(rates))
     assert 15 < top < 25
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert 0 < min(rates) < 0.03
     assert max(rates) > 0.99
-    assert training.one_cycle(0, 1) > 0
+    assert schedule.one_cycle(0, 1) > 0
 
 
 def stepped(part: torch.nn.Conv2d, *, with_muon: bool) -> torch.Tensor:
     """How one step of `Descent` moves the filters for a random gradient: a matrix, a row a filter, in parts of the rate."""
     part.to(memory_format=torch.channels_last)
     before = part.weight.detach().clone()
-    descent = training.Descent(part, learning_rate=0.1, weight_decay=0.0, muon=with_muon)
+    descent = Descent(part, learning_rate=0.1, weight_decay=0.0, muon=with_muon)
     part.weight.grad = torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(1))
     descent.step(0.01)
     assert part.weight.grad is None
@@ -727,8 +729,8 @@ def test_other_filters_take_adams_steps(part: torch.nn.Conv2d, with_muon: bool) 
 
 
 def test_pretrained_networks_are_tuned_gently() -> None:
-    scratch = training.plan(1000, Options(model="torchvision:resnet18"), pool=2000)
-    tuned = training.plan(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
+    scratch = schedule.plan(1000, Options(model="torchvision:resnet18"), pool=2000)
+    tuned = schedule.plan(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
     assert scratch.muon
     assert not tuned.muon
     assert tuned.learning_rate < scratch.learning_rate / 5
@@ -736,27 +738,27 @@ def test_pretrained_networks_are_tuned_gently() -> None:
 
 def test_plan_gives_few_images_more_epochs() -> None:
     sizes = (1, 20, 30, 1_331, 15_000, 25_000, 1_000_000)
-    plans = [training.plan(n, Options(), pool=2 * n) for n in sizes]
+    plans = [schedule.plan(n, Options(), pool=2 * n) for n in sizes]
     epochs = [plan.epochs for plan in plans]
     assert epochs == sorted(epochs, reverse=True)
     assert epochs[-1] < epochs[0]
     assert all(plan.steps * plan.batch >= plan.epochs * plan.images for plan in plans)
     assert all(plan.steps >= 100 for plan in plans[1:])
-    given = training.plan(1000, Options(epochs=2, batch_size=8, learning_rate=0.5), pool=2000)
+    given = schedule.plan(1000, Options(epochs=2, batch_size=8, learning_rate=0.5), pool=2000)
     assert (given.epochs, given.batch, given.steps, given.learning_rate) == (2, 8, 250, 0.5)
 
 
 def test_both_halves_of_a_pair_are_trained_alike() -> None:
-    one, other = (training.plan(images, Options(), pool=18_101) for images in (9_050, 9_051))
+    one, other = (schedule.plan(images, Options(), pool=18_101) for images in (9_050, 9_051))
     assert (one.batch, one.epochs, one.learning_rate) == (other.batch, other.epochs, other.learning_rate)
 
 
 def test_class_weights() -> None:
     labels = torch.tensor([0, 0, 0, 0, 2])
-    assert training.class_weights(labels, 4, "none").tolist() == [1.0] * 5
-    full = training.class_weights(labels, 4, "full")
+    assert class_weights(labels, 4, "none").tolist() == [1.0] * 5
+    full = class_weights(labels, 4, "full")
     assert float(full[:4].sum()) == pytest.approx(float(full[4]))
-    root = training.class_weights(labels, 4, "sqrt")
+    root = class_weights(labels, 4, "sqrt")
     assert float(root[4] / root[0]) == pytest.approx(2)
     assert float(full.mean()) == pytest.approx(1)
 

@@ -1,0 +1,61 @@
+"""The optimiser of a network: Muon for its filters, AdamW for all else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dupekit_torch.muon import Muon
+
+
+class Descent:
+    """Muon on the filters of convolutions, AdamW on all else; no decay on biases and normalisations.
+
+    Filters of grouped convolutions, which are not one matrix, are AdamW's; without `muon` all are. On 1,331 plankton images,
+    15 epochs on a CPU, the compact network had an accuracy of .725 with AdamW alone (n = 2) and .76 with Muon (n = 4), in 1.1 times the time.
+
+    Weights of convolutions lie as channels_last, and PyTorch's fused step on a CPU copies whatever is not contiguous, at
+    every step: both are given views that are (1.6 instead of 2.6 ms a step, for 1.2 million weights under AdamW).
+    """
+
+    def __init__(self, model: nn.Module, *, learning_rate: float, weight_decay: float, muon: bool) -> None:
+        filters = {
+            part.weight for part in model.modules() if isinstance(part, nn.Conv2d) and part.groups == 1
+        }
+        # `view` raises for filters that do not lie as channels_last.
+        self._pairs = [
+            (p, _in_memory_order(p.detach()).view(len(p), -1)) for p in model.parameters() if p.requires_grad
+        ]
+        groups: dict[str, list[Tensor]] = {"matrices": [], "decayed": [], "others": []}
+        for parameter, view in self._pairs:
+            if muon and parameter in filters:
+                groups["matrices"].append(view)
+            else:
+                groups["decayed" if parameter.ndim > 1 else "others"].append(view)
+        self._muon = Muon(groups["matrices"], weight_decay=weight_decay)
+        self._adam = torch.optim.AdamW(
+            [
+                {"params": groups["decayed"], "weight_decay": weight_decay},
+                {"params": groups["others"], "weight_decay": 0.0},
+            ],
+            lr=learning_rate,
+            fused=True,
+        )
+
+    def step(self, learning_rate: float) -> None:
+        """One step down the gradients, which are then forgotten."""
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        for parameter, view in self._pairs:
+            if parameter.grad is not None:
+                view.grad = _in_memory_order(parameter.grad).reshape(view.shape)
+                parameter.grad = None
+        self._adam.step()
+        self._muon.step(learning_rate)
+        for _, view in self._pairs:
+            view.grad = None
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """Filters (out, in, h, w), which lie as channels_last, as (out, h, w, in); others as they are."""
+    return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
