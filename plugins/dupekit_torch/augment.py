@@ -1,23 +1,23 @@
 """Mirrors, turns and shifts whole batches on the device.
 
-The eight symmetries of the square are three bits: mirror left to right, mirror top to bottom, swap rows
-and columns. A batch is moved by one gather, with an index made from a row and a column coordinate an
-image, so that a symmetry and a shift together cost one pass over the pixels.
+A batch is moved by one gather, with an index made from a row and a column coordinate an image, so that a symmetry and a
+shift together cost one pass over the pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_MIRROR_X, _MIRROR_Y, _SWAP = 1, 2, 4
+from dupekit_torch.symmetries import MIRROR_X, MIRROR_Y, SWAP
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What may be done to an image. `codes` are the allowed symmetries, in bits as above."""
+    """What may be done to an image. `codes` are the allowed symmetries."""
 
     codes: tuple[int, ...]
     shift_px: int = 0
@@ -25,14 +25,6 @@ class Augmentation:
     @property
     def changes(self) -> bool:
         return len(self.codes) > 1 or self.shift_px > 0
-
-
-def augmentation(*, flips: str, rotations: bool, shift_px: int = 0) -> Augmentation:
-    """The symmetries that mirrors ("both", "horizontal", "none") and turns by 90 degrees make together."""
-    if rotations:  # without mirrors only the four turns; with any mirror all eight symmetries
-        codes = (0, _SWAP | _MIRROR_X, _MIRROR_X | _MIRROR_Y, _SWAP | _MIRROR_Y)
-        return Augmentation(codes if flips == "none" else tuple(range(8)), shift_px)
-    return Augmentation({"both": (0, 1, 2, 3), "horizontal": (0, 1), "none": (0,)}[flips], shift_px)
 
 
 class Moves:
@@ -76,10 +68,21 @@ def move(images: Tensor, codes: Tensor, shifts: Tensor) -> Tensor:
     # Where in the original the new image's row and column are read from.
     y = (line + shifts[:, :1]).clamp(0, size - 1)
     x = (line + shifts[:, 1:]).clamp(0, size - 1)
-    y = torch.where((codes & _MIRROR_Y).bool()[:, None], size - 1 - y, y)
-    x = torch.where((codes & _MIRROR_X).bool()[:, None], size - 1 - x, x)
-    swap = (codes & _SWAP).bool()[:, None]
+    y = torch.where((codes & MIRROR_Y).bool()[:, None], size - 1 - y, y)
+    x = torch.where((codes & MIRROR_X).bool()[:, None], size - 1 - x, x)
+    swap = (codes & SWAP).bool()[:, None]
     y_step, x_step = torch.where(swap, 1, size), torch.where(swap, size, 1)
     index = ((y * y_step)[:, :, None] + (x * x_step)[:, None, :]).reshape(count, size * size, 1)
     flat = images.reshape(count, size * size, channels)
     return flat.gather(1, index.expand(-1, -1, channels)).reshape(images.shape)
+
+
+def views(pixels: Tensor, codes: Sequence[int]) -> Tensor:
+    """Whole batches under some symmetries, one after the other: (n, c, s, s) -> (len(codes) * n, c, s, s)."""
+    return torch.cat([_view(pixels, code) for code in codes])
+
+
+def _view(pixels: Tensor, code: int) -> Tensor:
+    turned = pixels.transpose(2, 3) if code & SWAP else pixels
+    mirrored = [axis for axis, bit in ((3, MIRROR_X), (2, MIRROR_Y)) if code & bit]
+    return turned.flip(mirrored) if mirrored else turned

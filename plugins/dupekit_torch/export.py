@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dupekit.api import Model, model_metadata
 from dupekit.errors import PluginError
 from dupekit.files import atomic_write
+from dupekit_torch.augment import views
 from dupekit_torch.models import Classifier, Spec, build
 
 TOLERANCE = 1e-3
@@ -29,24 +30,33 @@ TOLERANCE = 1e-3
 
 
 class Probabilities(nn.Module):
-    """A classifier with softmax: what is exported."""
+    """A classifier with softmax: what is exported.
 
-    def __init__(self, net: Classifier) -> None:
+    The logits are the mean over each image's views under the symmetries `codes` (test-time augmentation).
+    """
+
+    def __init__(self, net: Classifier, codes: Sequence[int] = (0,)) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.codes = net, codes
 
     def forward(self, pixels: Tensor, log_size: Tensor | None = None) -> Tensor:
+        count = len(self.codes)
+        if count > 1:
+            pixels = views(pixels, self.codes)
+            log_size = None if log_size is None else log_size.repeat(count, 1)
         logits: Tensor = self.net(pixels, log_size)
+        if count > 1:
+            logits = logits.reshape(count, -1, logits.shape[1]).mean(0)
         return logits.softmax(1)
 
 
 class Exporter:
-    """Writes networks of one spec."""
+    """Writes networks of one spec, whose predictions are means over views under the symmetries `codes`."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, codes: Sequence[int]) -> None:
         # Other weights than any run's: where the check of the first file finds the run's own
         # probabilities, the exchange of the weights works.
-        self._twin = Probabilities(build(spec, seed=0)).eval()
+        self._twin = Probabilities(build(spec, seed=0), codes).eval()
         self._inputs = _example(spec)
         self._graph = _export(self._twin, self._inputs)
         self._places = {tensor.name: tensor for tensor in self._graph.graph.initializer}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from dupekit.errors import OptionError
+from dupekit_torch.symmetries import codes
 
 COMPACT = "compact"
 TORCHVISION = "torchvision:"
@@ -49,6 +50,9 @@ class Options:
     flips: Literal["both", "horizontal", "none"] = _option("both", "mirror images at random in training")
     rotations: bool = _option(True, "turn images by 90 degrees at random in training")
     shift_px: int = _option(0, "move images at random by up to this many pixels in training")
+    tta_views: int = _option(
+        1, "predict each image as the mean over so many of its mirrored and turned views; 1: as it is"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = _option(
         "auto", "auto: bfloat16 autocast where the GPU or processor has it, else float32"
     )
@@ -80,6 +84,7 @@ class Options:
         self._check_number("label_smoothing", low=0, high=0.99)
         self._check_number("shift_px", low=0, high=256)
         self._check_number("runs_at_once", low=0, high=64)
+        self._check_views()
 
     def _check_choices(self) -> None:
         hints = get_type_hints(Options)
@@ -100,6 +105,14 @@ class Options:
             raise OptionError(
                 f"model is {self.model!r}; valid are {COMPACT!r} and {TORCHVISION + 'NAME'!r}.",
                 hint="NAME is one of torchvision's classifiers, as in torchvision:resnet18.",
+            )
+
+    def _check_views(self) -> None:
+        trained = len(codes(flips=self.flips, rotations=self.rotations))
+        if not 1 <= self.tta_views <= trained:
+            raise OptionError(
+                f"tta_views is {self.tta_views}; valid are 1 to {trained}, the views that training shows with"
+                f" flips={self.flips} and rotations={str(self.rotations).lower()}."
             )
 
     def _check_number(self, name: str, *, low: float, high: float, also: float | None = None) -> None:

@@ -20,13 +20,14 @@ from dupekit.api import Input, Model, Progress, TrainTask
 from dupekit.cache import Rows
 from dupekit.errors import PluginError, UsageError
 from dupekit_torch import data, memory, pretrained, schedule, training
-from dupekit_torch.augment import augmentation
+from dupekit_torch.augment import Augmentation
 from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
 from dupekit_torch.loss import class_weights, compiled, loss_function
 from dupekit_torch.meter import Together
 from dupekit_torch.models import Classifier, Spec, build, draws
 from dupekit_torch.options import COMPACT, TORCHVISION, Options
+from dupekit_torch.symmetries import codes
 
 log = logging.getLogger("dupekit.torch")
 
@@ -76,6 +77,7 @@ class Worker:
         self.positions = data.Positions(task.pool)
         self.source = data.source(rows, self.device, self.options.pixels)
         self.spec = self._spec(task)
+        self.symmetries = codes(flips=self.options.flips, rotations=self.options.rotations)
         self.autocast = _bfloat16(self.device, self.options.precision)
         self.threads, self.at_once = _shares(self.device, self.options.runs_at_once)
         self.lanes = [Lane(self)]
@@ -143,7 +145,7 @@ class Worker:
 
     def _exporter_there(self) -> Exporter:
         if self._exporter is None:
-            self._exporter = Exporter(self.spec)
+            self._exporter = Exporter(self.spec, self.symmetries[: self.options.tta_views])
         return self._exporter
 
     def plan(self, task: TrainTask) -> schedule.Plan:
@@ -266,11 +268,7 @@ class Lane:
             self.loss,
             run_data,
             plan,
-            augmentation=augmentation(
-                flips=options.flips,
-                rotations=options.rotations,
-                shift_px=options.shift_px,
-            ),
+            augmentation=Augmentation(shared.symmetries, options.shift_px),
             weight_decay=options.weight_decay,
             seed=task.seed,
             reset=lambda: self._reset(task.seed),

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,19 @@ pytest.importorskip("torchvision")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dupekit_torch import Options, TorchTrainer, augment, batches, data, models, muon, schedule, worker  # noqa: E402
+from dupekit_torch import (  # noqa: E402
+    Options,
+    TorchTrainer,
+    augment,
+    batches,
+    data,
+    memory,
+    models,
+    muon,
+    schedule,
+    symmetries,
+    worker,
+)
 from dupekit_torch.descent import Descent  # noqa: E402
 from dupekit_torch.export import run_onnx  # noqa: E402
 from dupekit_torch.loss import class_weights, compiled  # noqa: E402
@@ -99,6 +111,7 @@ class NoExport:
     """In the place of the exporter, which takes seconds: keeps the weights of each run."""
 
     spec: models.Spec
+    codes: Sequence[int]
     saved: list[Mapping[str, Any]] = field(default_factory=list)
 
     def write(self, weights: Mapping[str, Any], model: Model, *, check: Any) -> None:
@@ -174,6 +187,21 @@ def test_onnx_gives_the_same_probabilities_as_torch(dataset: Dataset, session: S
     found = run_onnx(model.path.read_bytes(), inputs(dataset, slice(None), model))
     np.testing.assert_allclose(found, session.torch_says[run], atol=1e-3)
     assert np.abs(found - session.torch_says[1 - run]).max() > 1e-2  # the runs are not one and the same
+
+
+def test_what_training_shows_alike_is_predicted_alike(few: Dataset) -> None:
+    """With all eight views no mirror and no turn changes a prediction; with one each does."""
+    found = {}
+    for views in (1, 8):
+        model = TorchTrainer().train(few.task(options=replace(SMALL, tta_views=views)), silent)
+        pixels, *sizes = inputs(few, slice(None), model)
+        seen = [pixels, pixels.flip(3), pixels.flip(2), pixels.transpose(2, 3).contiguous()]
+        found[views] = [run_onnx(model.path.read_bytes(), (each, *sizes)) for each in seen]
+        assert len(found[views][0]) == len(few.pool)
+    for mirrored in found[8][1:]:
+        np.testing.assert_allclose(mirrored, found[8][0], atol=1e-5)
+    assert np.abs(found[1][1] - found[1][0]).max() > 1e-3
+    assert np.abs(found[8][0] - found[1][0]).max() < 0.2  # the same network, and each image keeps its place
 
 
 def test_file_stands_alone_and_says_what_it_reads(dataset: Dataset, session: Session) -> None:
@@ -338,6 +366,21 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     trainer.train(task, silent)  # the next run of this worker knows
     assert max(seen) == 4
     assert equal(*weights_of(trainer))
+
+
+@pytest.mark.parametrize(("kept_gib", "given_back"), [(30, True), (10, False)])
+def test_a_gpu_gets_much_unused_memory_back(
+    monkeypatch: pytest.MonkeyPatch, kept_gib: int, given_back: bool
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: (kept_gib + 5) << 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 5 << 30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (40 << 30, 80 << 30))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+    memory.give_back_memory(torch.device("cpu"))
+    assert not calls
+    memory.give_back_memory(torch.device("cuda", 0))
+    assert bool(calls) == given_back
 
 
 @pytest.mark.usefixtures("no_export")
@@ -518,6 +561,8 @@ def test_pretrained_networks_are_fed_as_they_were_trained(
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
         ({"shift_px": -1}, "shift_px is -1"),
         ({"class_balance": "half"}, "class_balance is 'half'; valid are none, sqrt, full"),
+        ({"tta_views": 0}, "tta_views is 0; valid are 1 to 8"),
+        ({"tta_views": 3, "flips": "horizontal", "rotations": False}, "tta_views is 3; valid are 1 to 2"),
         ({"compile": "maybe"}, "compile is 'maybe'; valid are auto, on, off"),
     ],
 )
@@ -613,11 +658,13 @@ def test_symmetries_are_those_of_the_square(code: int) -> None:
     moved = augment.move(batch, codes, torch.zeros(2, 2, dtype=torch.int64)).numpy()
     np.testing.assert_array_equal(moved[0], expected)
     np.testing.assert_array_equal(moved[1], image[::-1])
+    view = augment.views(batch[:1].permute(0, 3, 1, 2), [0, code])
+    assert torch.equal(view[1], torch.from_numpy(moved[0]).permute(2, 0, 1))
 
 
 def test_turns_without_mirrors_are_the_four_turns() -> None:
     image = np.random.default_rng(0).integers(0, 256, (4, 4, 1), dtype=np.uint8)
-    codes = torch.tensor(augment.augmentation(flips="none", rotations=True).codes)
+    codes = torch.tensor(symmetries.codes(flips="none", rotations=True))
     batch = torch.from_numpy(image).expand(4, -1, -1, -1)
     moved = augment.move(batch, codes, torch.zeros(4, 2, dtype=torch.int64)).numpy()
     assert {one.tobytes() for one in moved} == {np.rot90(image, k).copy().tobytes() for k in range(4)}
@@ -632,7 +679,9 @@ def test_shifts_repeat_the_border() -> None:
 @pytest.mark.parametrize(("flips", "rotations", "count"), [("both", True, 8), ("horizontal", False, 2)])
 def test_each_symmetry_once_before_any_again(flips: str, rotations: bool, count: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    moves = augment.Moves(augment.augmentation(flips=flips, rotations=rotations), 50, generator)
+    moves = augment.Moves(
+        augment.Augmentation(symmetries.codes(flips=flips, rotations=rotations)), 50, generator
+    )
     rows = torch.arange(50)
     seen = torch.stack([moves.draw(rows, visit)[0] for visit in range(count)])
     assert (seen.sort(0).values == torch.arange(count)[:, None]).all()
@@ -653,7 +702,9 @@ def test_batches_are_equal_and_show_every_image_equally_often(size: int) -> None
     generator = torch.Generator().manual_seed(1)
     numbers = torch.arange(10)
     of_run = batches.Data(Rows(), 100 + numbers, numbers, numbers / 10, torch.stack([numbers, -numbers], 1))
-    moves = augment.Moves(augment.augmentation(flips="both", rotations=True, shift_px=1), 10, generator)
+    moves = augment.Moves(
+        augment.Augmentation(symmetries.codes(flips="both", rotations=True), 1), 10, generator
+    )
     endless = batches.batched(batches.epochs(of_run, moves, generator, torch.device("cpu")), size)
     drawn = list(itertools.islice(endless, 20))
     assert {len(column) for columns in drawn for column in columns} == {size}
