@@ -14,19 +14,21 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from dupekit_torch.descent import Descent
-from dupekit_torch.models import Spec, build
+from dupekit_torch.models import Spec, build, stem_shape
 from dupekit_torch.options import Options
 from dupekit_torch.schedule import one_cycle
+from dupekit_torch.whitening import whitening
 
 WEIGHT_DECAY = {"compact": Options().weight_decay, "resnet18": 0.05}
 
@@ -65,7 +67,9 @@ def main() -> None:
     }
     train = DataLoader(Subset(train_set, order[:half]), shuffle=True, drop_last=True, **options)
     test = DataLoader(Subset(test_set, order[half:]), **options)
-    network, pretrained = make(a.network, a.size, a.channels, len(train_set.classes), a.seed)
+    network, pretrained = make(
+        a.network, Subset(test_set, order[:1024]), a.size, a.channels, len(train_set.classes), a.seed
+    )
     network = network.to(a.device).to(memory_format=torch.channels_last)
     descent = Descent(
         network, learning_rate=a.rate, weight_decay=WEIGHT_DECAY[a.network], muon=a.network == "compact"
@@ -92,9 +96,13 @@ def main() -> None:
     print(json.dumps({"accuracy": accuracy, "epochs": epoch, "seconds": seconds, "pretrained": pretrained}))
 
 
-def make(name: str, size: int, channels: int, classes: int, seed: int) -> tuple[nn.Module, bool]:
+def make(
+    name: str, some: Iterable[tuple[Tensor, int]], size: int, channels: int, classes: int, seed: int
+) -> tuple[nn.Module, bool]:
     if name == "compact":  # dupekit's own network
-        return build(Spec(name, False, 32, size, channels, classes, None, None), seed=seed), False
+        side, stride = stem_shape(size)
+        stem = whitening((pixels for pixels, _ in some), side=side, stride=stride)
+        return build(Spec(name, False, 32, size, channels, classes, None, None, stem), seed=seed), False
     weights = torchvision.models.ResNet18_Weights.DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     network = torchvision.models.resnet18(weights=weights if file.is_file() else None)

@@ -97,8 +97,9 @@ def same_network(a: argparse.Namespace) -> None:
 
 
 def settings(epochs: int) -> list[str]:
-    """What makes dupekit train as the plain script does: images stretched to the square and mirrored, no more."""
-    same = {"epochs": epochs, "log_size": "false", "rotations": "false", "fit": "stretch"}
+    """What makes dupekit train and predict as the plain script does: images stretched to the square and mirrored, and each
+    predicted once."""
+    same = {"epochs": epochs, "log_size": "false", "rotations": "false", "fit": "stretch", "tta_views": 1}
     return [part for name, value in same.items() for part in ("--set", f"{name}={value}")]
 
 
@@ -189,12 +190,16 @@ def bare(notes: dict[str, Any]) -> None:
     from torch.nn import functional
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dupekit_torch.models import Spec, build
+    from dupekit_torch.models import Spec, build, stem_shape
+    from dupekit_torch.whitening import whitening
 
     device = torch.device("cuda" if notes["device"] != "cpu" else "cpu")
     autocast = notes["precision"] == "bfloat16"
     batch, size, channels = notes["batch_size"], notes["image_size"], notes["channels"]
-    spec = Spec("compact", False, 32, size, channels, notes["classes"], None, None)
+    side, stride = stem_shape(size)
+    some = torch.randn(16, channels, size, size)
+    stem = whitening(some, side=side, stride=stride)
+    spec = Spec("compact", False, 32, size, channels, notes["classes"], None, None, stem)
     steps = notes["steps"]
 
     def passes(count: int, threads: int) -> None:

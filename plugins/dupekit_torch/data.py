@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dupekit.api import Images
+from dupekit.api import Images, Input
 from dupekit.cache import Cache, Rows
 from dupekit.errors import PluginError
 from dupekit.parallel import in_order
@@ -32,6 +32,9 @@ GREY_TOLERANCE = 8
 
 STATISTICS_SAMPLE = 4096
 """So many images, evenly spaced over the pool, give mean and standard deviation."""
+
+STEM_SAMPLE = 1024
+"""So many images, evenly spaced over the pool, decide which filters whiten their patches."""
 
 RESIDENT_SHARE = {"cuda": 0.4, "cpu": 0.1}
 """Of all of the device's memory that pixels may take; the rest is for the network's activations, and on
@@ -63,6 +66,14 @@ def mean_and_std(rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = counts @ values / total
     std = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 0))
     return tuple(mean.tolist()), tuple(np.maximum(std, 0.01).tolist())
+
+
+def standardised(rows: Rows, input_: Input) -> Iterator[Tensor]:
+    """A sample of the rows as a network sees them, one by one: (channels, s, s) float32."""
+    mean, std = np.array(input_.mean), np.array(input_.std)
+    for at in _evenly(len(rows), STEM_SAMPLE):
+        pixels = (rows[[int(at)]][0] / 255 - mean) / std
+        yield torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
 
 
 class Positions:

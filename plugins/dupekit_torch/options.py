@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from dupekit.errors import OptionError
-from dupekit_torch.symmetries import codes
+from dupekit_torch.symmetries import symmetries
 
 COMPACT = "compact"
 TORCHVISION = "torchvision:"
@@ -51,7 +51,8 @@ class Options:
     rotations: bool = _option(True, "turn images by 90 degrees at random in training")
     shift_px: int = _option(0, "move images at random by up to this many pixels in training")
     tta_views: int = _option(
-        1, "predict each image as the mean over so many of its mirrored and turned views; 1: as it is"
+        0,
+        "predict each image as the mean over so many of its mirrored and turned views; 0: two if there are any",
     )
     precision: Literal["auto", "float32", "bfloat16"] = _option(
         "auto", "auto: bfloat16 autocast where the GPU or processor has it, else float32"
@@ -108,11 +109,11 @@ class Options:
             )
 
     def _check_views(self) -> None:
-        trained = len(codes(flips=self.flips, rotations=self.rotations))
-        if not 1 <= self.tta_views <= trained:
+        trained = len(symmetries(flips=self.flips, rotations=self.rotations))
+        if not 0 <= self.tta_views <= trained:
             raise OptionError(
                 f"tta_views is {self.tta_views}; valid are 1 to {trained}, the views that training shows with"
-                f" flips={self.flips} and rotations={str(self.rotations).lower()}."
+                f" flips={self.flips} and rotations={str(self.rotations).lower()}, or 0 for automatic."
             )
 
     def _check_number(self, name: str, *, low: float, high: float, also: float | None = None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 MIRROR_X, MIRROR_Y, SWAP = 1, 2, 4
 
 
-def codes(*, flips: str, rotations: bool) -> tuple[int, ...]:
+def symmetries(*, flips: str, rotations: bool) -> tuple[int, ...]:
     """The symmetries that mirrors ("both", "horizontal", "none") and turns by 90 degrees make together; no change is
     the first."""
     if rotations:  # without mirrors only the four turns; with any mirror all eight symmetries

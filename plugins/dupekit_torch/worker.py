@@ -25,9 +25,10 @@ from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
 from dupekit_torch.loss import class_weights, compiled, loss_function
 from dupekit_torch.meter import Together
-from dupekit_torch.models import Classifier, Spec, build, draws
+from dupekit_torch.models import Classifier, Spec, build, draws, stem_shape
 from dupekit_torch.options import COMPACT, TORCHVISION, Options
-from dupekit_torch.symmetries import codes
+from dupekit_torch.symmetries import symmetries
+from dupekit_torch.whitening import whitening
 
 log = logging.getLogger("dupekit.torch")
 
@@ -72,12 +73,11 @@ class Worker:
         self.device = device_named(task.device)
         if not len(task.pool):
             raise PluginError("There are no images to train on.")
-        input_, rows = self._prepare_pixels(task, progress)
-        self.input = input_
+        self.input, rows = self._prepare_pixels(task, progress)
         self.positions = data.Positions(task.pool)
         self.source = data.source(rows, self.device, self.options.pixels)
-        self.spec = self._spec(task)
-        self.symmetries = codes(flips=self.options.flips, rotations=self.options.rotations)
+        self.spec = self._spec(task, rows)
+        self.symmetries = symmetries(flips=self.options.flips, rotations=self.options.rotations)
         self.autocast = _bfloat16(self.device, self.options.precision)
         self.threads, self.at_once = _shares(self.device, self.options.runs_at_once)
         self.lanes = [Lane(self)]
@@ -145,7 +145,7 @@ class Worker:
 
     def _exporter_there(self) -> Exporter:
         if self._exporter is None:
-            self._exporter = Exporter(self.spec, self.symmetries[: self.options.tta_views])
+            self._exporter = Exporter(self.spec, self.symmetries[: self.options.tta_views or 2])
         return self._exporter
 
     def plan(self, task: TrainTask) -> schedule.Plan:
@@ -171,7 +171,7 @@ class Worker:
         log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
         return Input("pixels", size_px, channels, options.fit, mean, std, log_size=log_size), rows
 
-    def _spec(self, task: TrainTask) -> Spec:
+    def _spec(self, task: TrainTask, rows: Rows) -> Spec:
         log_mean = log_std = None
         if self.input.log_size:
             sizes = task.pool.log_sizes().astype(np.float64)
@@ -188,7 +188,12 @@ class Worker:
             classes=len(task.classes),
             log_mean=log_mean,
             log_std=log_std,
+            stem=self._stem(rows) if self.options.model == COMPACT else None,
         )
+
+    def _stem(self, rows: Rows) -> Tensor:
+        side, stride = stem_shape(self.input.size_px)
+        return whitening(data.standardised(rows, self.input), side=side, stride=stride)
 
 
 class Lane:

@@ -32,7 +32,7 @@ URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 def read(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
     """Has a plugin read ResNet-18's weights."""
     if request.param == "torch":
-        spec = models.Spec("torchvision:resnet18", True, 8, 32, 3, 5, None, None)
+        spec = models.Spec("torchvision:resnet18", True, 8, 32, 3, 5, None, None, None)
         return lambda: models.build(spec, seed=1)
     cache = Cache(tmp_path / "cache")
     return lambda: open_backbone("torchvision:resnet18", size_px=32, cache=cache, device="cpu")
