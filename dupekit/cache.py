@@ -87,7 +87,7 @@ class CachedArray:
     def fill(self, images: Images, compute: Compute, *, stage: str, progress: Progress = silent) -> Rows:
         """The rows of these images; `compute` makes those that are missing or damaged."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock"):
+        with FileLock(self.folder / "lock", fallback_to_soft=False):
             self._prepare()
             found = self._find(images.digests, check=True)
             lost = np.flatnonzero(found < 0)

@@ -240,7 +240,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     holder = path.with_name(f"{path.name}.holder")
     if not path.parent.is_dir():  # FileLock would make it, and with it, perhaps, a review tree's marker
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    lock = FileLock(path)
+    # Without the system's locks there would be no promise; and looking for them, filelock 4.3 fails on smbnetfs.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
