@@ -22,10 +22,6 @@ class Augmentation:
     codes: tuple[int, ...]
     shift_px: int = 0
 
-    @property
-    def changes(self) -> bool:
-        return len(self.codes) > 1 or self.shift_px > 0
-
 
 class Moves:
     """Which symmetry and shift each image of one run gets at each visit.

@@ -68,7 +68,7 @@ def mean_and_std(rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(np.maximum(std, 0.01).tolist())
 
 
-def standardised(rows: Rows, input_: Input) -> Iterator[Tensor]:
+def standardised_sample(rows: Rows, input_: Input) -> Iterator[Tensor]:
     """A sample of the rows as a network sees them, one by one: (channels, s, s) float32."""
     mean, std = np.array(input_.mean), np.array(input_.std)
     for at in _evenly(len(rows), STEM_SAMPLE):

@@ -35,7 +35,7 @@ class Probabilities(nn.Module):
     The logits are the mean over each image's views under the symmetries `codes` (test-time augmentation).
     """
 
-    def __init__(self, net: Classifier, codes: Sequence[int] = (0,)) -> None:
+    def __init__(self, net: Classifier, codes: Sequence[int]) -> None:
         super().__init__()
         self.net, self.codes = net, codes
 

@@ -193,7 +193,7 @@ class Worker:
 
     def _stem(self, rows: Rows) -> Tensor:
         side, stride = stem_shape(self.input.size_px)
-        return whitening(data.standardised(rows, self.input), side=side, stride=stride)
+        return whitening(data.standardised_sample(rows, self.input), side=side, stride=stride)
 
 
 class Lane:

@@ -46,7 +46,7 @@ from dupekit_torch.whitening import whitening  # noqa: E402
 
 CLASSES = ("dim", "middle", "bright")
 # Few steps: a high learning rate lets the network and its running statistics settle in them.
-SMALL = Options(width=8, image_size=16, epochs=5, batch_size=4, learning_rate=0.01, runs_at_once=1)
+SMALL = Options(width=8, image_size=16, epochs=10, batch_size=4, learning_rate=0.01, runs_at_once=1)
 
 
 @dataclass
@@ -180,7 +180,7 @@ def test_learns_easy_classes(dataset: Dataset, session: Session) -> None:
     for model, held_out in zip(session.models, (slice(1, None, 2), slice(0, None, 2)), strict=True):
         found = run_onnx(model.path.read_bytes(), inputs(dataset, held_out, model))
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
-        assert (found.argmax(1) == dataset.labels[held_out]).mean() > 0.8
+        assert (found.argmax(1) == dataset.labels[held_out]).mean() > 0.9
 
 
 @pytest.mark.parametrize("run", [0, 1], ids=["exported", "weights exchanged"])
@@ -867,7 +867,7 @@ def test_on_a_gpu(dataset: Dataset, pixels: str, at_once: int) -> None:
     assert notes["precision"] == ("bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32")
     assert "cpu" not in notes["device"]
     expected = run_onnx(made[0].path.read_bytes(), inputs(dataset, slice(1, None, 2), made[0]))
-    assert (expected.argmax(1) == dataset.labels[1::2]).mean() > 0.8
+    assert (expected.argmax(1) == dataset.labels[1::2]).mean() > 0.9
     held_out = dataset.pool.take(np.arange(1, len(dataset.pool), 2))
     predicted = OnnxValidator().predict(
         PredictTask(made[0], held_out, "cuda", dataset.cache, OnnxOptions()), silent
