@@ -234,7 +234,10 @@ def test_progress_goes_up_to_the_end(session: Session) -> None:
     done = [entry[0] for entry in steps]
     assert done == sorted(done)
     assert done[0] == 0
-    assert steps[-1][:2] == (2 * 60 * 5, 2 * 60 * 5)  # of both runs: the time left is that of the round
+    assert steps[-1][:2] == (
+        2 * 60 * SMALL.epochs,
+        2 * 60 * SMALL.epochs,
+    )  # of both runs: the time left is that of the round
     assert steps[-1][2]["images_per_second"] > 0
     assert steps[-1][2]["memory_mib"] > 0
     assert 0 < steps[-1][2]["loss"] < 3
@@ -256,7 +259,7 @@ def test_side_by_side_gives_the_same_models_as_one_by_one(dataset: Dataset) -> N
     together = [model.path.read_bytes() for model in TorchTrainer().train_many(tasks(), progress)]
     trainer = TorchTrainer()
     assert together == [trainer.train(task, silent).path.read_bytes() for task in tasks()]
-    assert calls[0] == (0, 5 * 60 * 5)
+    assert calls[0] == (0, 5 * 60 * SMALL.epochs)
     assert calls[-1] == (5 * 60 * 5, 5 * 60 * 5)
 
 
