@@ -260,7 +260,7 @@ def test_side_by_side_gives_the_same_models_as_one_by_one(dataset: Dataset) -> N
     trainer = TorchTrainer()
     assert together == [trainer.train(task, silent).path.read_bytes() for task in tasks()]
     assert calls[0] == (0, 5 * 60 * SMALL.epochs)
-    assert calls[-1] == (5 * 60 * 5, 5 * 60 * 5)
+    assert calls[-1] == (5 * 60 * SMALL.epochs, 5 * 60 * SMALL.epochs)
 
 
 def test_runs_side_by_side_end_when_nobody_waits(dataset: Dataset) -> None:
