@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=23)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--budget-min", type=float, default=10.0)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of (a)")
     parser.add_argument("--only", choices=["a", "b"], default="")
     parser.add_argument("--bare", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -64,7 +65,7 @@ def same_network(a: argparse.Namespace) -> None:
         rows.setdefault(name, []).append(value)
 
     for repeat in range(a.repeats):
-        ours = our_round(a, a.pairs, repeat, "--trainer", "torch", *settings(a.epochs))
+        ours = our_round(a, a.pairs, repeat, "--trainer", "torch", *settings(a))
         notes = ours["notes"]
         runs = 2 * a.pairs
         passes = json.loads(
@@ -96,11 +97,12 @@ def same_network(a: argparse.Namespace) -> None:
     show(title, rows)
 
 
-def settings(epochs: int) -> list[str]:
+def settings(a: argparse.Namespace) -> list[str]:
     """What makes dupekit train and predict as the plain script does: images stretched to the square and mirrored, and each
     predicted once."""
-    same = {"epochs": epochs, "log_size": "false", "rotations": "false", "fit": "stretch", "tta_views": 1}
-    return [part for name, value in same.items() for part in ("--set", f"{name}={value}")]
+    same = {"log_size": "false", "rotations": "false", "fit": "stretch", "tta_views": 1}
+    chosen = {**same, "epochs": a.epochs, "precision": a.precision}
+    return [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
 
 
 def as_today(a: argparse.Namespace) -> None:
