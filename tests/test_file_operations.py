@@ -314,11 +314,16 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished, wa
 def killed(command: str, tree: Path, condition: Callable[[], bool]) -> None:
     """Runs a command and kills it with all its children as soon as the condition holds, or when it has ended."""
     with subprocess.Popen(
-        ["sh", "-c", command], cwd=tree, start_new_session=True, stderr=subprocess.DEVNULL
+        ["sh", "-c", command],
+        cwd=tree,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         until(lambda: condition() or process.poll() is not None)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()  # ends when the last of the children, who share the pipe, is gone
 
 
 def test_a_file_moved_on_while_it_is_read_is_not_read_as_deleted(tmp_path, monkeypatch) -> None:
