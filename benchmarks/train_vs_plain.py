@@ -2,6 +2,7 @@
 
     python benchmarks/train_vs_plain.py DATASET [--repeats 3] [--epochs 23] [--pairs 1] [--budget-min 10]
     python benchmarks/train_vs_plain.py DATASET --device cuda --pairs 10
+    python benchmarks/train_vs_plain.py DATASET --only a --precision float32   # where bfloat16 is there as well
 
 (a) The same network, epochs, image size and batch: `dupekit train --trainer torch` (start, cache, trainings, ONNX, all
 held-out predictions, ledger), against `plain_training.py`, a process a training; and against the bare forward and backward
