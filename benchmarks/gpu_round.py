@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from average_precision import average_precision
 from planted_round import plant, run
 from reporting import cuda, forget_what_was_compiled, machine, show
 
-from dupekit.evaluate import average_precision
 from dupekit.project import Project
 
 # A photograph may be mirrored, but is not turned or seen upside down; moved by two pixels it is the same.

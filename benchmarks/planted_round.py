@@ -21,14 +21,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+from average_precision import average_precision
 
-from dupekit.evaluate import average_precision
-from dupekit.files import real_path, unescape
-from dupekit.manifest import ExportedFile
-from dupekit.pixels import square_pixels
-from dupekit.planting import centroid_likeness, plant_errors
+from dupekit.dataset.pixels import square_pixels
+from dupekit.dataset.scan import list_dataset
+from dupekit.demo.planting import centroid_likeness, plant_errors
+from dupekit.files.names import unescape
+from dupekit.files.paths import real_path
 from dupekit.project import Project
-from dupekit.scan import list_dataset
+from dupekit.review.manifest import ExportedFile
 
 SHARE, SEED = 0.05, 1
 

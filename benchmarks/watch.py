@@ -22,11 +22,12 @@ from pathlib import Path
 
 from reporting import machine, show
 
-from dupekit.files import escape, read_lines
+from dupekit.files.names import escape
+from dupekit.files.write import read_lines
 from dupekit.ledger import Ledger, review, rounds
-from dupekit.manifest import MARKER, ExportedFile, Manifest, read_manifest, write_manifest
 from dupekit.project import Project
-from dupekit.review import CORRECT, review_tree
+from dupekit.review.manifest import MARKER, ExportedFile, Manifest, read_manifest, write_manifest
+from dupekit.review.verdicts import CORRECT, review_tree
 from dupekit.testing import make_dataset
 
 BARE = """

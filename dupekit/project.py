@@ -12,22 +12,28 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dupekit import correcting, keeping, pipeline, reviewing, training
-from dupekit.api import Progress, silent
+from dupekit.correct.copying import Mode
+from dupekit.dataset.scan import list_dataset
 from dupekit.errors import DatasetError, NotAProject, NothingToDo, UsageError
-from dupekit.files import absolute, escape, exclusive, unescape
-from dupekit.ignores import Ignored, from_csv
-from dupekit.ledger import Ledger, convergence, history, images, review, rounds, tallies
+from dupekit.files.lock import exclusive
+from dupekit.files.names import escape, unescape
+from dupekit.files.paths import absolute
+from dupekit.ledger import Ledger, convergence, images, review, rounds, tallies
 from dupekit.ledger import ignores as ignore_list
-from dupekit.ledger.history import Change, Step
-from dupekit.manifest import Manifest
-from dupekit.pipeline import Scan
-from dupekit.placing import Mode
-from dupekit.questions import Question
-from dupekit.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
-from dupekit.scan import list_dataset
+from dupekit.ledger import steps as history
+from dupekit.ledger.steps import Change, Step
+from dupekit.review.ignore_list import Ignored, from_csv
+from dupekit.review.manifest import Manifest
+from dupekit.review.questions import Question
 from dupekit.settings import FILE, Settings, change_settings, checked, read_settings, write_settings
-from dupekit.verify import Verified, verify
+from dupekit.system.progress import Progress, silent
+from dupekit.workflow import apply as correcting
+from dupekit.workflow import exports as keeping
+from dupekit.workflow import pipeline, reviewing
+from dupekit.workflow import train as training
+from dupekit.workflow.pipeline import Scan
+from dupekit.workflow.results import Applied, Collected, Exported, Flagged, Imported, Status, Trained
+from dupekit.workflow.verify import Verified, verify
 
 
 class Project:

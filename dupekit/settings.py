@@ -9,9 +9,9 @@ from typing import Any, Literal
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dupekit.dataset.pixels import MAX_PIXELS
 from dupekit.errors import UsageError
-from dupekit.files import write_text
-from dupekit.pixels import MAX_PIXELS
+from dupekit.files.write import write_text
 
 FILE = "dupekit.toml"
 

@@ -8,9 +8,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from dupekit.jobs import JobFile, ResultFile, RoundFile
+from dupekit.jobs.files import JobFile, ResultFile, RoundFile
 from dupekit.ledger import Ledger
-from dupekit.manifest import Manifest
+from dupekit.review.manifest import Manifest
 from dupekit.settings import Settings
 
 MODELS = {

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dupekit.files import digest_file
-from dupekit.manifest import MARKER, ExportedFile, Manifest
+from dupekit.files.write import digest_file
+from dupekit.review.manifest import MARKER, ExportedFile, Manifest
 
 TRASH = [".Trash-1000/files", "#recycle/amoeba"]
 CLUTTER = ["Thumbs.db", "._x", ".DS_Store"]

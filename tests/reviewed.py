@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from dupekit.export import plan_tree, write_tree
-from dupekit.flag import Dupe
 from dupekit.ledger import Ledger, images, review, rounds
-from dupekit.manifest import Manifest, write_manifest
 from dupekit.project import Project
+from dupekit.review.manifest import Manifest, write_manifest
+from dupekit.review.write_tree import plan_tree, write_tree
+from dupekit.rounds.rules import Dupe
 
 
 def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
@@ -55,6 +55,6 @@ def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> 
 
 
 def _key_of(listing: Path) -> str:
-    from dupekit.manifest import read_manifest
+    from dupekit.review.manifest import read_manifest
 
     return read_manifest(listing).export[:8]

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.apply import Correction, Placement, Source, plan_dataset, write_dataset
+from dupekit.correct.build import write_dataset
+from dupekit.correct.patch import write_patch
+from dupekit.correct.placements import Correction, Placement, Source, plan_dataset
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files import digest_file, escape, real_path
-from dupekit.patch import write_patch
+from dupekit.files.names import escape
+from dupekit.files.paths import real_path
+from dupekit.files.write import digest_file
 
 
 def source(dataset: Path, number: int, path: str, content: str = "", *, keep: bool = False) -> Source:

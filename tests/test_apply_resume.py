@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dupekit import placing
-from dupekit.apply import partial_of, plan_dataset, write_dataset
+from dupekit.correct import copying as placing
+from dupekit.correct.build import partial_of, write_dataset
+from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DupekitError, UsageError
 from tests.support import tree_state
 from tests.test_apply import contents, correction, source
@@ -23,7 +24,8 @@ MODES = ["copy", "hardlink", "symlink"]
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from dupekit.apply import plan_dataset, write_dataset
+    from dupekit.correct.build import write_dataset
+    from dupekit.correct.placements import plan_dataset
     from tests.test_apply_resume import described
     root, mode, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     real = Path.replace
@@ -74,7 +76,9 @@ def test_a_killed_call_goes_on(plain, tmp_path, mode, monkeypatch) -> None:
     assert not (tmp_path / "out").exists()
     assert len(contents(partial / "data")) == 7  # the eighth had no name yet
     placed: list[Path] = []
-    monkeypatch.setattr("dupekit.apply.place", lambda o, t, *r: (placed.append(t), placing.place(o, t, *r)))
+    monkeypatch.setattr(
+        "dupekit.correct.build.place", lambda o, t, *r: (placed.append(t), placing.place(o, t, *r))
+    )
     write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out", mode=mode)
     assert len(placed) == 5
     assert tree_state(tmp_path / "out") == tree_state(plain)

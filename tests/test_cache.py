@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from dupekit import decoding
 from dupekit.api import Images
-from dupekit.cache import Cache
+from dupekit.dataset import decode as decoding
+from dupekit.dataset.cache import Cache
 from dupekit.errors import DatasetChanged, ImageError
-from dupekit.files import digest_file
+from dupekit.files.write import digest_file
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_pixels_of_older_decoding_rules_are_not_read(tmp_path, images, monkeypat
     before = cache.pixels(images, size_px=6, channels=1)[:]
     monkeypatch.setattr(decoding, "square_pixels", white)
     assert (cache.pixels(images, size_px=6, channels=1)[:] == before).all()
-    monkeypatch.setattr("dupekit.cache.RULES", 2)
+    monkeypatch.setattr("dupekit.dataset.cache.RULES", 2)
     assert (cache.pixels(images, size_px=6, channels=1)[:] == 255).all()
 
 
@@ -168,7 +168,7 @@ def test_a_file_that_changed_since_the_scan_is_refused(tmp_path, images) -> None
 FILL = """
 import sys, pathlib, numpy as np
 from dupekit.api import Images
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 n = 400
 images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
 rows = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(
@@ -185,7 +185,7 @@ def test_several_processes_fill_one_array(tmp_path) -> None:
 
 ADD = """
 import sys, pathlib, numpy as np
-from dupekit import cache
+from dupekit.dataset import cache
 from dupekit.api import Images
 cache._SAVE_BYTES = 0  # each part is written as soon as it is made
 n = 400

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dupekit.files import real_path
+from dupekit.files.paths import real_path
 from dupekit.project import Project
 from dupekit.testing import make_dataset
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupekit.decisions import Decision, Held, resolve
+from dupekit.correct.resolve import Decision, Held, resolve
 from dupekit.project import Project
 from tests.support import tree_state
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dupekit.demo.planting import centroid_likeness, plant_errors
 from dupekit.errors import UsageError
-from dupekit.planting import centroid_likeness, plant_errors
 
 
 @pytest.mark.slow
@@ -16,7 +16,7 @@ from dupekit.planting import centroid_likeness, plant_errors
 def test_the_demo(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the demo trains with the probe")
     pytest.importorskip("sklearn", reason="the demo's digits are scikit-learn's")
-    from dupekit.demo import play
+    from dupekit.demo.play import play
 
     said: list[str] = []
     played = play(tmp_path / "demo", say=said.append)
@@ -33,7 +33,7 @@ def test_the_demo(tmp_path: Path) -> None:
 
 
 def test_the_demo_never_plays_in_a_folder_that_holds_something(tmp_path: Path) -> None:
-    from dupekit.demo import play
+    from dupekit.demo.play import play
 
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UsageError, match="is not empty"):

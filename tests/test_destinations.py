@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import UsageError
-from dupekit.patching import apply_patch
 from dupekit.project import Project
+from dupekit.workflow.apply_patch import apply_patch
 from tests.support import tree_state
 
 

@@ -21,10 +21,10 @@ from typing import IO
 import pytest
 
 from dupekit.errors import TreeUnavailable
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import digest_file, read_lines
-from dupekit.manifest import MARKER
-from dupekit.review import Review, review_tree, tree_manifest
+from dupekit.files.write import digest_file, read_lines
+from dupekit.review.manifest import MARKER
+from dupekit.review.verdicts import Review, review_tree, tree_manifest
+from dupekit.review.write_tree import plan_tree, write_tree
 from tests.test_review_tree import dupes_in
 
 # The tree: a/x_09_1.png, a/x_09_2.png, b/x_09_3.png, b/x_09_é.png; all suggested as x.
@@ -335,7 +335,7 @@ def test_a_file_moved_on_while_it_is_read_is_not_read_as_deleted(tmp_path, monke
             moved.rename(tree / "_unsure" / moved.name)
         return digest_file(path)
 
-    monkeypatch.setattr("dupekit.review.digest_file", meanwhile)
+    monkeypatch.setattr("dupekit.review.verdicts.digest_file", meanwhile)
     review = review_tree(tree, tree_manifest(tree))
     verdicts = {v.file.original: (v.verdict, v.label) for v in review.verdicts}
     assert verdicts["a/1.png"] == ("unsure", "a")

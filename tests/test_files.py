@@ -9,20 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupekit.errors import LockedError
-from dupekit.files import (
-    NAME_MAX_BYTES,
-    atomic_write,
-    escape,
-    exclusive,
-    free_name,
-    portable_name,
-    read_lines,
-    real_path,
-    same_name_key,
-    unescape,
-    write_lines,
-    write_text,
-)
+from dupekit.files.lock import exclusive
+from dupekit.files.names import NAME_MAX_BYTES, escape, free_name, portable_name, same_name_key, unescape
+from dupekit.files.paths import real_path
+from dupekit.files.write import atomic_write, read_lines, write_lines, write_text
 
 # What os.listdir may give: any text, with undecodable bytes as surrogates.
 names = st.one_of(
@@ -121,7 +111,7 @@ def test_a_name_of_undecodable_bytes_is_found_on_disk(tmp_path) -> None:
 
 HOLD = """
 import sys, pathlib
-from dupekit.files import exclusive
+from dupekit.files.lock import exclusive
 with exclusive(pathlib.Path(sys.argv[1]), "train"):
     print("held", flush=True)
     sys.stdin.read()

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupekit.errors import UsageError
-from dupekit.files import escape
-from dupekit.ignores import Ignored, from_csv, to_csv
+from dupekit.files.names import escape
 from dupekit.project import Project
+from dupekit.review.ignore_list import Ignored, from_csv, to_csv
 
 DIGEST, OTHER = "0123456789abcdef" * 4, "f" * 64
 # What a name on disk can be: undecodable bytes come as surrogates.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import TreeUnavailable
-from dupekit.manifest import read_manifest
 from dupekit.project import Project
+from dupekit.review.manifest import read_manifest
 from tests.support import tree_state
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dupekit.cli.watch import summary
-from dupekit.manifest import ExportedFile
-from dupekit.pace import Count, Progress, progress
-from dupekit.review import Review, Verdict
+from dupekit.review.manifest import ExportedFile
+from dupekit.review.verdicts import Review, Verdict
+from dupekit.review.watch.pace import Count, Progress, progress
 
 
 def review(*places: str) -> Review:

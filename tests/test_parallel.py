@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dupekit.parallel import in_order
+from dupekit.system.parallel import in_order
 
 
 def test_results_come_in_order_however_long_each_takes() -> None:

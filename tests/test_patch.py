@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupekit.apply import plan_dataset, write_dataset
+from dupekit.correct.build import write_dataset
+from dupekit.correct.patch import write_patch
+from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files import digest_file, escape
-from dupekit.patch import write_patch
-from dupekit.patching import apply_patch
+from dupekit.files.names import escape
+from dupekit.files.write import digest_file
+from dupekit.workflow.apply_patch import apply_patch
 from tests.support import tree_state
 from tests.test_apply import correction, source
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from dupekit.dataset.pixels import border_colour, fit, open_image, square_pixels, to_array
 from dupekit.errors import ImageError
-from dupekit.pixels import border_colour, fit, open_image, square_pixels, to_array
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

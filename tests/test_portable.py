@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from dupekit.errors import TreeUnavailable
-from dupekit.files import write_lines
+from dupekit.files.write import write_lines
 from dupekit.ledger import Ledger
-from dupekit.manifest import MARKER, read_manifest, write_manifest
-from dupekit.portable import EVENTS
 from dupekit.project import Project
-from dupekit.review import tree_manifest
+from dupekit.review.manifest import MARKER, read_manifest, write_manifest
+from dupekit.review.marker import EVENTS
+from dupekit.review.verdicts import tree_manifest
+from dupekit.review.watch.watcher import follow, tree_journal
 from dupekit.testing import make_dataset
-from dupekit.watch import follow, tree_journal
 
 CLASSES = ("Größe ä", "ciliate", "diatom")
 

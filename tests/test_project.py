@@ -25,7 +25,8 @@ from dupekit.errors import (
     TreeUnavailable,
     UsageError,
 )
-from dupekit.files import exclusive, read_lines
+from dupekit.files.lock import exclusive
+from dupekit.files.write import read_lines
 from dupekit.ledger import Ledger
 from dupekit.project import Project
 from dupekit.testing import make_dataset
@@ -567,7 +568,9 @@ def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path
 
 def test_an_export_counts_the_votes_that_a_killed_training_left_uncounted(trained, monkeypatch, fast) -> None:
     trained.flag(threshold=3)
-    monkeypatch.setattr("dupekit.runs.RoundFolder.update_tallies", lambda *_: 0)  # as if killed before
+    monkeypatch.setattr(
+        "dupekit.workflow.runs.RoundFolder.update_tallies", lambda *_: 0
+    )  # as if killed before
     trained.train(pairs=4, **fast)
     monkeypatch.undo()
     exported = trained.export()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import NotConfirmed, TreeUnavailable
-from dupekit.files import write_lines
-from dupekit.manifest import MARKER
+from dupekit.files.write import write_lines
 from dupekit.project import Project
-from dupekit.questions import Question
+from dupekit.review.manifest import MARKER
+from dupekit.review.questions import Question
 from tests.reviewed import export_again, exported_project
 
 SIZES = {"big": 20, "big/cruise": 10, "middle": 12, "middle/deep": 4, "small": 2, "tiny": 2}

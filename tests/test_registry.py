@@ -10,7 +10,16 @@ from typing import ClassVar
 import pytest
 
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.registry import EXECUTORS, TRAINERS, VALIDATORS, as_values, describe, load, options_for, plugins
+from dupekit.plugin.registry import (
+    EXECUTORS,
+    TRAINERS,
+    VALIDATORS,
+    as_values,
+    describe,
+    load,
+    options_for,
+    plugins,
+)
 
 Install = Callable[..., None]
 

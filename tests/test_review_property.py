@@ -28,15 +28,15 @@ from hypothesis.stateful import (
 from PIL import Image
 
 from dupekit.errors import NothingToDo
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import read_lines
-from dupekit.flag import Dupe
+from dupekit.files.write import read_lines
 from dupekit.ledger import Ledger, images, review, rounds
-from dupekit.listing import list_tree
-from dupekit.manifest import MARKER, Manifest, write_manifest
 from dupekit.project import Project
-from dupekit.review import Review, review_tree
-from dupekit.watch import Snapshot, follow, tree_journal
+from dupekit.review.listing import list_tree
+from dupekit.review.manifest import MARKER, Manifest, write_manifest
+from dupekit.review.verdicts import Review, review_tree
+from dupekit.review.watch.watcher import Snapshot, follow, tree_journal
+from dupekit.review.write_tree import plan_tree, write_tree
+from dupekit.rounds.rules import Dupe
 from tests.review_oracle import CLUTTER, TRASH, Said, allowed, contents
 
 CLASSES = ["amoeba", "ciliate: with cilia", "diatom_ä", "rotifer"]
@@ -467,7 +467,9 @@ def test_a_watcher_and_a_second_collect_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: Sequence[str], examples: int
 ) -> None:
     make_project(tmp_path / "fresh", exported)
-    monkeypatch.setattr("dupekit.watch.QUIET_S", 0.01)  # nothing else comes: each operation is complete
+    monkeypatch.setattr(
+        "dupekit.review.watch.watcher.QUIET_S", 0.01
+    )  # nothing else comes: each operation is complete
     # Nor does the power fail.
     monkeypatch.setattr("os.fsync", lambda handle: None)
     monkeypatch.setattr(Ledger, "__enter__", hurried)

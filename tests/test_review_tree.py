@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupekit import review
 from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import digest_file, escape, read_lines, real_path
-from dupekit.flag import Dupe
-from dupekit.listing import Entry, list_tree
-from dupekit.manifest import MARKER, Manifest, read_manifest
-from dupekit.review import judge, review_tree, tree_manifest
+from dupekit.files.names import escape
+from dupekit.files.paths import real_path
+from dupekit.files.write import digest_file, read_lines
+from dupekit.review import verdicts as review
+from dupekit.review.listing import Entry, list_tree
+from dupekit.review.manifest import MARKER, Manifest, read_manifest
+from dupekit.review.verdicts import judge, review_tree, tree_manifest
+from dupekit.review.write_tree import plan_tree, write_tree
+from dupekit.rounds.rules import Dupe
 from tests.support import refusing
 
 CLASSES = ["Acantharia", "Bacillaria", "with_under score"]
@@ -152,7 +154,7 @@ def test_an_unreadable_folder_was_not_emptied(tree, monkeypatch) -> None:
 
 @pytest.fixture
 def no_pause(monkeypatch) -> None:
-    monkeypatch.setattr("dupekit.listing.time.sleep", lambda _: None)
+    monkeypatch.setattr("dupekit.review.listing.time.sleep", lambda _: None)
 
 
 def test_a_folder_deleted_while_the_tree_is_read_is_read_again(tree, monkeypatch, no_pause) -> None:
@@ -454,7 +456,7 @@ def test_whole_names_exchanged(tree) -> None:
 def test_of_a_large_tree_that_was_copied_the_lengths_and_what_is_missing_tell(
     tree, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("dupekit.matching.READ_AT_MOST", 3)
+    monkeypatch.setattr("dupekit.review.match.READ_AT_MOST", 3)
     exchange(tree / THREE, tree / FOUR)
     exchange(tree / NAME, tree / TWO)
     shutil.copytree(tree, tmp_path / "copy")

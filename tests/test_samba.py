@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import TreeUnavailable
-from dupekit.files import read_lines
-from dupekit.manifest import MARKER
-from dupekit.mounts import is_network
+from dupekit.files.write import read_lines
 from dupekit.project import Project
+from dupekit.review.manifest import MARKER
+from dupekit.system.mounts import is_network
 from tests.test_file_operations import (
     A_IN_B,
     ONE_IN_B,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dupekit.dataset.scan import Listing, list_dataset, read_files
 from dupekit.errors import DatasetError
-from dupekit.scan import Listing, list_dataset, read_files
 from tests.support import refusing
 
 

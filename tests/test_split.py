@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupekit.split import seed_for, split
+from dupekit.rounds.split import seed_for, split
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=200)
 seeds = st.integers(0, 2**63 - 1)

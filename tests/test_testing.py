@@ -15,7 +15,7 @@ import pytest
 
 from dupekit.api import Job, Model, PredictTask, Trainer, TrainTask, Validator
 from dupekit.errors import PluginError
-from dupekit.files import digest_file
+from dupekit.files.write import digest_file
 from dupekit.testing import (
     CentroidTrainer,
     CentroidValidator,
@@ -88,7 +88,7 @@ class TestFakes:
 
 def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
     """Does the jobs in this process; returns the least agreement and the seconds that they took."""
-    from dupekit.jobs import finished
+    from dupekit.jobs.files import finished
     from dupekit.jobs.worker import run_jobs
 
     with pytest.MonkeyPatch.context() as monkeypatch:

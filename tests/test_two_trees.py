@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.files import real_path
+from dupekit.files.paths import real_path
 from dupekit.project import Project
 
 CILIATE, AMOEBA = "ciliate/wrong_amoeba.png", "amoeba/wrong_diatom.png"

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupekit.errors import NothingToDo, UsageError
-from dupekit.files import real_path, user
-from dupekit.ignores import Ignored
+from dupekit.files.paths import real_path
 from dupekit.ledger import Ledger, review
 from dupekit.project import Project
+from dupekit.review.ignore_list import Ignored
+from dupekit.system.stamp import user
 from tests.support import tree_state
 
 State = tuple[dict[str, int], list[object], list[Ignored]]

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import LockedError, TreeUnavailable
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import digest_file, read_lines
-from dupekit.flag import Dupe
-from dupekit.listing import list_tree
-from dupekit.manifest import MARKER
-from dupekit.mounts import is_network
-from dupekit.portable import read_marker
-from dupekit.review import review_tree, tree_manifest
-from dupekit.watch import Journal, Snapshot, follow, tree_journal
+from dupekit.files.write import digest_file, read_lines
+from dupekit.review.listing import list_tree
+from dupekit.review.manifest import MARKER
+from dupekit.review.marker import read_marker
+from dupekit.review.verdicts import review_tree, tree_manifest
+from dupekit.review.watch.watcher import Journal, Snapshot, follow, tree_journal
+from dupekit.review.write_tree import plan_tree, write_tree
+from dupekit.rounds.rules import Dupe
+from dupekit.system.mounts import is_network
 from tests.test_review_tree import dupes_in
 
 
@@ -174,7 +174,7 @@ def test_a_file_overwritten_where_it_lies_is_seen_at_once(tree, watch) -> None:
 def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch, polled) -> None:
     """Where the files' times cannot tell, as on a file system whose clock ticks coarsely."""
     ticks = lambda at: {path: entry._replace(changed_ns=2**62) for path, entry in list_tree(at).items()}  # noqa: E731
-    monkeypatch.setattr("dupekit.watch.list_tree", ticks)
+    monkeypatch.setattr("dupekit.review.watch.watcher.list_tree", ticks)
     dupes = dupes_in(
         tmp_path / "data", {f"{label}/{i}.png": (f"{label}{i}", "x") for label in "ab" for i in "12"}
     )
@@ -213,7 +213,7 @@ def test_looking_alone_finds_everything(tree, watch, monkeypatch) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("dupekit.hearing.Observer.schedule", full)
+    monkeypatch.setattr("dupekit.review.watch.events.Observer.schedule", full)
     watching = watch(poll_s=0.5)
     assert "max_user_watches" in watching.until(lambda _: True).trouble
     for file in (tree / "c2").glob("*.png"):

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import TreeUnavailable
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import read_lines
+from dupekit.files.write import read_lines
 from dupekit.project import Project
-from dupekit.review import tree_manifest
-from dupekit.watch import follow, tree_journal
+from dupekit.review.verdicts import tree_manifest
+from dupekit.review.watch.watcher import follow, tree_journal
+from dupekit.review.write_tree import plan_tree, write_tree
 from tests.test_review_tree import dupes_in
 from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupekit.watch.CHECK_S", 0.2)
+    monkeypatch.setattr("dupekit.review.watch.watcher.CHECK_S", 0.2)
 
 
 def test_a_tree_of_another_export_in_its_place_is_not_judged(tree, watch, tmp_path) -> None:  # noqa: F811
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
     def locked(file: Path) -> str:
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr("dupekit.review.digest_file", locked)
+    monkeypatch.setattr("dupekit.review.verdicts.digest_file", locked)
 
     with pytest.raises(TreeUnavailable, match=r"c1/moved\.png in the review tree cannot be read") as caught:
         next(follow(tree, tree_manifest(tree), tree_journal(tree), stop=threading.Event()))

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from watchdog.observers.inotify_c import InotifyFD
 
-import dupekit.watch
-from dupekit.export import plan_tree, write_tree
-from dupekit.files import read_lines
-from dupekit.hearing import Ears, Heard
-from dupekit.listing import list_tree
-from dupekit.manifest import MARKER
+import dupekit.review.watch.watcher as watcher_module
+from dupekit.files.write import read_lines
+from dupekit.review.listing import list_tree
+from dupekit.review.manifest import MARKER
+from dupekit.review.watch.events import Ears, Heard
+from dupekit.review.write_tree import plan_tree, write_tree
 from tests.support import Terminal, on_terminal
 from tests.test_file_operations import until
 from tests.test_review_tree import dupes_in
@@ -33,20 +33,24 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupekit.watch.CHECK_S", 0.2)
+    monkeypatch.setattr("dupekit.review.watch.watcher.CHECK_S", 0.2)
 
 
 def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     listed: list[Path] = []
-    monkeypatch.setattr("dupekit.watch.list_tree", lambda at: listed.append(at) or list_tree(at))
+    monkeypatch.setattr(
+        "dupekit.review.watch.watcher.list_tree", lambda at: listed.append(at) or list_tree(at)
+    )
     return listed
 
 
 @linux
 def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monkeypatch) -> None:  # noqa: F811
     checks: list[bool] = []
-    due = dupekit.watch._Watcher.due
-    monkeypatch.setattr("dupekit.watch._Watcher.due", lambda self: checks.append(due(self)) or checks[-1])
+    due = watcher_module._Watcher.due
+    monkeypatch.setattr(
+        "dupekit.review.watch.watcher._Watcher.due", lambda self: checks.append(due(self)) or checks[-1]
+    )
     listed = count_listings(monkeypatch)
     watching = watch()
     watching.until(lambda _: True)
@@ -108,7 +112,9 @@ def test_no_more_instances_of_inotify(tree, monkeypatch) -> None:  # noqa: F811
 
 
 def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr("dupekit.hearing._Handler.on_any_event", lambda self, event: None)  # all are lost
+    monkeypatch.setattr(
+        "dupekit.review.watch.events._Handler.on_any_event", lambda self, event: None
+    )  # all are lost
     watching = watch()
     watching.until(lambda _: True)
     (tree / "c0" / "other_09_0.png").unlink()

@@ -91,7 +91,7 @@ def main() -> None:
 
 def _of_system(error: OSError) -> str:
     """What the system refused, on which file, and what would help."""
-    from dupekit.files import escape
+    from dupekit.files.names import escape
 
     what = error.strerror or str(error)
     place = (

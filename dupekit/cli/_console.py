@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from dupekit.api import Progress
-    from dupekit.decisions import Unapplied
+    from dupekit.correct.resolve import Unapplied
     from dupekit.project import Project
+    from dupekit.system.progress import Progress
 
 ProjectOption = Annotated[
     Path | None,
@@ -114,7 +114,7 @@ def progress_bars() -> Iterator[Progress]:
 @contextlib.contextmanager
 def _bars() -> Iterator[Progress]:
     if not sys.stderr.isatty():
-        from dupekit.api import silent
+        from dupekit.system.progress import silent
 
         yield silent
         return
@@ -183,7 +183,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return fields(value)
     if isinstance(value, Path):
-        from dupekit.files import escape
+        from dupekit.files.names import escape
 
         return escape(str(value))
     dump = getattr(value, "model_dump", None)

@@ -23,8 +23,8 @@ from dupekit.cli._console import (
 )
 
 if TYPE_CHECKING:
-    from dupekit.patching import Patched
-    from dupekit.results import Applied
+    from dupekit.workflow.apply_patch import Patched
+    from dupekit.workflow.results import Applied
 
 
 class ModeChoice(StrEnum):
@@ -78,7 +78,7 @@ def apply(
             done = opened.apply(dest, mode=mode.value, dry_run=dry_run, progress=progress)
         _show_applied(done, json=json, dry_run=dry_run)
         return
-    from dupekit.patching import apply_patch
+    from dupekit.workflow.apply_patch import apply_patch
 
     with progress_bars() as progress:
         patched = apply_patch(

@@ -22,8 +22,8 @@ from dupekit.cli._console import (
 )
 
 if TYPE_CHECKING:
-    from dupekit.questions import Question
-    from dupekit.results import Collected
+    from dupekit.review.questions import Question
+    from dupekit.workflow.results import Collected
 
 
 def register(app: typer.Typer) -> None:
@@ -104,7 +104,7 @@ def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:
 
 def _ask(asked: list[Question]) -> bool:
     """One after the other. Raises NotConfirmed at the first that is not meant, Exit at Ctrl-C."""
-    from dupekit.questions import refused
+    from dupekit.review.questions import refused
 
     for number, question in enumerate(asked, 1):
         try:

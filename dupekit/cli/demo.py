@@ -21,7 +21,7 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """The whole loop on real handwritten digits: errors planted, technician played by the known truth."""
-    from dupekit.demo import play
+    from dupekit.demo.play import play
 
     with progress_bars() as progress:
         done = play(dir_, progress=progress, say=(lambda _: None) if json else say)

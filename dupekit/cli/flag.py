@@ -22,7 +22,7 @@ def flag(
     json: JsonOption = False,
 ) -> None:
     """The dupes, most suspicious first, and a table per class pair."""
-    from dupekit.flag import by_class_pair
+    from dupekit.rounds.rules import by_class_pair
 
     found = open_project(project).flag(threshold=threshold, limit=limit)
     if found.pairs < found.pairs_planned:

@@ -55,8 +55,8 @@ def export(
 ) -> None:
     """Writes the list as CSV: digest, label, path, added."""
     from dupekit.errors import UsageError
-    from dupekit.files import write_text
-    from dupekit.ignores import to_csv
+    from dupekit.files.write import write_text
+    from dupekit.review.ignore_list import to_csv
 
     found = open_project(project).ignores()
     if str(file) == "-":

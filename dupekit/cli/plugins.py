@@ -16,7 +16,7 @@ app = typer.Typer(
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
     """Shows every plugin, without loading any."""
-    from dupekit.registry import GROUPS, plugins
+    from dupekit.plugin.registry import GROUPS, plugins
 
     found = [plugin for group in GROUPS for plugin in plugins(group).values()]
     if json:
@@ -41,7 +41,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
-    from dupekit.registry import GROUPS, describe, load
+    from dupekit.plugin.registry import GROUPS, describe, load
 
     found = {GROUPS[group]: describe(load(group, name)) for group in _groups_of(name)}
     if json:
@@ -55,7 +55,7 @@ def show(
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")]) -> None:
     """Takes the plugins of a name through their contract on a tiny dataset."""
-    from dupekit.registry import GROUPS
+    from dupekit.plugin.registry import GROUPS
     from dupekit.testing.installed import check_installed
 
     for group in _groups_of(name):
@@ -65,7 +65,7 @@ def check(name: Annotated[str, typer.Argument(help="As `dupekit plugins list` pr
 
 def _groups_of(name: str) -> list[str]:
     from dupekit.errors import UsageError
-    from dupekit.registry import GROUPS, plugins
+    from dupekit.plugin.registry import GROUPS, plugins
 
     groups = [group for group in GROUPS if name in plugins(group)]
     if not groups:

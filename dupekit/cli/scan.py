@@ -17,7 +17,7 @@ from dupekit.cli._console import (
 )
 
 if TYPE_CHECKING:
-    from dupekit.pipeline import Scan
+    from dupekit.workflow.pipeline import Scan
 
 
 def register(app: typer.Typer) -> None:

@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dupekit.cli._console import (
-    JsonOption,
-    ProjectOption,
-    open_project,
-    print_json,
-    table,
-    unapplied_counts,
-)
+from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table, unapplied_counts
 
 if TYPE_CHECKING:
-    from dupekit.results import Status
+    from dupekit.workflow.results import Status
 
 TOP = 10
 """Class pairs in the table; --json has all."""

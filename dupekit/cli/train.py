@@ -18,9 +18,9 @@ from dupekit.cli._console import (
 )
 
 if TYPE_CHECKING:
-    from dupekit.api import Progress
     from dupekit.ledger.rounds import Run
-    from dupekit.results import Trained
+    from dupekit.system.progress import Progress
+    from dupekit.workflow.results import Trained
 
 
 def register(app: typer.Typer) -> None:

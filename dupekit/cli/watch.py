@@ -17,9 +17,9 @@ from dupekit.cli._console import ProjectOption, open_project, say
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from dupekit.manifest import Manifest
-    from dupekit.pace import Count, Progress
-    from dupekit.watch import Journal, Snapshot
+    from dupekit.review.manifest import Manifest
+    from dupekit.review.watch.pace import Count, Progress
+    from dupekit.review.watch.watcher import Journal, Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def watch(
     ] = False,
 ) -> None:
     """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
-    from dupekit.watch import follow
+    from dupekit.review.watch.watcher import follow
 
     path, manifest, journal = _what_to_watch(tree, project)
     stop = threading.Event()
@@ -57,9 +57,9 @@ Seen = Iterator[tuple["Snapshot", "Progress | None"]]
 def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
     """A tree of the project, or, where there is no project, one that came from elsewhere."""
     from dupekit.errors import NotAProject, TreeUnavailable, UsageError
-    from dupekit.listing import list_tree
-    from dupekit.review import tree_manifest
-    from dupekit.watch import Journal, tree_journal
+    from dupekit.review.listing import list_tree
+    from dupekit.review.verdicts import tree_manifest
+    from dupekit.review.watch.watcher import Journal, tree_journal
 
     if tree is not None:
         _require_there(tree)
@@ -100,7 +100,7 @@ def _require_there(tree: Path) -> None:
 
 
 def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:
-    from dupekit.pace import progress
+    from dupekit.review.watch.pace import progress
 
     reached: Progress | None = None
     for snapshot in snapshots:
@@ -111,7 +111,7 @@ def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:
 
 def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
     """A line for every change, or in quiet mode only for what matters; whether after.txt is current."""
-    from dupekit.files import now
+    from dupekit.system.stamp import now
 
     trouble, before, kept = "", None, False
     for snapshot, reached in seen:

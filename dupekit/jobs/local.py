@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dupekit.api import Job, Outcome, Progress
+from dupekit.plugin.contract import Job, Outcome
+from dupekit.system.progress import Progress
 
 LOG = "worker.log"
 

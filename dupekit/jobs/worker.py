@@ -18,33 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import (
-    TRAINERS,
-    VALIDATORS,
-    Images,
-    Model,
-    PredictTask,
-    Progress,
-    Trainer,
-    TrainTask,
-    Validator,
-)
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
+from dupekit.dataset.images import Images
 from dupekit.errors import DupekitError, PluginError
-from dupekit.files import now
-from dupekit.jobs import (
-    JOB,
-    LOG,
-    RESULT,
-    JobFile,
-    ResultFile,
-    RoundFile,
-    read_model,
-    write_model,
-    write_predictions,
-)
-from dupekit.registry import load, options_for
-from dupekit.tally import most_probable
+from dupekit.jobs.files import JOB, LOG, RESULT, JobFile, ResultFile, RoundFile, read_model, write_model
+from dupekit.jobs.predictions import write_predictions
+from dupekit.plugin.contract import TRAINERS, VALIDATORS, PredictTask, Trainer, TrainTask, Validator
+from dupekit.plugin.model import Model
+from dupekit.plugin.registry import load, options_for
+from dupekit.rounds.tally import most_probable
+from dupekit.system.progress import Progress
+from dupekit.system.stamp import now
 
 _VERSIONS_OF = ("dupekit", "numpy", "torch", "onnxruntime-gpu", "onnxruntime")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dupekit.ledger import Ledger
-from dupekit.review import EXPUNGED, RELABEL
+from dupekit.review.verdicts import EXPUNGED, RELABEL
 
 
 @dataclass(frozen=True, slots=True)

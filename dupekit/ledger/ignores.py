@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dupekit.files import now
-from dupekit.ignores import Ignored
 from dupekit.ledger import Ledger
+from dupekit.review.ignore_list import Ignored
+from dupekit.system.stamp import now
 
 
 def ignores(ledger: Ledger) -> list[Ignored]:

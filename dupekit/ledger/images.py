@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit.dataset.scan import Content, File
 from dupekit.ledger import Ledger
-from dupekit.scan import Content, File
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dupekit.apply import Correction, Placement
-from dupekit.decisions import Decision, Held, Unapplied, resolve
-from dupekit.files import now
+from dupekit.correct.placements import Correction, Placement
+from dupekit.correct.resolve import Decision, Held, Unapplied, resolve
 from dupekit.ledger import Ledger
 from dupekit.ledger.images import UNREAD
-from dupekit.review import EXPUNGED, RELABEL, Verdict
-from dupekit.slips import Earlier
+from dupekit.review.mistakes import Earlier
+from dupekit.review.verdicts import EXPUNGED, RELABEL, Verdict
+from dupekit.system.stamp import now
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import NothingToDo
-from dupekit.files import now
 from dupekit.ledger import Ledger
+from dupekit.system.stamp import now
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.flag import Dupe
 from dupekit.ledger import Ledger
-from dupekit.tally import Tally
+from dupekit.rounds.rules import Dupe
+from dupekit.rounds.tally import Tally
 
 
 def replace(

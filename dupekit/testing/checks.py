@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dupekit.api import Images, Input, Model, PredictTask, Trainer, TrainTask, Validator
-from dupekit.cache import Cache
-from dupekit.files import digest_file
-from dupekit.registry import options_for
-from dupekit.split import split
+from dupekit.dataset.cache import Cache
+from dupekit.files.write import digest_file
+from dupekit.plugin.registry import options_for
+from dupekit.rounds.split import split
 from dupekit.testing.contract import Listener, broken, call, check_class
 from dupekit.testing.data import load_images, make_dataset
 

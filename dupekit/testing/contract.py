@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 import numpy as np
 
 from dupekit.errors import DupekitError, PluginError
-from dupekit.registry import as_values, options_for
+from dupekit.plugin.registry import as_values, options_for
 
 _T = TypeVar("_T")
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from dupekit.api import TRAINERS, VALIDATORS, Images, Job
-from dupekit.files import escape
-from dupekit.jobs import JOB, Choice, JobFile, RoundFile, write_model
-from dupekit.pixels import MAX_PIXELS
-from dupekit.scan import list_dataset, read_files
-from dupekit.split import seed_for, split
+from dupekit.dataset.pixels import MAX_PIXELS
+from dupekit.dataset.scan import list_dataset, read_files
+from dupekit.files.names import escape
+from dupekit.jobs.files import JOB, Choice, JobFile, RoundFile, write_model
+from dupekit.rounds.split import seed_for, split
 
 CLASSES = ("copepod", "diatom", "dinoflagellate")
 
@@ -52,7 +52,7 @@ def make_dataset(
 def load_images(folder: Path) -> tuple[Images, NDArray[np.int32], tuple[str, ...]]:
     """A dataset folder as plugins are given it: images, given labels (n,) as positions in classes, classes.
 
-    Raises DatasetError as `dupekit.scan.list_dataset`. Unreadable files are left out.
+    Raises DatasetError as `dupekit.dataset.scan.list_dataset`. Unreadable files are left out.
     """
     listing = list_dataset(folder)
     contents = [content for content in read_files(folder, listing.files) if not content.problem]

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from dupekit.api import Executor, Job, Outcome
 from dupekit.errors import PluginError
-from dupekit.jobs import JOB, LOG, PREDICTIONS, RESULT
-from dupekit.registry import options_for
+from dupekit.jobs.files import JOB, LOG, PREDICTIONS, RESULT
+from dupekit.plugin.registry import options_for
 from dupekit.testing.contract import Listener, broken, call, check_class
 
 _T = TypeVar("_T")

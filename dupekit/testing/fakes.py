@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.api import Images, Input, Model, PredictTask, Progress, TrainTask
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.errors import DupekitError, PluginError
-from dupekit.registry import load, plugins
+from dupekit.plugin.registry import load, plugins
 from dupekit.testing.checks import check_trainer, check_validator
 from dupekit.testing.data import make_dataset, make_jobs, register
 from dupekit.testing.executing import check_executor

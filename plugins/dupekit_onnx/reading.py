@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.api import Fit, Images, Input
-from dupekit.cache import Cache, Rows
+from dupekit.dataset.cache import Cache, Rows
 from dupekit.errors import PluginError
 
 

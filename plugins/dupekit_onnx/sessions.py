@@ -19,9 +19,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from dupekit.devices import cores, cuda_devices
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.parallel import in_order
+from dupekit.system.devices import cores, cuda_devices
+from dupekit.system.parallel import in_order
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

@@ -19,10 +19,10 @@ import onnx
 from numpy.typing import NDArray
 
 from dupekit.api import METADATA_KEY, Images, Input, Model, Progress, model_metadata, read_metadata
-from dupekit.cache import Cache, Rows
+from dupekit.dataset.cache import Cache, Rows
+from dupekit.dataset.pixels import RULES
 from dupekit.errors import OptionError, PluginError
-from dupekit.files import atomic_write
-from dupekit.pixels import RULES
+from dupekit.files.write import atomic_write
 from dupekit_onnx.reading import check_pixels, standardised
 from dupekit_onnx.sessions import batch_size, open_session, output, run_all
 from dupekit_probe import lite0, torchvision_models

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from dupekit.api import Model, model_metadata
-from dupekit.files import atomic_write
+from dupekit.files.write import atomic_write
 from dupekit_probe.heads import Head
 
 _OPSET = 17

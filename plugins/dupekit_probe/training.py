@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.api import Images, Input, Model, Progress, TrainTask
-from dupekit.cache import Cache, Rows
+from dupekit.dataset.cache import Cache, Rows
 from dupekit.errors import PluginError, UsageError
 from dupekit_onnx.sessions import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dupekit.api import Job
 from dupekit.errors import JobError, OptionError
-from dupekit.files import write_text
+from dupekit.files.write import write_text
 
 if TYPE_CHECKING:
     from dupekit_slurm import SlurmOptions

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dupekit.api import Images, Input
-from dupekit.cache import Cache, Rows
+from dupekit.dataset.cache import Cache, Rows
 from dupekit.errors import PluginError
-from dupekit.parallel import in_order
+from dupekit.system.parallel import in_order
 
 log = logging.getLogger("dupekit.torch")
 

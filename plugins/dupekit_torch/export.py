@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dupekit.api import Model, model_metadata
 from dupekit.errors import PluginError
-from dupekit.files import atomic_write
+from dupekit.files.write import atomic_write
 from dupekit_torch.augment import views
 from dupekit_torch.models import Classifier, Spec, build
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dupekit.api import Input, Model, Progress, TrainTask
-from dupekit.cache import Rows
+from dupekit.dataset.cache import Rows
 from dupekit.errors import PluginError, UsageError
 from dupekit_torch import data, memory, pretrained, schedule, training
 from dupekit_torch.augment import Augmentation

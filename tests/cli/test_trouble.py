@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dupekit.ignores import to_csv
 from dupekit.project import Project
+from dupekit.review.ignore_list import to_csv
 from dupekit.testing import make_dataset
 from tests.cli.test_cli import dupekit
 

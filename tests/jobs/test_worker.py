@@ -15,17 +15,9 @@ import pytest
 
 from dupekit.api import Job, Model, PredictTask, Progress, TrainTask, silent
 from dupekit.errors import JobError
-from dupekit.jobs import (
-    JOB,
-    PREDICTIONS,
-    RESULT,
-    PredictionReader,
-    ResultFile,
-    finished,
-    read_model,
-    write_predictions,
-)
+from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, finished, read_model
 from dupekit.jobs.local import LocalExecutor, LocalOptions
+from dupekit.jobs.predictions import PredictionReader, write_predictions
 from dupekit.jobs.worker import run_jobs
 from dupekit.testing import CentroidTrainer, CentroidValidator, make_dataset, make_jobs
 from tests.support import TalkativeTrainer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dupekit.dataset.scan import Content, File
 from dupekit.errors import LedgerError
 from dupekit.ledger import Ledger, images
-from dupekit.scan import Content, File
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_two_processes_may_make_it_at_once(tmp_path) -> None:
 WRITE = """
 import sys, pathlib
 from dupekit.ledger import Ledger, images
-from dupekit.scan import Content, File
+from dupekit.dataset.scan import Content, File
 with Ledger(pathlib.Path(sys.argv[1])) as ledger:
     images.record_classes(ledger, ["a"])
     for i in range(100000):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from dupekit.ledger import Ledger, history, ignores, review
+from dupekit.ledger import Ledger, ignores, review
+from dupekit.ledger import steps as history
 from dupekit.ledger.migrations import migrations
 
 # 1 confirmed; 2 confirmed, taken off by hand; 3 confirmed in an earlier collect, put back since; 4 by hand and

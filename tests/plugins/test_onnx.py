@@ -27,7 +27,7 @@ from dupekit.api import (
     read_metadata,
     silent,
 )
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError, PluginError, UsageError
 
 onnx = pytest.importorskip("onnx", reason="the validator's extra is not installed")

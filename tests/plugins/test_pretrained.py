@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import PluginError
 from dupekit.project import Project
 from tests.cli.test_cli import dupekit

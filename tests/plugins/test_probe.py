@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dupekit.api import Images, Model, PredictTask, TrainTask, read_metadata, silent
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.registry import options_for
+from dupekit.plugin.registry import options_for
 from dupekit.testing import check_trainer, check_validator, load_images, make_dataset
 
 torch = pytest.importorskip("torch", reason="the probe's extra is not installed")

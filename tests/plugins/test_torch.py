@@ -16,10 +16,10 @@ import pytest
 from PIL import Image as PillowImage
 
 from dupekit.api import Images, Model, PredictTask, TrainTask, read_metadata, silent
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.files import digest_file
-from dupekit.registry import options_for
+from dupekit.files.write import digest_file
+from dupekit.plugin.registry import options_for
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")

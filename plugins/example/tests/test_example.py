@@ -7,9 +7,9 @@ import pytest
 from dupekit_example import ExampleTrainer, ExampleValidator
 
 from dupekit.api import PredictTask, TrainTask, read_metadata, silent
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError
-from dupekit.registry import load
+from dupekit.plugin.registry import load
 from dupekit.testing import check_trainer, check_validator, load_images, make_dataset
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.api import Images, Input, Model, PredictTask, Progress, TrainTask, model_metadata
-from dupekit.cache import Cache
+from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError
 
 Floats = NDArray[np.float32]

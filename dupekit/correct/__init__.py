@@ -1,0 +1,1 @@
+"""Corrections, pure: which files a decision changes, and a corrected dataset of them."""

@@ -1,0 +1,234 @@
+"""patch.csv: the corrections of a dataset as a file, which makes them on any copy of it, or takes them back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dupekit.correct.placements import Correction, Placement, Source
+from dupekit.correct.resolve import Unapplied
+from dupekit.errors import DatasetChanged, UsageError
+from dupekit.files.names import escape, unescape
+from dupekit.files.write import write_text
+
+COLUMNS = (
+    "path", "action", "old_label", "new_label", "new_path", "votes", "score", "decided", "digest",
+)  # fmt: skip
+_NEEDED = ("path", "action", "old_label", "new_label", "new_path", "digest")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRow:
+    """One correction; paths escaped and relative to the dataset."""
+
+    path: str
+    old_label: str
+    new_label: str
+    """Empty: expunged."""
+    new_path: str
+    """In the corrected dataset; empty: expunged."""
+    digest: str
+
+
+def write_patch(path: Path, corrections: Sequence[Correction], placements: Sequence[Placement]) -> None:
+    """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset."""
+    new_paths = {placement.source.image: placement.path for placement in placements}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for c in sorted(corrections, key=lambda correction: correction.path):
+        action = "relabel" if c.new_label else "expunge"
+        new_path = new_paths.get(c.image, "")
+        score = f"{c.score:.6f}"
+        writer.writerow(
+            [c.path, action, c.old_label, c.new_label, new_path, c.votes, score, c.decided, c.digest]
+        )
+    write_text(path, text.getvalue())
+
+
+def write_unapplied(path: Path, unapplied: Sequence[Unapplied]) -> None:
+    """Writes beside a patch what it does not hold: the decisions that changed nothing; no file where there are none."""
+    if not unapplied:
+        path.unlink(missing_ok=True)  # of an earlier apply of the round
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "action", "old_label", "new_label", "reason", "now_at"))
+    for one in unapplied:
+        action = "relabel" if one.new_label else "expunge"
+        writer.writerow((one.path, action, one.old_label, one.new_label, one.reason, one.now_at))
+    write_text(path, text.getvalue())
+
+
+def read_patch(path: Path) -> list[PatchRow]:
+    """Reads a patch, also one that a spreadsheet has saved: with a byte order mark, CRLF, semicolons, tabs.
+
+    Raises UsageError where it is no patch, naming the lines that are wrong; so a path that leads out of
+    the dataset is refused here.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"The patch {path} cannot be read: {error.strerror}.", hint="Name a patch.csv with --patch."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The patch {path} is not UTF-8 (byte {error.start + 1}).",
+            hint='Save it as "CSV UTF-8", or take the patch.csv that `dupekit apply` wrote.',
+        ) from None
+    heading = text.partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise _malformed(path, [f"not CSV: {error}"]) from None
+    _check_heading(path, lines[0] if lines else [])
+    rows: list[PatchRow] = []
+    faults: list[str] = []
+    for number, cells in enumerate(lines[1:], 2):
+        if not any(cells):  # an empty line, which spreadsheets leave at the end
+            continue
+        row, fault = _row(dict(zip(lines[0], cells, strict=False)), len(cells) == len(lines[0]))
+        if fault:
+            faults.append(f"row {number}: {fault}")
+        rows.append(row)
+    faults += _repeated("path", [row.path for row in rows])
+    faults += _repeated("new_path", [row.new_path for row in rows if row.new_path])
+    if faults:
+        raise _malformed(path, faults)
+    return rows
+
+
+def plan_patched(
+    sources: Sequence[Source], rows: Sequence[PatchRow], *, original: Path | None, reverse: bool
+) -> list[Placement]:
+    """Where each file of a copy goes by a patch; in `reverse`, of a corrected copy.
+
+    `sources` are the copy's files, those of the patch with their digests; `original` supplies what was
+    expunged, whose content is checked when it is copied. Raises DatasetChanged where a file of the patch is missing,
+    has other content, or its place is taken; UsageError where expunged files cannot come back.
+    """
+    there = {source.path: source for source in sources}
+    expunged = [row for row in rows if not row.new_path]
+    if reverse and expunged and original is None:
+        raise UsageError(
+            f"{len(expunged)} expunged files are not in the corrected dataset, so they cannot come back from it.",
+            hint="Name the original dataset, or a copy of it, with --original DIR.",
+        )
+    moves = {_place(row, reverse): row for row in rows if row.new_path or not reverse}
+    faults = _faults(there, moves)
+    placements = [Placement(source, path) for path, source in there.items() if path not in moves]
+    stays = {placement.path for placement in placements}
+    folders = {path[:i] for path in stays for i, char in enumerate(path) if char == "/"}
+    targets = [row.path if reverse else row.new_path for row in rows if reverse or row.new_path]
+    for target in targets:
+        above = {target[:i] for i, char in enumerate(target) if char == "/"}
+        if target in stays or target in folders or above & stays:
+            faults.append(f"{target}: its place is taken by another file of this dataset")
+    if faults:
+        raise DatasetChanged(
+            f"The patch does not fit this dataset, in {len(faults)} places:\n" + _listed(faults),
+            hint="Nothing was written. Name the dataset that the patch was made for, or an unchanged copy"
+            + (" of the corrected one." if reverse else " of it; --reverse turns a corrected one back."),
+        )
+    for path, row in moves.items():
+        if row.new_path:
+            placements.append(Placement(there[path], row.path if reverse else row.new_path))
+    if reverse:
+        placements += [_restored(row, original) for row in expunged if original]
+    return placements
+
+
+def _restored(row: PatchRow, original: Path) -> Placement:
+    file = original / unescape(row.path)
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise DatasetChanged(
+            f"{file} is to come back, but cannot be read: {error.strerror}.",
+            hint="Name the dataset that the patch was made for with --original. Nothing was written.",
+        ) from None
+    return Placement(
+        Source(0, row.path, row.old_label, stat.st_size, stat.st_mtime_ns, row.digest), row.path, original
+    )
+
+
+def _place(row: PatchRow, reverse: bool) -> str:
+    return row.new_path if reverse else row.path
+
+
+def _faults(there: Mapping[str, Source], moves: Mapping[str, PatchRow]) -> list[str]:
+    faults = []
+    for path, row in moves.items():
+        if path not in there:
+            faults.append(f"{path}: missing")
+        elif there[path].digest != row.digest:
+            faults.append(f"{path}: has other content")
+    return faults
+
+
+def _check_heading(path: Path, heading: list[str]) -> None:
+    if missing := [name for name in _NEEDED if name not in heading]:
+        raise _malformed(path, [f"no column {', '.join(missing)} in its first row"])
+    if unknown := [name for name in heading if name not in COLUMNS]:
+        raise _malformed(path, [f"unknown column {name!r}" for name in unknown])
+    if len(set(heading)) < len(heading):
+        raise _malformed(path, ["a column stands twice in its first row"])
+
+
+def _row(cells: dict[str, str], complete: bool) -> tuple[PatchRow, str]:
+    """The row, and what is wrong with it."""
+    get = {name: cells.get(name, "") for name in _NEEDED}
+    row = PatchRow(get["path"], get["old_label"], get["new_label"], get["new_path"], get["digest"])
+    relabel = get["action"] == "relabel"
+    if not complete:
+        return row, "has another number of cells than the first row"
+    if get["action"] not in ("relabel", "expunge"):
+        return row, f"the action is {get['action']!r}, not relabel or expunge"
+    for path, label in [(row.path, row.old_label)] + [(row.new_path, row.new_label)] * relabel:
+        if not _is_safe(path):
+            return row, f"{path!r} is no path within a dataset"
+        if path.partition("/")[0] != label:
+            return row, f"{path!r} does not lie in the class {label!r}"
+    if not relabel and (row.new_label or row.new_path):
+        return row, "an expunged file has no new label or path"
+    if not _DIGEST.fullmatch(row.digest):
+        return row, "the digest is not 64 hexadecimal digits in lower case"
+    return row, ""
+
+
+def _is_safe(path: str) -> bool:
+    """Whether it is a file's path below a class, in the one form that `escape` writes."""
+    real = unescape(path)
+    parts = real.split("/")
+    return (
+        escape(real) == path
+        and "\0" not in real
+        and len(parts) > 1
+        and not any(part in ("", ".", "..") for part in parts)
+        and not Path(real).is_absolute()
+    )
+
+
+def _repeated(column: str, values: list[str]) -> list[str]:
+    return [f"{column} {value!r} stands twice" for value, count in Counter(values).items() if count > 1]
+
+
+def _malformed(path: Path, faults: list[str]) -> UsageError:
+    return UsageError(
+        f"{path} is not a patch that can be applied:\n" + _listed(faults),
+        hint="Nothing was written. Take the patch.csv that `dupekit apply` wrote; docs/files.md describes it.",
+    )
+
+
+def _listed(faults: list[str]) -> str:
+    more = [f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    return "\n".join(f"  {line}" for line in faults[:_SHOWN] + more)

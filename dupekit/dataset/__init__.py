@@ -1,0 +1,1 @@
+"""The dataset: what lies there, and its images as arrays."""

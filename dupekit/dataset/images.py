@@ -1,0 +1,71 @@
+"""Images as plugins are given them: where they lie, what they hold, how large they are. Columns, not objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dupekit.files.paths import real_path
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One readable image of the dataset."""
+
+    file: Path
+    """Where it lies."""
+    digest: str
+    """SHA-256 of the file's content, 64 hexadecimal digits."""
+    width: int
+    """Pixels, after the EXIF orientation is applied."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Images(Sequence[Image]):
+    """Many images, held as columns; `images[i]` is an `Image`, `images[a:b]` and `take` are `Images`."""
+
+    root: Path
+    """The dataset's folder."""
+    paths: Sequence[str]
+    """Relative to `root`, escaped as in `dupekit.files.names`."""
+    digests: Sequence[str]
+    sizes: NDArray[np.int32]
+    """Shape (n, 2): width and height in pixels."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Images: ...
+    def __getitem__(self, index: int | slice) -> Image | Images:
+        if isinstance(index, slice):
+            return Images(self.root, self.paths[index], self.digests[index], self.sizes[index])
+        width, height = self.sizes[index].tolist()
+        return Image(real_path(self.root, self.paths[index]), self.digests[index], width, height)
+
+    def take(self, rows: ArrayLike) -> Images:
+        """The images of these rows, in their order."""
+        picked = np.asarray(rows).tolist()
+        return Images(
+            self.root,
+            [self.paths[i] for i in picked],
+            [self.digests[i] for i in picked],
+            self.sizes[picked].reshape(-1, 2),
+        )
+
+    def log_sizes(self) -> NDArray[np.float32]:
+        """Natural logarithms of width and height, shape (n, 2): what a model is fed whose `Input` says `log_size`."""
+        return np.log(np.maximum(self.sizes, 1)).astype(np.float32).reshape(-1, 2)
+
+
+Fit = Literal["pad", "stretch"]
+"""How an image comes into a square: with its aspect ratio kept and the rest filled with its border's colour, or
+stretched to fill it."""

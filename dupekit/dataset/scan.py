@@ -1,0 +1,185 @@
+"""Dataset folder -> images: what lies there, and what each file holds.
+
+Listing costs one `stat` a file; content is read only for files that are new, or whose size or modification
+time changed. The dataset is never written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dupekit.dataset.pixels import EXTENSIONS, MAX_PIXELS, open_image
+from dupekit.errors import DatasetError, ImageError, ImageTooLarge
+from dupekit.files.names import escape, is_clutter, is_trash, sort_key
+from dupekit.files.paths import real_path
+
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are not read: no photograph of a specimen is a gibibyte."""
+
+_LINK = "symbolic link"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image file as listed: nothing of it has been read."""
+
+    path: str
+    """Escaped, relative to the dataset."""
+    label: str
+    """The class folder that holds it: its given label, escaped."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies in a dataset folder; all sorted bytewise by path."""
+
+    classes: list[str]
+    files: list[File]
+    skipped: list[tuple[str, str]]
+    """Path and reason of what is not part of the dataset: a link, a file beside the classes."""
+    other_files: int
+    """How many files below the classes have no image's extension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What reading a file gave. With a `problem`, the image takes no part in training."""
+
+    file: File
+    digest: str = ""
+    width: int = 0
+    """Pixels, after the EXIF orientation is applied."""
+    height: int = 0
+    mode: str = ""
+    """Pillow's name of the pixel format, such as "L" or "I;16"."""
+    problem: str = ""
+    retry: bool = False
+    """The file system failed, not the file: read it again in the next scan."""
+
+
+def list_dataset(root: Path, *, follow_symlinks: bool = False) -> Listing:
+    """Lists the classes and images of a dataset folder.
+
+    Hidden entries and what systems and NAS boxes leave behind are passed over. Links are skipped and
+    named, unless `follow_symlinks`; within a class no folder is then entered twice.
+    Raises DatasetError where there are not two classes, or where a folder cannot be read: an unreadable
+    folder must not look like an empty one.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.is_file() else "does not exist"
+        raise DatasetError(
+            f"{root} {what}, not a dataset folder.",
+            hint="Give the folder whose sub-folders are the classes.",
+        )
+    classes: list[str] = []
+    files: list[File] = []
+    skipped: list[tuple[str, str]] = []
+    other = 0
+    for entry in _entries(root):
+        name = escape(entry.name)
+        if entry.is_symlink() and not follow_symlinks:
+            skipped.append((name, _LINK))
+        elif entry.is_dir():
+            classes.append(name)
+            other += _walk(root, entry, name, files, skipped, follow_symlinks=follow_symlinks)
+        else:
+            skipped.append((name, "file beside the class folders"))
+    if len(classes) < 2:
+        only = f"only one class folder, {classes[0]}" if classes else "no class folders"
+        raise DatasetError(
+            f"{root} has {only}; dupekit compares classes and needs at least two.",
+            hint="Give the folder whose immediate sub-folders are the classes"
+            + (", or set follow_symlinks = true if they are links." if skipped else "."),
+        )
+    files.sort(key=lambda file: sort_key(file.path))
+    return Listing(sorted(classes, key=sort_key), files, sorted(skipped), other)
+
+
+def read_files(root: Path, files: Sequence[File], *, max_pixels: int = MAX_PIXELS) -> Iterator[Content]:
+    """Reads and decodes each file once, in order; a file that cannot be used yields its problem."""
+    rest = iter(files)
+    # Threads hide the latency of network shares; in slices, so that memory does not grow with the dataset.
+    with ThreadPoolExecutor() as threads:
+        while some := list(islice(rest, 512)):
+            yield from threads.map(lambda file: _read(root, file, max_pixels), some)
+
+
+def _walk(
+    root: Path,
+    top: os.DirEntry[str],
+    label: str,
+    files: list[File],
+    skipped: list[tuple[str, str]],
+    *,
+    follow_symlinks: bool,
+) -> int:
+    """Collects what lies below one class folder; returns the number of files that are no images."""
+    other = 0
+    entered = {_identity(top)} if follow_symlinks else set()
+    folders = [Path(top.path)]
+    while folders:
+        for entry in _entries(folders.pop()):
+            path = escape(Path(entry.path).relative_to(root).as_posix())
+            if entry.is_symlink() and not follow_symlinks:
+                skipped.append((path, _LINK))
+            elif entry.is_dir():
+                if follow_symlinks:  # only links can lead round in a circle
+                    if _identity(entry) in entered:
+                        continue
+                    entered.add(_identity(entry))
+                folders.append(Path(entry.path))
+            elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 - a bare name
+                other += 1
+            elif not entry.is_file():
+                skipped.append((path, "link to nothing" if entry.is_symlink() else "not a regular file"))
+            else:
+                stat = entry.stat()
+                files.append(File(path, label, stat.st_size, stat.st_mtime_ns))
+    return other
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry
+                for entry in entries
+                if not (entry.name.startswith(".") or is_clutter(entry.name) or is_trash(entry.name))
+            ]
+    except OSError as error:
+        raise DatasetError(
+            f"The folder {escape(str(folder))} cannot be read: {error.strerror}.",
+            hint="Nothing was recorded. Make it readable, or check that the share is mounted, then scan again.",
+        ) from None
+
+
+def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
+    stat = Path(entry.path).stat()  # on Windows an entry's own stat has no inode
+    return stat.st_dev, stat.st_ino
+
+
+def _read(root: Path, file: File, max_pixels: int) -> Content:
+    if file.size > MAX_FILE_BYTES:
+        return Content(file, problem=f"{file.size} bytes are more than the limit of {MAX_FILE_BYTES}")
+    try:
+        content = real_path(root, file.path).read_bytes()
+    except OSError as error:
+        return Content(file, problem=f"cannot be read: {error.strerror}", retry=True)
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        image = open_image(content, max_pixels=max_pixels)
+    except ImageTooLarge as error:
+        return Content(file, digest, error.width, error.height, problem=error.message)
+    except ImageError as error:
+        problem = "empty file" if not content else error.message
+        return Content(file, digest, problem=problem)
+    return Content(file, digest, image.width, image.height, image.mode)

@@ -1,0 +1,154 @@
+"""The whole loop on real handwritten digits: errors planted, the technician played by the known truth.
+
+The digits are the 1,797 of scikit-learn (`sklearn.datasets.load_digits`), 8 x 8 pixels, from the UCI
+archive; they come with that package, so nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from dupekit.demo.planting import centroid_likeness, plant_errors
+from dupekit.errors import DupekitError, UsageError
+from dupekit.files.paths import real_path
+from dupekit.project import Project
+from dupekit.review.manifest import ExportedFile
+from dupekit.system.progress import Progress, silent
+
+SHARE, SEED, PAIRS = 0.05, 20, 10
+IMAGE_SIZE_PX = 64
+"""Of the probe's input: digits of 8 x 8 pixels need no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What the demo found."""
+
+    folder: Path
+    images: int
+    planted: int
+    found: int
+    missed: int
+    wrongly_suspected: int
+    wrong_labels_after: int
+    accuracy_before: float
+    """Mean held-out accuracy on the true labels of models trained on the planted dataset."""
+    accuracy_after: float
+    """The same on the corrected dataset."""
+    seconds: float
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [
+            ("images", str(self.images)),
+            ("planted label errors", str(self.planted)),
+            ("found", str(self.found)),
+            ("missed", str(self.missed)),
+            ("wrongly suspected, and cleared", str(self.wrongly_suspected)),
+            ("wrong labels after", str(self.wrong_labels_after)),
+            ("accuracy before", f"{self.accuracy_before:.2%}"),
+            ("accuracy after", f"{self.accuracy_after:.2%}"),
+            ("seconds", f"{self.seconds:.0f}"),
+        ]
+
+
+def play(
+    folder: Path | None = None, *, progress: Progress = silent, say: Callable[[str], None] = lambda _: None
+) -> Played:
+    """Plays the demo in a folder that does not exist or is empty, default a new temporary one."""
+    started = time.perf_counter()
+    folder = Path(tempfile.mkdtemp(prefix="dupekit-demo-")) if folder is None else Path(folder).absolute()
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty.", hint="Name a folder that does not exist yet.")
+    dataset = folder / "digits"
+    truth = _write_digits(dataset)
+    planted = {name for name, (true, given) in truth.items() if true != given}
+    say(f"{len(truth)} digits in {dataset}, {len(planted)} of them in a wrong folder (seed {SEED}).")
+
+    project = Project.create(dataset, folder / "project")
+    project.scan(progress=progress)
+    options = {"image_size": IMAGE_SIZE_PX}
+    _train(project, options, progress)
+    before = _accuracy(project, truth)
+    flagged = project.flag()
+    say(f"Flagged {len(flagged.dupes)} with at least {flagged.threshold} of {flagged.pairs} votes.")
+    exported = project.export(progress=progress)
+    suspected = {_name(file.original) for file in exported.manifest.files}
+    _play_technician(exported.tree, exported.manifest.files, truth)
+    collected = project.collect(who="the known truth")
+    say(f"The technician reviewed {len(collected.review.verdicts)} images in {exported.tree}.")
+    applied = project.apply(folder / "digits-corrected", progress=progress)
+    say(f"Wrote {applied.destination} and {applied.patch}; now training on the corrected labels.")
+    project.next_round()
+    _train(project, options, progress)
+    after = _accuracy(project, truth)
+    wrong = sum(file.parent.name != truth[file.name][0] for file in applied.destination.rglob("*.png"))
+    return Played(
+        folder=folder,
+        images=len(truth),
+        planted=len(planted),
+        found=len(planted & suspected),
+        missed=len(planted - suspected),
+        wrongly_suspected=len(suspected - planted),
+        wrong_labels_after=wrong,
+        accuracy_before=before,
+        accuracy_after=after,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
+    """Writes the digits into class folders; returns file name -> true and given label."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise DupekitError(
+            "The demo needs scikit-learn, whose digits it plays with.", hint="pip install 'dupekit[all]'"
+        ) from None
+    digits = load_digits()
+    given = plant_errors(
+        digits.target, centroid_likeness(digits.data, digits.target, 10), share=SHARE, seed=SEED
+    )
+    names: dict[str, tuple[str, str]] = {}
+    for row, (pixels, true, label) in enumerate(zip(digits.images, digits.target, given, strict=True)):
+        name = f"digit_{row:04d}.png"
+        target = dataset / str(label) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray((pixels * 255 / 16).astype(np.uint8)).save(target)
+        names[name] = (str(true), str(label))
+    return names
+
+
+def _train(project: Project, options: dict[str, int], progress: Progress) -> None:
+    done = project.train(trainer="probe", pairs=PAIRS, options=options, progress=progress)
+    if done.failed:
+        name, error = done.failed[0]
+        raise DupekitError(f"Run {name} failed: {error}", hint="See log.txt in its folder.")
+
+
+def _play_technician(tree: Path, files: list[ExportedFile], truth: dict[str, tuple[str, str]]) -> None:
+    """Deletes what was labelled right, leaves what has the right suggestion, moves the rest to its class."""
+    for file in files:
+        true, given = truth[_name(file.original)]
+        path = real_path(tree, file.path)
+        if true == given:
+            path.unlink()
+        elif true != file.suggested:
+            target = tree / true
+            target.mkdir(exist_ok=True)
+            path.rename(target / path.name)
+
+
+def _accuracy(project: Project, truth: dict[str, tuple[str, str]]) -> float:
+    right = [predicted == truth[_name(path)][0] for path, predicted in project.predictions()]
+    return sum(right) / len(right)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,1 @@
+"""Files and their names: escaping, portable names, atomic writing, locks."""

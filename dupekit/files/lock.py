@@ -1,0 +1,50 @@
+"""Locks of the system: one at work at a time, known by name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dupekit.errors import LockedError
+from dupekit.files.write import naming
+from dupekit.system.stamp import now
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock file while the block runs; the system frees it when the process dies, however it dies.
+
+    Raises LockedError at once where another process holds it, naming the holder.
+    """
+    holder = path.with_name(f"{path.name}.holder")
+    if not path.parent.is_dir():  # FileLock would make it, and with it, perhaps, a review tree's marker
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    # Without the system's locks there would be no promise; and looking for them, filelock 4.3 fails on smbnetfs.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            by = json.loads(holder.read_text(encoding="utf-8"))
+            who = f"`dupekit {by['what']}`, process {by['pid']} on {by['host']}, since {by['since']}"
+        except (OSError, ValueError, KeyError):
+            who = "another process"
+        raise LockedError(
+            f"{path.parent} is in use by {who}.", hint="Wait until it has finished, or end it there."
+        ) from None
+    try:
+        entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
+        with naming(holder):
+            holder.write_text(json.dumps(entry), encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock
+            holder.unlink(missing_ok=True)
+            lock.release()

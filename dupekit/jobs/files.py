@@ -1,0 +1,125 @@
+"""Job folders: the files of a run, and the boundary between processes.
+
+    rounds/01/images.json           the round's images and classes, one file for all runs
+    rounds/01/splits/p03.npy        the split of pair 3: bool, True for the second half
+    rounds/01/runs/p03-a/job.json   what to do
+                       .../predictions.npz, result.json   what came out, written in this order
+                       .../log.txt
+
+A worker reads job.json and what it names, and writes the rest, each file atomically. result.json is
+written last: where it is, the run has ended. No pickles, and all paths in job.json are relative to its
+folder, so that a project may be mounted elsewhere on another machine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dupekit.dataset.images import Images
+from dupekit.errors import JobError
+from dupekit.files.names import unescape
+from dupekit.files.write import write_text
+
+JOB, RESULT, PREDICTIONS, LOG = "job.json", "result.json", "predictions.npz", "log.txt"
+
+Half = Literal["a", "b"]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Choice(_File):
+    """A plugin and its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class JobFile(_File):
+    """job.json: what a run has to do."""
+
+    format: Literal["dupekit/job/1"] = Field("dupekit/job/1", alias="schema")
+    name: str
+    round: int = Field(ge=1)
+    pair: int = Field(ge=1)
+    half: Half = Field(description="'a' trains on the first half and predicts the second, 'b' the reverse.")
+    images: str = Field(description="The round's images.json, relative to the job's folder.")
+    split: str = Field(description="The pair's split, a .npy file, likewise.")
+    cache: str = Field(description="The project's cache folder, likewise.")
+    seed: int = Field(ge=0, description="Of the training; the split has its own.")
+    device: str = Field(description="auto, cpu, cuda or cuda:N")
+    trainer: Choice
+    validator: Choice
+    max_pixels: int = Field(gt=0, description="Larger images are refused.")
+    keep_model: bool = Field(description="Keep the model's file after its predictions are written.")
+
+
+class ResultFile(_File):
+    """result.json: how a run ended."""
+
+    format: Literal["dupekit/result/1"] = Field("dupekit/result/1", alias="schema")
+    name: str
+    status: Literal["done", "failed"]
+    error: str = ""
+    finished: str = Field(description="UTC, ISO 8601.")
+    seconds_training: float = 0
+    seconds_predicting: float = 0
+    images_trained: int = 0
+    images_predicted: int = 0
+    agreement: float = Field(0, description="Share of the predictions that equal the given label.")
+    host: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict, description="What the trainer says of its model.")
+
+
+class RoundFile(_File):
+    """images.json: the images of a round, as columns; every list has one entry an image."""
+
+    format: Literal["dupekit/images/1"] = Field("dupekit/images/1", alias="schema")
+    dataset: str = Field(description="The dataset's folder: absolute, escaped.")
+    classes: list[str]
+    ids: list[int] = Field(description="Numbers of the images in the ledger, ascending.")
+    paths: list[str] = Field(description="Relative to the dataset, escaped.")
+    digests: list[str] = Field(description="SHA-256, hexadecimal.")
+    sizes: list[tuple[int, int]] = Field(description="Width and height in pixels.")
+    labels: list[int] = Field(description="Given labels: positions in classes.")
+
+    def as_images(self) -> Images:
+        sizes = np.array(self.sizes, np.int32).reshape(-1, 2)
+        return Images(Path(unescape(self.dataset)), self.paths, self.digests, sizes)
+
+
+_Model = TypeVar("_Model", bound=_File)
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    """Writes a file of the round or job folder, atomically."""
+    write_text(path, model.model_dump_json(indent=None if isinstance(model, RoundFile) else 1, by_alias=True))
+
+
+def read_model(path: Path, kind: type[_Model]) -> _Model:
+    """Reads one. Raises JobError where it is missing or not valid."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise JobError(
+            f"{path} cannot be read: {error.strerror}.", hint="Run `dupekit train` again to prepare it anew."
+        ) from None
+    except ValueError as error:
+        raise JobError(
+            f"{path} is not valid: {error}",
+            hint="Delete this file and run `dupekit train` again.",
+        ) from None
+
+
+def finished(folder: Path) -> ResultFile | None:
+    """The result of a run that is done, with its predictions; None while it is not, or where it failed."""
+    if not (folder / RESULT).is_file() or not (folder / PREDICTIONS).is_file():
+        return None
+    result = read_model(folder / RESULT, ResultFile)
+    return result if result.status == "done" else None

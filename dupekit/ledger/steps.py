@@ -1,0 +1,110 @@
+"""Steps of the review, in order, and taking them back: tables `collections`, `verdicts`, `applications`.
+
+Nothing is deleted: a step taken back has a time in `undone`, and every other query passes over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dupekit.errors import UsageError
+from dupekit.ledger import Ledger
+from dupekit.system.stamp import now
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A collect that changed verdicts, or an apply."""
+
+    number: int
+    """In its own table."""
+    what: str
+    """"collect" or "apply"."""
+    round: int
+    at: str
+    who: str
+    """Empty for an apply that an older dupekit recorded."""
+    count: int
+    """Verdicts that were new or changed, or corrections applied."""
+    place: str
+    """From where the review tree was collected, or where the corrected dataset lies: absolute, escaped."""
+    undone: str | None
+    """When it was taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A verdict on an image, as it was recorded."""
+
+    round: int
+    at: str
+    who: str
+    previous: str
+    """Verdict and label before, as in "relabel Bacillaria"; empty for the first."""
+    verdict: str
+    label: str
+    undone: str | None
+
+
+def steps(ledger: Ledger) -> list[Step]:
+    """All steps, in the order in which they were taken."""
+    found = ledger.rows(
+        """
+        SELECT number, what, round, at, who, count, place, undone FROM (
+            SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
+                (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count,
+                iif(c.tree = '', exports.tree, c.tree) AS place, undone,
+                c.id AS last_collect
+            FROM collections AS c JOIN exports ON exports.id = c.export
+            UNION ALL
+            SELECT id, 'apply', round, at, who,
+                (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
+                coalesce(collection, 0)
+            FROM applications
+        ) ORDER BY last_collect, what = 'apply', number
+        """
+    )
+    return [Step(*row) for row in found]
+
+
+def undo(ledger: Ledger) -> Step | None:
+    """Takes back the last step that stands, whatever its round, and returns it; None where none stands.
+
+    Raises UsageError where it is an apply of a closed round: the next round is on what it wrote. A collect of a
+    closed round has changed nothing but the ignore list, or an apply would follow it.
+    """
+    with ledger.write() as db:
+        standing = [step for step in steps(ledger) if step.undone is None]
+        if not standing:
+            return None
+        last = standing[-1]
+        if last.what == "apply" and ledger.value("SELECT closed FROM rounds WHERE id = ?", (last.round,)):
+            raise UsageError(
+                f"The last step is the apply of round {last.round} on {last.at}, and `dupekit next` has ended that round:"
+                " what came later builds on it, so it is not taken back.",
+                hint="Decide anew in the next round; `dupekit ignore remove` takes an image off the ignore list.",
+            )
+        table = "collections" if last.what == "collect" else "applications"
+        db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), last.number))
+        return last
+
+
+def changes(ledger: Ledger, path: str) -> list[Change]:
+    """What was decided on an image, first to last, undone or not.
+
+    Raises UsageError where the ledger never knew an image of this path.
+    """
+    image = ledger.value("SELECT id FROM images WHERE path = ?", (path,))
+    if image is None:
+        raise UsageError(
+            f"The dataset never had an image {path}.",
+            hint="Give paths as `dupekit flag` prints them, relative to the dataset.",
+        )
+    found = ledger.rows(
+        """
+        SELECT round, at, who, previous, verdict, label, undone
+        FROM verdicts JOIN collections ON collections.id = collection WHERE image = ? ORDER BY verdicts.id
+        """,
+        (image,),
+    )
+    return [Change(*row) for row in found]

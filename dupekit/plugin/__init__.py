@@ -1,0 +1,1 @@
+"""The plugin contract, and finding the plugins that are installed."""

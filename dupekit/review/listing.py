@@ -1,0 +1,130 @@
+"""What lies in a review tree now: a listing that never takes an unreadable tree for an emptied one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from dupekit.errors import TreeUnavailable
+from dupekit.files.names import escape, is_clutter, is_trash
+from dupekit.review.manifest import MARKER
+from dupekit.system.mounts import is_network
+
+_ATTEMPTS, _PAUSE_S = 21, 0.25
+
+
+class Entry(NamedTuple):
+    """What a listing says of a file, without reading it."""
+
+    size: int
+    """In bytes."""
+    modified_ns: int
+    changed_ns: int
+    """Of the last change of any kind: a file that took the place of an equally long and equally old one, as from one
+    archive, differs in this alone."""
+    folder: int = 0
+    """Which folder it lies in, by its inode: of folders that changed their names it is the only thing that tells.
+    0 on network file systems, some of which give a folder another number whenever they are asked."""
+
+
+Listing = dict[str, Entry]
+"""Escaped path -> what lies there."""
+
+
+class Vanished(TreeUnavailable):
+    """What was listed a moment ago is not there: a file manager is at work, or it never could be opened."""
+
+
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+
+
+def unreadable(error: OSError, message: str, *, hint: str) -> TreeUnavailable:
+    kind = Vanished if error.errno in _GONE else TreeUnavailable
+    return kind(message, hint=f"Nothing was taken as deleted. {hint}")
+
+
+def require_marker(tree: Path) -> None:
+    """Raises TreeUnavailable where this is no review tree, or none that can be reached."""
+    try:
+        why = "" if (tree / MARKER).is_dir() else f"it has no folder {MARKER}"
+    except OSError as error:  # as of a share that is mounted, but whose server does not answer
+        why = str(error.strerror)
+    if why:
+        raise TreeUnavailable(
+            f"{tree} is not available as a review tree: {why}.",
+            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
+        )
+
+
+def list_tree(tree: Path) -> Listing:
+    """Every file of a review tree, but for its marker, clutter of the system and trash folders.
+
+    Raises TreeUnavailable where the marker is missing, any folder cannot be read, or a link stands for a file or
+    a folder: that must never look like files deleted.
+    """
+    require_marker(tree)
+    numbered = not is_network(tree)
+    listing: Listing = {}
+    folders = [(tree, 0)]
+    while folders:
+        folder, number = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_clutter(entry.name) or is_trash(entry.name):
+                        continue
+                    if entry.is_symlink():
+                        raise _linked(tree, entry)
+                    if entry.is_dir(follow_symlinks=False):
+                        if not (folder == tree and entry.name == MARKER):
+                            folders.append((Path(entry.path), entry.inode() if numbered else 0))
+                    elif entry.is_file(follow_symlinks=False):
+                        stat = entry.stat(follow_symlinks=False)
+                        path = escape(Path(entry.path).relative_to(tree).as_posix())
+                        listing[path] = Entry(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, number)
+        except OSError as error:
+            raise unreadable(
+                error,
+                f"The folder {folder} of the review tree cannot be read: {error.strerror}.",
+                hint="Make it readable and try again.",
+            ) from None
+    require_marker(tree)  # the share may have gone away while we read
+    return listing
+
+
+def _linked(tree: Path, entry: os.DirEntry[str]) -> TreeUnavailable:
+    path = escape(Path(entry.path).relative_to(tree).as_posix())
+    return TreeUnavailable(
+        f"{path} in the review tree is a link, and what it leads to is not part of the tree.",
+        hint="Nothing was taken as deleted. Put the file or folder itself there, or remove the link, and try again.",
+    )
+
+
+def settled_listing(tree: Path) -> Listing:
+    """A listing that two readings in a row agree on.
+
+    Raises TreeUnavailable where the tree never rests, and where something in it cannot be read: at once, or, if
+    it may have been deleted after its folder was listed, when it is still listed in the last reading.
+    """
+    before: Listing | None = None
+    vanished: Vanished | None = None
+    for attempt in range(_ATTEMPTS):
+        if attempt > 1:
+            time.sleep(_PAUSE_S)
+        try:
+            after, vanished = list_tree(tree), None
+        except Vanished as error:
+            before, vanished = None, error
+            continue
+        if after == before:
+            return after
+        before = after
+    if vanished:
+        raise TreeUnavailable(vanished.message, hint=vanished.hint)
+    raise TreeUnavailable(
+        f"{tree} keeps changing while it is read.",
+        hint="Wait until the file manager has finished, then try again.",
+    )

@@ -1,0 +1,116 @@
+"""The manifest: what a review tree holds. Written by an export, believed by a review."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from dupekit.errors import TreeUnavailable, UsageError
+from dupekit.files.write import write_text
+
+MARKER = ".dupekit"
+"""The folder that marks a review tree; a tree without it is never read."""
+EXPUNGE = "_expunge"
+UNSURE = "_unsure"
+
+
+def refuse_inside_tree(path: Path) -> None:
+    """Raises UsageError where `path` would lie in a review tree: what is written there would be read as reviewed."""
+    for folder in path.resolve().parents:
+        with contextlib.suppress(OSError):  # a folder that may not be looked into
+            if (folder / MARKER).is_dir():
+                raise UsageError(
+                    f"{path} lies inside the review tree {folder}.", hint="Name a folder outside of it."
+                )
+
+
+# Not a BaseModel: a tree of 100,000 files takes a quarter of the memory so.
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ExportedFile:
+    """One file of the tree."""
+
+    path: Annotated[str, Field(description="In the tree: escaped, relative, '/' between parts.")]
+    original: Annotated[str, Field(description="In the dataset, likewise.")]
+    given: Annotated[str, Field(description="Given label.")]
+    suggested: Annotated[str, Field(description="Suggested label.")]
+    votes: Annotated[int, Field(ge=0)]
+    score: float
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")]
+    size: Annotated[
+        int | None, Field(ge=0, description="In bytes; in a manifest of an earlier dupekit unknown.")
+    ] = None
+
+
+class Manifest(BaseModel):
+    """manifest.json: what a review tree holds, and which folder stands for which class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    format: Literal["dupekit/manifest/1"] = Field("dupekit/manifest/1", alias="schema")
+    export: str = Field(description="Names this export, and no other, wherever the tree goes.")
+    round: int = Field(ge=1)
+    pairs: int = Field(ge=1, description="Pairs of runs that voted.")
+    created: str = Field(description="UTC, ISO 8601.")
+    folders: dict[str, str] = Field(
+        description="Folder at the top of the tree -> class. A class's folder may not exist in the tree."
+    )
+    settled_us: int | None = Field(
+        None,
+        ge=0,
+        description="When the last file of the tree was written: its time of change (ctime) by the clock of the tree's"
+        " file system, in microseconds since 1970. A file in its place that was not changed since holds what was"
+        " exported. Unknown in a manifest of an earlier dupekit.",
+    )
+    files: list[ExportedFile]
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    write_text(path, manifest.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises TreeUnavailable where the file is missing or is no manifest."""
+    try:
+        # Not model_validate_json, and read as text: of 100,000 files, 46 MiB less at the largest.
+        text = path.read_text(encoding="utf-8")
+        return Manifest.model_validate(json.loads(text, object_hook=partial(_made, {})))
+    except OSError as error:
+        raise TreeUnavailable(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Check that this is a review tree made by `dupekit export`, and that its share is mounted.",
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise TreeUnavailable(
+            f"{path} is not a manifest of a review tree: {str(error).splitlines()[0]}.",
+            hint="Restore the folder .dupekit of the tree, or export again.",
+        ) from None
+
+
+def export_key(tree: Path) -> str:
+    """Which export a tree says that it is, without reading its whole manifest; empty where it does not say."""
+    try:
+        with (tree / MARKER / "manifest.json").open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r'"export":\s*"([^"\\]*)"', file.read(4096))
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+def _made(sizes: dict[int, int], found: dict[str, Any]) -> Any:
+    """A file as soon as it is read, so that no mapping of it lives on; each label and size once."""
+    if not isinstance(found.get("votes"), int):  # the manifest itself, or its folders
+        return found
+    for name in ("given", "suggested"):
+        if type(found.get(name)) is str:
+            found[name] = sys.intern(found[name])
+    if type(size := found.get("size")) is int:
+        found["size"] = sizes.setdefault(size, size)
+    return ExportedFile(**found)

@@ -1,0 +1,199 @@
+"""Which file in a review tree is which exported one.
+
+Content decides, but to read a large tree on a share takes minutes. So a path is believed until something speaks
+against it, and only what is in doubt is read:
+
+1. By path, also where case or Unicode form changed, as on a journey over another computer.
+2. Doubts: what may be another exported file that was moved or copied over this one, is read. Only in a large tree
+   that was carried elsewhere, one put over another that is as long may escape, while no file is missing.
+3. By content: whatever lies elsewhere.
+4. By name: what was edited as well as moved, if its name is the only one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dupekit.files.names import same_name_key, sort_key
+from dupekit.review.listing import Listing
+from dupekit.review.manifest import ExportedFile, Manifest
+
+READ_AT_MOST = 1000
+"""So many files that lie in their places and were touched are read on mere suspicion; on a share that takes seconds."""
+
+
+class Index:
+    """A manifest in the ways in which it is asked. Made once by who judges again and again: of 100,000 files it takes
+    a fifth of a second, and for that long more memory than anything else."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.files = manifest.files
+        self.sizes = Counter(file.size for file in manifest.files)
+        self.namesakes = _namesakes(manifest.files)
+        # Windows calls the time of creation so, which a file keeps when it is moved.
+        settled_us = manifest.settled_us if os.name != "nt" else None
+        self.untouched_ns = 1000 * (settled_us or 0)
+
+    @cached_property
+    def digests(self) -> set[str]:
+        return {file.digest for file in self.files}
+
+
+@dataclass(slots=True)
+class Matching:
+    """Where every exported file lies."""
+
+    place: dict[str, str] = field(default_factory=dict)
+    """Path of an exported file -> path where it lies now; left out where it is gone."""
+    unknown: set[str] = field(default_factory=set)
+    """Paths of the files that are no exported one, or second copies."""
+
+
+def match(index: Index, listing: Listing, digest: Callable[[str], str]) -> Matching:
+    """Finds every exported file in a listing. `digest` gives the digest of a file in the tree, and is asked only
+    where a path does not say all."""
+    matching = Matching()
+    _by_path(index.files, listing, matching)
+    elsewhere = _doubt(index, listing, digest, matching)
+    if elsewhere:
+        missing = [file for file in index.files if file.path not in matching.place]
+        _by_content(missing, elsewhere, matching)
+        edited = [path for held, paths in elsewhere.items() if held not in index.digests for path in paths]
+        _by_name(missing, edited, matching)
+    return matching
+
+
+def _by_path(files: Iterable[ExportedFile], listing: Listing, matching: Matching) -> None:
+    place = matching.place
+    for file in files:
+        if file.path in listing:
+            place[file.path] = file.path
+    matching.unknown = unknown = {path for path in listing if path not in place}
+    by_key = {same_name_key(path): path for path in sorted(unknown, key=sort_key, reverse=True)}
+    for file in files if by_key else ():
+        if file.path not in place and (twin := by_key.get(same_name_key(file.path))) in unknown:
+            place[file.path] = twin
+            unknown.remove(twin)
+
+
+def _doubt(
+    index: Index, listing: Listing, digest: Callable[[str], str], matching: Matching
+) -> dict[str, list[str]]:
+    """Takes from its place what turns out to be another exported file; that may bring others into doubt.
+
+    Returns the digest of every file that is in nobody's place, with the paths where it lies: read only if some
+    exported file is missing.
+    """
+    place, unknown = matching.place, matching.unknown
+    doubts = _Doubts(index, listing, place)
+    elsewhere: dict[str, list[str]] = defaultdict(list)
+    read: set[str] = set()
+    while True:
+        missing = [file for file in index.files if file.path not in place]
+        for path in sorted(unknown - read, key=sort_key) if missing else ():
+            read.add(path)
+            elsewhere[digest(path)].append(path)
+        doubts.consider(missing, elsewhere)
+        wrong = []
+        for file in index.files:
+            at = place.get(file.path)
+            if at is None or at in read or not doubts.about(file, at):
+                continue
+            read.add(at)
+            held = digest(at)
+            if held != file.digest and held in index.digests:
+                wrong.append(file)
+                elsewhere[held].append(at)
+        if not wrong:
+            return elsewhere
+        unknown.update(place.pop(file.path) for file in wrong)
+
+
+class _Doubts:
+    """Whether a path alone is to be believed."""
+
+    def __init__(self, index: Index, listing: Listing, place: Mapping[str, str]) -> None:
+        self.index, self.listing = index, listing
+        touched = sum(listing[at].changed_ns >= index.untouched_ns for at in place.values())
+        self.few = touched <= READ_AT_MOST
+        self.copied: set[str] = set()
+        self.lost: set[int | None] = set()
+
+    def consider(self, missing: Iterable[ExportedFile], elsewhere: dict[str, list[str]]) -> None:
+        """What speaks against a path is new where more files are missing."""
+        self.copied = set(elsewhere)
+        wanted = Counter(file.digest for file in missing)
+        self.lost = {
+            file.size for file in missing if wanted[file.digest] > len(elsewhere.get(file.digest, ()))
+        } - {None}
+
+    def about(self, file: ExportedFile, at: str) -> bool:
+        seen = self.listing[at]
+        if file.size not in (None, seen.size):  # edited, or another one
+            return seen.size in self.index.sizes
+        others = self.index.namesakes.get(_name_key(file.path), ()) if self.index.namesakes else ()
+        # Also if untouched: a folder that is renamed gives its files other paths, and does not touch them.
+        if any(held != file.digest and size in (None, seen.size) for held, size in others):
+            return True
+        if seen.changed_ns < self.index.untouched_ns:  # whatever came here from another name was touched
+            return False
+        lies_elsewhere_too, one_as_long_is_lost = file.digest in self.copied, file.size in self.lost
+        return lies_elsewhere_too or one_as_long_is_lost or (self.few and self.index.sizes[file.size] > 1)
+
+
+def _namesakes(files: Iterable[ExportedFile]) -> dict[str, set[tuple[str, int | None]]]:
+    """Name -> digests and sizes, of names that were exported with more than one content."""
+    first: dict[str, ExportedFile] = {}
+    found: dict[str, set[tuple[str, int | None]]] = defaultdict(
+        set
+    )  # of few, or none: a set a file is too much
+    for file in files:
+        other = first.setdefault(_name_key(file.path), file)
+        if other.digest != file.digest:
+            found[_name_key(file.path)] |= {(one.digest, one.size) for one in (other, file)}
+    return found
+
+
+def _by_content(missing: list[ExportedFile], elsewhere: dict[str, list[str]], matching: Matching) -> None:
+    """Of equal contents, first each file that kept its name, then each that kept its folder, then the others."""
+    place, unknown = matching.place, matching.unknown
+    for kept in (_name_key, _parent_key, lambda _: ""):
+        for file in [file for file in missing if file.path not in place]:
+            there = [path for path in elsewhere.get(file.digest, ()) if path in unknown]
+            if candidates := [path for path in there if kept(path) == kept(file.path)]:
+                best = min(candidates, key=lambda path: _distance(file.path, path))
+                unknown.remove(best)
+                place[file.path] = best
+
+
+def _by_name(missing: Iterable[ExportedFile], edited: Iterable[str], matching: Matching) -> None:
+    """What was edited and moved: one file missing, and one unknown file, of that name."""
+    there: dict[str, list[str]] = defaultdict(list)
+    for path in edited:
+        there[_name_key(path)].append(path)
+    lost: dict[str, list[str]] = defaultdict(list)
+    for file in missing if there else ():
+        if file.path not in matching.place and (key := _name_key(file.path)) in there:
+            lost[key].append(file.path)
+    for key, paths in lost.items():
+        if len(paths) == len(there[key]) == 1:
+            matching.place[paths[0]] = there[key][0]
+            matching.unknown.remove(there[key][0])
+
+
+def _name_key(path: str) -> str:
+    return same_name_key(path.rpartition("/")[2])
+
+
+def _parent_key(path: str) -> str:
+    return same_name_key(path.rpartition("/")[0])
+
+
+def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:
+    parent, _, name = exported.rpartition("/")
+    other_parent, _, other_name = path.rpartition("/")
+    return name != other_name, parent != other_parent, sort_key(path)

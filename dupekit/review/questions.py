@@ -1,0 +1,164 @@
+"""What a person should confirm before verdicts are recorded, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dupekit.errors import NotConfirmed
+from dupekit.files.names import same_name_key
+from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE
+
+Kind = Literal[
+    "emptied",  # nothing is left of the tree, or of many classes
+    "deleted",  # folders are gone
+    "transfer",  # files are missing, and a transfer seems to have been broken off
+    "hidden",  # files lie in the marker folder
+    "turned",  # what lay in _expunge or _unsure when it was recorded, does so no more
+    "discarded",  # the folder _expunge or _unsure itself is gone
+    "moved",  # a folder lies in another one
+    "renamed",  # a folder is gone, and its files lie together in another
+    "copied",  # a new folder holds second copies, and originals were deleted
+    "new",  # a new folder at the top holds many files
+    "restored",  # what was decided before would be taken back by files lying where they were exported
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Verdicts on several files at once that may be a slip of the hand."""
+
+    kind: Kind
+    folders: tuple[str, ...]
+    """In the tree, escaped; empty where the whole tree is meant."""
+    target: str
+    """Where the files lie now, escaped; empty where they are deleted, or lie in several places."""
+    files: int
+    share: float
+    """Of all exported files."""
+    because: str = ""
+    """A sign that is not in the other fields, in words."""
+
+    def __str__(self) -> str:
+        return _TEXTS[self.kind](self, f"{_counted(self.files)}, {self.share:.0%} of the tree")
+
+
+def refused(asked: Sequence[Question], *, not_asked: int = 0) -> NotConfirmed:
+    """The error that names what was not confirmed."""
+    rest = f"\n({not_asked} more {'was' if not_asked == 1 else 'were'} not asked.)" if not_asked else ""
+    return NotConfirmed(
+        "Nothing was recorded, for this was not confirmed:\n" + "\n".join(f"  - {q}" for q in asked) + rest,
+        hint="If it was a slip, put the files back and collect again; if it is meant, confirm with --yes.",
+    )
+
+
+def _emptied(q: Question, size: str) -> str:
+    if not q.folders:
+        return f"All {q.files} files of the tree are deleted. Were all of them labelled right?"
+    return f"Nothing is left in {_names(q.folders)} ({size}). Were all of these labelled right?"
+
+
+def _deleted(q: Question, size: str) -> str:
+    subject = f"The folder {q.folders[0]} is" if len(q.folders) == 1 else f"{len(q.folders)} folders are"
+    which = "" if len(q.folders) == 1 else f": {_names(q.folders)}"
+    return f"{subject} gone{which} ({size}). Were all of these labelled right?"
+
+
+def _transfer(q: Question, size: str) -> str:
+    return (
+        f"Files are missing ({size}), and {q.because}. Has the whole tree arrived, and were all of these"
+        " labelled right?"
+    )
+
+
+def _hidden(_: Question, size: str) -> str:
+    return (
+        f"Images lie in the folder {MARKER} ({size}), where none is read: they would count as deleted, so as"
+        " labelled right. Is that meant?"
+    )
+
+
+def _turned(q: Question, size: str) -> str:
+    were = "to be expunged" if q.folders == (EXPUNGE,) else "as unsure"
+    if q.target:
+        return f"Files that were recorded {were} lie in {q.target} now ({size}). {_shall(q.target)}"
+    return (
+        f"Files that were recorded {were} are deleted now ({size}): they would count as labelled right, and stay"
+        " in the dataset. Is that meant?"
+    )
+
+
+def _discarded(q: Question, size: str) -> str:
+    one = len(q.folders) == 1
+    return (
+        f"{'The folder' if one else 'The folders'} {_names(q.folders)} {'is' if one else 'are'} gone. What lay there"
+        f" would count as labelled right, as all deleted files do ({size}). {'Was it' if one else 'Were they'} empty?"
+    )
+
+
+def _moved(q: Question, size: str) -> str:
+    return f"The folder {_names(q.folders)} lies in {q.target} now ({size}). {_shall(q.target, q.because)}"
+
+
+def _renamed(q: Question, size: str) -> str:
+    what = f"The folder {q.folders[0]} was" if len(q.folders) == 1 else f"{_names(q.folders)} were"
+    return f"{what} renamed to, or moved into, {q.target} ({size}). {_shall(q.target)}"
+
+
+def _copied(q: Question, size: str) -> str:
+    return (
+        f"The folder {q.target} holds copies of images of {_names(q.folders)}. Some that were deleted in"
+        f" {_names(q.folders)} are found in {q.target} ({size}). {_shall(q.target, q.because)}"
+    )
+
+
+def _new(q: Question, size: str) -> str:
+    return (
+        f"The folder {q.target} is new and holds images of {_names(q.folders)} ({size})."
+        f" Is {q.target} a new class, and the label of all of these?"
+    )
+
+
+def _restored(_: Question, size: str) -> str:
+    return (
+        f"Something else was recorded before of images that lie where they were exported again ({size})."
+        " Shall that be taken back, so that they get the suggested labels?"
+    )
+
+
+_TEXTS = {
+    "emptied": _emptied,
+    "deleted": _deleted,
+    "transfer": _transfer,
+    "hidden": _hidden,
+    "turned": _turned,
+    "discarded": _discarded,
+    "moved": _moved,
+    "renamed": _renamed,
+    "copied": _copied,
+    "new": _new,
+    "restored": _restored,
+}
+
+
+def _shall(target: str, because: str = "") -> str:
+    if because:  # read as lying in their own class
+        return f"{because} Is that meant?"
+    top = target.partition("/")[0]
+    if same_name_key(top) == EXPUNGE:
+        return "Shall all of these be dropped?"
+    if same_name_key(top) == UNSURE:
+        return "Shall all of these be unsure?"
+    return f"Shall all of these get the label of {top}?"
+
+
+def _counted(files: int) -> str:
+    return f"{files} {'file' if files == 1 else 'files'}"
+
+
+def _names(folders: Sequence[str], most: int = 5) -> str:
+    shown, more = list(folders[:most]), len(folders) - most
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

@@ -1,0 +1,1 @@
+"""Following a review tree while a technician works in it."""

@@ -1,0 +1,1 @@
+"""The method, pure: halves, votes and scores, and which images are flagged."""
