@@ -1,28 +1,31 @@
 """dupekit finds wrong labels in image datasets by repeated training, and helps people mend them.
 
-`Project` is the Python API that the command line calls; `dupekit.api` is the contract for plugins.
+`Project` is the Python API that the command line calls, with `Choices` of a training; `dupekit.api` is the contract for
+plugins.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dupekit.errors import DupekitError
     from dupekit.project import Project
+    from dupekit.workflow.plan import Choices
 
 __version__ = "0.1.0"
-__all__ = ["DupekitError", "Project", "__version__"]
+__all__ = ["Choices", "DupekitError", "Project", "__version__"]
+
+_HOMES = {
+    "Choices": "dupekit.workflow.plan",
+    "DupekitError": "dupekit.errors",
+    "Project": "dupekit.project",
+}
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that `import dupekit` and `dupekit --help` stay fast.
-    if name == "Project":
-        from dupekit.project import Project
-
-        return Project
-    if name == "DupekitError":
-        from dupekit.errors import DupekitError
-
-        return DupekitError
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dupekit' has no attribute {name!r}")

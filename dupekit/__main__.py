@@ -1,5 +1,5 @@
 """`python -m dupekit`."""
 
-from dupekit.cli import main
+from dupekit.cli.app import main
 
 main()

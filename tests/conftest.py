@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from dupekit import Choices
 from dupekit.api import TRAINERS, VALIDATORS
 from dupekit.project import Project
 from dupekit.testing import make_dataset, register
@@ -60,6 +61,6 @@ def project(tmp_path: Path, dataset: Path) -> Project:
 
 @pytest.fixture
 def trained(project: Project, fast: dict[str, object]) -> Project:
-    done = project.train(pairs=3, **fast)
+    done = project.train(Choices(pairs=3, **fast))
     assert not done.failed
     return project

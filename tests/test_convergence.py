@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dupekit import Choices
 from dupekit.files.paths import real_path
 from dupekit.project import Project
 from dupekit.testing import make_dataset
@@ -28,7 +29,7 @@ def noisy(tmp_path: Path, fast: dict[str, object]) -> Project:
         Image.blend(half, other.resize(half.size), share).save(dataset / "amoeba" / f"between_{number}.png")
     project = Project.create(dataset, tmp_path / "project")
     project.scan()
-    assert not project.train(pairs=4, **fast).failed
+    assert not project.train(Choices(pairs=4, **fast)).failed
     return project
 
 
@@ -93,7 +94,7 @@ def test_the_last_reviewed_round_is_shown_while_the_next_is_not(noisy: Project, 
     noisy.collect()
     noisy.apply(tmp_path / "fixed")
     noisy.next_round()
-    assert not noisy.train(pairs=2, **fast).failed
+    assert not noisy.train(Choices(pairs=2, **fast)).failed
     noisy.ignore([path for path, *_ in noisy.scores()][:2])
     found = noisy.status()
     one, two = found.rounds

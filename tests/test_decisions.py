@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dupekit import Choices
 from dupekit.correct.resolve import Decision, Held, resolve
 from dupekit.project import Project
 from tests.support import tree_state
@@ -169,7 +170,7 @@ def twins(project: Project, fast: dict[str, object]) -> tuple[Project, Path]:
     """Two flagged images of equal content and given label."""
     shutil.copy(project.dataset / AMOEBA, project.dataset / "amoeba/twin.png")
     project.scan()
-    assert not project.train(pairs=3, **fast).failed
+    assert not project.train(Choices(pairs=3, **fast)).failed
     flagged = project.flag(threshold=3)
     assert {AMOEBA, "amoeba/twin.png"} <= {dupe.path for dupe in flagged.dupes}
     return project, project.export().tree
@@ -208,7 +209,7 @@ def test_a_twin_in_another_class_all_along_is_not_taken_for_one_moved_by_hand(
 ) -> None:
     shutil.copy(project.dataset / AMOEBA, project.dataset / "ciliate/twin.png")
     project.scan()
-    assert not project.train(pairs=3, **fast).failed
+    assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=2)
     project.export()
     project.collect()

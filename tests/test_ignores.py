@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dupekit import Choices
 from dupekit.errors import UsageError
 from dupekit.files.names import escape
 from dupekit.project import Project
@@ -124,14 +125,14 @@ def test_the_list_survives_moved_and_renamed_files_and_goes_to_another_project(
     (dataset / "ciliate" / "wrong_amoeba.png").rename(dataset / "ciliate" / "deeper" / "renamed.png")
     (dataset / "amoeba" / "wrong_diatom.png").rename(dataset / "amoeba" / "other.png")
     trained.next_round(dataset)
-    assert not trained.train(pairs=3, **fast).failed
+    assert not trained.train(Choices(pairs=3, **fast)).failed
     assert trained.ignores() == listed
     flagged = trained.flag(threshold=3)
     assert (flagged.dupes, flagged.ignored) == ([], 2)
 
     other = Project.create(shutil.copytree(dataset, tmp_path / "copy"), tmp_path / "other")
     other.scan()
-    assert not other.train(pairs=3, **fast).failed
+    assert not other.train(Choices(pairs=3, **fast)).failed
     assert {dupe.path for dupe in other.flag(threshold=3).dupes} == {
         "ciliate/deeper/renamed.png", "amoeba/other.png",
     }  # fmt: skip

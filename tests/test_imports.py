@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "command", ["import dupekit", "import dupekit.cli", "import dupekit_torch, dupekit_probe"]
+    "command", ["import dupekit", "import dupekit.cli.app", "import dupekit_torch, dupekit_probe"]
 )
 def test_nothing_heavy_is_imported_early(command: str) -> None:
     code = f"{command}\nimport sys; print(*sys.modules)"

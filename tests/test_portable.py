@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dupekit import Choices
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import write_lines
 from dupekit.ledger import Ledger
@@ -37,7 +38,7 @@ def away(tmp_path: Path, fast: dict[str, object]) -> tuple[Project, Path]:
         file.rename(dataset / CLASSES[target] / f"wrong_é{number}.png")
     project = Project.create(dataset, tmp_path / "project")
     project.scan()
-    assert not project.train(pairs=3, **fast).failed
+    assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=3)
     return project, project.export(tmp_path / "sent").tree
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dupekit import Choices
 from dupekit.errors import (
     DatasetChanged,
     DatasetError,
@@ -101,7 +102,7 @@ def test_a_tree_may_be_sent_away_and_come_back(trained, tmp_path) -> None:
 def test_a_tree_of_another_project_is_refused(trained, dataset, tmp_path, fast) -> None:
     other = Project.create(dataset, tmp_path / "other")
     other.scan()
-    other.train(pairs=1, **fast)
+    other.train(Choices(pairs=1, **fast))
     other.flag(threshold=1)
     tree = other.export().tree
     with pytest.raises(TreeUnavailable, match="another project"):
@@ -124,15 +125,15 @@ def test_the_next_round_is_on_the_corrected_dataset(trained, tmp_path, fast) -> 
     assert trained.next_round().images == 36
     again = Project(trained.path)
     assert again.dataset == tmp_path / "fixed"
-    done = again.train(pairs=3, **fast)
+    done = again.train(Choices(pairs=3, **fast))
     assert (done.round, done.begun) == (2, True)
     assert again.flag(threshold=3).dupes == []
 
 
 def test_training_goes_on_where_it_was(project, fast) -> None:
-    project.train(pairs=2, **fast)
-    assert project.train(pairs=2, **fast).todo == []
-    more = project.train(pairs=3, **fast)
+    project.train(Choices(pairs=2, **fast))
+    assert project.train(Choices(pairs=2, **fast)).todo == []
+    more = project.train(Choices(pairs=3, **fast))
     assert more.todo == ["p03-a", "p03-b"]
     assert more.begun is False
 
@@ -142,7 +143,7 @@ def test_the_same_seed_gives_the_same_votes(dataset, tmp_path, fast) -> None:
     for name, seed in (("one", 5), ("two", 5), ("three", 6)):
         project = Project.create(dataset, tmp_path / name)
         project.scan()
-        project.train(pairs=2, seed=seed, **fast)
+        project.train(Choices(pairs=2, seed=seed, **fast))
         scores.append(project.scores())
     assert scores[0] == scores[1]
     assert scores[0] != scores[2]
@@ -162,7 +163,7 @@ def test_fixed_and_redrawn_splits(dataset, tmp_path, fast) -> None:
     for kind in ("fixed", "redraw"):
         project = Project.create(dataset, tmp_path / kind)
         project.scan()
-        project.train(pairs=3, split=kind, **fast)
+        project.train(Choices(pairs=3, split=kind, **fast))
         drawn[kind] = {p.read_bytes() for p in (project.path / "rounds/01/splits").iterdir()}
     assert len(drawn["fixed"]) == 1
     assert len(drawn["redraw"]) == 3
@@ -170,7 +171,7 @@ def test_fixed_and_redrawn_splits(dataset, tmp_path, fast) -> None:
 
 def test_a_dry_run_writes_nothing(project, fast) -> None:
     before = tree_state(project.path)
-    plan = project.train(pairs=4, dry_run=True, **fast)
+    plan = project.train(Choices(pairs=4, **fast), dry_run=True)
     assert (plan.pairs, len(plan.todo), plan.images, plan.classes) == (4, 8, 36, 3)
     assert tree_state(project.path) == before
 
@@ -183,10 +184,10 @@ def test_a_dataset_that_changed_since_the_scan_is_refused(project, dataset, fast
     else:
         Image.new("L", (9, 9)).save(file if change == "changed" else file.with_name("new.png"))
     with pytest.raises(DatasetChanged, match="changed since the last scan") as caught:
-        project.train(pairs=1, **fast)
+        project.train(Choices(pairs=1, **fast))
     assert "dupekit scan" in caught.value.hint
     project.scan()
-    assert not project.train(pairs=1, **fast).failed
+    assert not project.train(Choices(pairs=1, **fast)).failed
 
 
 def test_a_change_behind_the_scans_back_fails_the_run_with_its_name(project, dataset, fast) -> None:
@@ -196,7 +197,7 @@ def test_a_change_behind_the_scans_back_fails_the_run_with_its_name(project, dat
     content[-1] ^= 1
     file.write_bytes(content)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    done = project.train(pairs=1, **fast)
+    done = project.train(Choices(pairs=1, **fast))
     assert len(done.failed) == 2
     assert file.name in done.failed[0][1]
 
@@ -251,7 +252,7 @@ def test_small_classes_are_reported_not_dropped(dataset, tmp_path, fast) -> None
     (dataset / "empty").mkdir()
     project = Project.create(dataset, tmp_path / "project")
     assert project.scan().not_assessable == [("empty", 0), ("single", 1), ("twins", 1)]
-    done = project.train(pairs=1, **fast)
+    done = project.train(Choices(pairs=1, **fast))
     assert done.not_assessable == [("single", 1), ("twins", 1)]
     assert (done.failed, done.classes) == ([], 3)
 
@@ -260,7 +261,7 @@ def test_one_class_left_is_refused(dataset, tmp_path, fast) -> None:
     project = Project.create(dataset, tmp_path / "project")
     project.scan()
     with pytest.raises(DatasetError, match="Only 0 classes have at least 50 different"):
-        project.train(class_min=50, **fast)
+        project.train(Choices(class_min=50, **fast))
 
 
 @pytest.mark.parametrize(
@@ -277,16 +278,16 @@ def test_one_class_left_is_refused(dataset, tmp_path, fast) -> None:
 )
 def test_wrong_choices_show_before_anything_starts(project, fast, choices, error, message) -> None:
     with pytest.raises(error, match=message):
-        project.train(pairs=1, **{**fast, **choices})
+        project.train(Choices(pairs=1, **{**fast, **choices}))
     assert project.status().round is None
 
 
 def test_a_round_is_of_one_kind(project, fast) -> None:
-    project.train(pairs=1, **fast)
+    project.train(Choices(pairs=1, **fast))
     with pytest.raises(UsageError, match="Round 1 was begun with seed 0, not 9"):
-        project.train(pairs=2, seed=9, **fast)
+        project.train(Choices(pairs=2, seed=9, **fast))
     with pytest.raises(UsageError, match="was begun with options"):
-        project.train(pairs=2, options={"size_px": 5}, **fast)
+        project.train(Choices(pairs=2, options={"size_px": 5}, **fast))
 
 
 @pytest.mark.parametrize(
@@ -294,18 +295,18 @@ def test_a_round_is_of_one_kind(project, fast) -> None:
     [("raise", "RuntimeError: it broke"), ("kill", "killed by signal 9"), ("classes", "broke its contract")],
 )
 def test_a_run_that_fails_stops_no_other(project, fast, how, error) -> None:
-    done = project.train(pairs=2, **{**fast, "trainer": "broken"}, options={"how": how})
+    done = project.train(Choices(pairs=2, **{**fast, "trainer": "broken"}, options={"how": how}))
     ((name, said),) = done.failed
     assert name == "p02-a"
     assert error in said
     flagged = project.flag(threshold=1)
     assert (flagged.pairs, flagged.pairs_planned) == (1, 2)
-    again = project.train(**{**fast, "trainer": "broken"})
+    again = project.train(Choices(**{**fast, "trainer": "broken"}))
     assert again.todo == ["p02-a"]
 
 
 def test_an_incomplete_round_scales_no_threshold(project, fast) -> None:
-    project.train(pairs=5, **{**fast, "trainer": "broken"}, options={"run": "p05-b"})
+    project.train(Choices(pairs=5, **{**fast, "trainer": "broken"}, options={"run": "p05-b"}))
     flagged = project.flag()
     assert (flagged.pairs, flagged.pairs_planned, flagged.threshold) == (4, 5, 4)
     with pytest.raises(UsageError, match="threshold of 6 votes cannot be reached"):
@@ -375,7 +376,7 @@ def test_a_killed_training_goes_on(project, fast) -> None:
     training.wait()
     finished = len(list(runs.glob("*/result.json")))
     assert finished >= 1
-    done = project.train(**fast)
+    done = project.train(Choices(**fast))
     assert done.failed == []
     assert project.status().pairs_done == 4
     assert project.flag(threshold=4).dupes
@@ -403,7 +404,7 @@ def test_awkward_names_survive_the_whole_loop(tmp_path, fast) -> None:
     before = tree_state(dataset)
     project = Project.create(dataset, tmp_path / "project")
     assert project.scan().problems == []
-    assert not project.train(pairs=3, **fast).failed
+    assert not project.train(Choices(pairs=3, **fast)).failed
     moved = len(project.flag(threshold=1).dupes)
     assert moved >= len(AWKWARD) // 2
     tree = project.export(tmp_path / "tree").tree
@@ -449,7 +450,7 @@ def test_what_another_project_left_behind_is_not_taken_for_a_result(trained, dat
     (trained.path / "ledger.db").unlink()
     again = Project.create(dataset, trained.path)
     again.scan()
-    done = again.train(pairs=1, **fast)
+    done = again.train(Choices(pairs=1, **fast))
     assert done.failed == []
     assert len(again.status().runs) == 2
     assert len(list((trained.path / "rounds").glob("01.old-*/runs/p03-b"))) == 1
@@ -475,7 +476,7 @@ def test_a_copy_that_was_confirmed_too_keeps_its_place_on_the_ignore_list(datase
     shutil.copy(wrong, wrong.with_name("wrong_copy.png"))
     project = Project.create(dataset, tmp_path / "project")
     project.scan()
-    project.train(pairs=3, **fast)
+    project.train(Choices(pairs=3, **fast))
     project.flag(threshold=3)
     tree = project.export().tree
     twins = sorted(tree.glob("ciliate/*.png"))
@@ -503,7 +504,7 @@ def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, mo
     monkeypatch.setattr(Path, "read_bytes", refuse)
     project = Project.create(dataset, tmp_path / "project")
     assert project.scan().problems == [("amoeba/locked.png", "cannot be read: Permission denied")]
-    assert not project.train(pairs=3, **fast).failed
+    assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=3)
     project.export()
     project.collect()
@@ -515,13 +516,13 @@ def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, mo
 
 def test_a_flagging_by_fewer_votes_does_not_linger(project, fast) -> None:
     choices = {**fast, "trainer": "broken"}
-    project.train(pairs=3, options={"run": "p03-a", "how": "kill"}, **choices)
+    project.train(Choices(pairs=3, options={"run": "p03-a", "how": "kill"}, **choices))
     assert project.flag(threshold=3).dupes == []
     # The run that failed is done elsewhere meanwhile, as a cluster would.
     job = project.path / "rounds/01/runs/p03-a/job.json"
     job.write_text(job.read_text().replace('"run": "p03-a"', '"run": "none"'))
     subprocess.run([sys.executable, "-m", "dupekit.jobs", job.parent], check=True, capture_output=True)
-    assert project.train(**choices).todo == []
+    assert project.train(Choices(**choices)).todo == []
     assert len(project.export().manifest.files) == 2
 
 
@@ -537,9 +538,9 @@ def test_predictions_that_were_lost_are_made_again(trained, fast, damage: str) -
         content = (folder / "predictions.npz").read_bytes()
         (folder / "predictions.npz").write_bytes(content[: len(content) // 2])
         with pytest.raises(JobError, match=r"predictions\.npz cannot be read"):
-            trained.train(pairs=4, **fast)
+            trained.train(Choices(pairs=4, **fast))
         shutil.rmtree(folder)  # as its hint says
-    assert "p02-a" in trained.train(pairs=4, **fast).todo
+    assert "p02-a" in trained.train(Choices(pairs=4, **fast)).todo
     assert trained.status().pairs_done == 4
     assert len(trained.scores()) == len(before)
 
@@ -568,10 +569,8 @@ def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path
 
 def test_an_export_counts_the_votes_that_a_killed_training_left_uncounted(trained, monkeypatch, fast) -> None:
     trained.flag(threshold=3)
-    monkeypatch.setattr(
-        "dupekit.workflow.runs.RoundFolder.update_tallies", lambda *_: 0
-    )  # as if killed before
-    trained.train(pairs=4, **fast)
+    monkeypatch.setattr("dupekit.workflow.train.count_votes", lambda *_: 0)  # as if killed before
+    trained.train(Choices(pairs=4, **fast))
     monkeypatch.undo()
     exported = trained.export()
     assert exported.manifest.pairs == 4

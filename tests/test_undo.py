@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dupekit import Choices
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.paths import real_path
 from dupekit.ledger import Ledger, review
@@ -142,7 +143,7 @@ def test_a_late_collect_of_a_closed_round_is_taken_back_before_what_the_next_did
     (remark,) = late.remarks
     assert remark.startswith("Round 1 has ended")
     assert len(reviewed.ignores()) == len(listed) + 1
-    assert not reviewed.train(pairs=1, **fast).failed
+    assert not reviewed.train(Choices(pairs=1, **fast)).failed
     step = reviewed.undo()
     assert (step.what, step.round, step.who, step.count) == ("collect", 1, "Grace", 1)
     assert reviewed.ignores() == listed
@@ -151,7 +152,7 @@ def test_a_late_collect_of_a_closed_round_is_taken_back_before_what_the_next_did
 def test_the_last_step_is_taken_back_whatever_its_round(reviewed, dataset, tmp_path, fast) -> None:
     _, first = reviewed.tree()
     reviewed.next_round(dataset)
-    assert not reviewed.train(pairs=3, **fast).failed
+    assert not reviewed.train(Choices(pairs=3, **fast)).failed
     reviewed.flag(threshold=3)
     reviewed.export(tmp_path / "second")
     delete_all(tmp_path / "second")

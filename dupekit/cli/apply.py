@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli._console import (
+from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
     counted,
     fields,
     open_project,
     print_json,
-    progress_bars,
     say,
     table,
     unapplied_counts,
     warn,
 )
+from dupekit.cli.progress_bars import progress_bars
 
 if TYPE_CHECKING:
+    from dupekit.workflow.apply import Applied
     from dupekit.workflow.apply_patch import Patched
-    from dupekit.workflow.results import Applied
 
 
 class ModeChoice(StrEnum):
@@ -32,10 +32,6 @@ class ModeChoice(StrEnum):
     hardlink = "hardlink"
     symlink = "symlink"
     reflink = "reflink"
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(apply)
 
 
 def apply(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli._console import (
+from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
     counted,
@@ -23,11 +23,7 @@ from dupekit.cli._console import (
 
 if TYPE_CHECKING:
     from dupekit.review.questions import Question
-    from dupekit.workflow.results import Collected
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(collect)
+    from dupekit.workflow.collect import Collected
 
 
 def collect(

@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, print_json, progress_bars, say, table
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(demo)
+from dupekit.cli.output import JsonOption, print_json, say, table
+from dupekit.cli.progress_bars import progress_bars
 
 
 def demo(

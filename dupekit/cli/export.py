@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, progress_bars, say
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(export)
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli.progress_bars import progress_bars
 
 
 def export(

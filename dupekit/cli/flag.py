@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table, warn
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(flag)
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say, table, warn
 
 
 def flag(

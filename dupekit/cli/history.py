@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(history)
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, table
 
 
 def history(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say, table
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say, table
 
 app = typer.Typer(
     help="The list of images confirmed correct, which are never flagged again.",

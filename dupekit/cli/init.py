@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, print_json, progress_bars, say
+from dupekit.cli.output import JsonOption, print_json, say
+from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.scan import show_scan
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(init)
 
 
 def init(

@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
 from dupekit.cli.scan import show_scan
-
-
-def register(app: typer.Typer) -> None:
-    app.command("next")(next_round)
 
 
 def next_round(

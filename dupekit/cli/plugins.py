@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import JsonOption, print_json, say, table
+from dupekit.cli.output import JsonOption, print_json, say, table
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None

@@ -6,22 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli._console import (
+from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
     open_project,
     print_json,
-    progress_bars,
     say,
     table,
 )
+from dupekit.cli.progress_bars import progress_bars
 
 if TYPE_CHECKING:
-    from dupekit.workflow.pipeline import Scan
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(scan)
+    from dupekit.workflow.scan import Scan
 
 
 def scan(

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from dupekit.cli._console import JsonOption, ProjectOption, open_project, print_json, table, unapplied_counts
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, table, unapplied_counts
 
 if TYPE_CHECKING:
-    from dupekit.workflow.results import Status
+    from dupekit.workflow.status import Status
 
 TOP = 10
 """Class pairs in the table; --json has all."""
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(status)
 
 
 def status(project: ProjectOption = None, json: JsonOption = False) -> None:

@@ -6,25 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dupekit.cli._console import (
+from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
     open_project,
     print_json,
-    progress_bars,
     say,
     table,
     warn,
 )
+from dupekit.cli.progress_bars import progress_bars
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
     from dupekit.system.progress import Progress
-    from dupekit.workflow.results import Trained
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(train)
+    from dupekit.workflow.train import Trained
 
 
 def train(
@@ -52,25 +48,30 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Runs what is missing of a round; run it again to go on."""
+    from dupekit.workflow.plan import Choices
+
+    choices = Choices(
+        pairs=pairs,
+        trainer=trainer,
+        validator=validator,
+        executor=executor,
+        device=device,
+        seed=seed,
+        split=split,
+        class_min=class_min,
+        options=parse_options(setting) if setting else None,
+    )
     opened = open_project(project)
     with progress_bars() as progress:
         shown = _Shown(progress, plan=not json)
         try:
             done = opened.train(
-                pairs=pairs,
+                choices,
                 dry_run=dry_run,
                 keep_models=keep_models,
                 progress=progress,
                 begun=shown.begun,
                 ended=shown.ended,
-                trainer=trainer,
-                validator=validator,
-                executor=executor,
-                device=device,
-                seed=seed,
-                split=split,
-                class_min=class_min,
-                options=parse_options(setting) if setting else None,
             )
         except KeyboardInterrupt:
             warn("Interrupted; finished runs are recorded. The same command goes on from there.")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from dupekit.cli._console import JsonOption, ProjectOption, counted, open_project, print_json, say
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(undo)
+from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say
 
 
 def undo(project: ProjectOption = None, json: JsonOption = False) -> None:

@@ -6,21 +6,17 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli._console import (
+from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
     counted,
     open_project,
     print_json,
-    progress_bars,
     say,
     table,
     unapplied_counts,
 )
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(verify)
+from dupekit.cli.progress_bars import progress_bars
 
 
 def verify(

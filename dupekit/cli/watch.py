@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dupekit.cli._console import ProjectOption, open_project, say
+from dupekit.cli.output import ProjectOption, open_project, say
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from dupekit.review.manifest import Manifest
     from dupekit.review.watch.pace import Count, Progress
     from dupekit.review.watch.watcher import Journal, Snapshot
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(watch)
 
 
 def watch(

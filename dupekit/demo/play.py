@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -21,6 +22,7 @@ from dupekit.files.paths import real_path
 from dupekit.project import Project
 from dupekit.review.manifest import ExportedFile
 from dupekit.system.progress import Progress, silent
+from dupekit.workflow.plan import Choices
 
 SHARE, SEED, PAIRS = 0.05, 20, 10
 IMAGE_SIZE_PX = 64
@@ -125,8 +127,8 @@ def _write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
     return names
 
 
-def _train(project: Project, options: dict[str, int], progress: Progress) -> None:
-    done = project.train(trainer="probe", pairs=PAIRS, options=options, progress=progress)
+def _train(project: Project, options: dict[str, Any], progress: Progress) -> None:
+    done = project.train(Choices(trainer="probe", pairs=PAIRS, options=options), progress=progress)
     if done.failed:
         name, error = done.failed[0]
         raise DupekitError(f"Run {name} failed: {error}", hint="See log.txt in its folder.")

@@ -13,6 +13,7 @@ folder, so that a project may be mounted elsewhere on another machine.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -26,7 +27,17 @@ from dupekit.files.write import write_text
 
 JOB, RESULT, PREDICTIONS, LOG = "job.json", "result.json", "predictions.npz", "log.txt"
 
-Half = Literal["a", "b"]
+
+class Half(StrEnum):
+    """Of a pair: 'a' trains on the first half and predicts the second, 'b' the reverse."""
+
+    A = "a"
+    B = "b"
+
+
+def run_name(pair: int, half: Half) -> str:
+    """As in "p03-a"; also the job folder's name."""
+    return f"p{pair:02d}-{half}"
 
 
 class _File(BaseModel):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
 from dupekit.errors import DupekitError, PluginError
-from dupekit.jobs.files import JOB, LOG, RESULT, JobFile, ResultFile, RoundFile, read_model, write_model
+from dupekit.jobs.files import JOB, LOG, RESULT, Half, JobFile, ResultFile, RoundFile, read_model, write_model
 from dupekit.jobs.predictions import write_predictions
 from dupekit.plugin.contract import TRAINERS, VALIDATORS, PredictTask, Trainer, TrainTask, Validator
 from dupekit.plugin.model import Model
@@ -62,7 +62,7 @@ def run_jobs(folders: Sequence[Path], progress: Progress) -> Iterator[tuple[Path
 
 def _likeness(job: JobFile) -> str:
     """Equal for jobs that one `train_many` may do: all but name, split and seed."""
-    different = {"name": "", "pair": 1, "half": "a", "seed": 0, "split": ""}
+    different = {"name": "", "pair": 1, "half": Half.A, "seed": 0, "split": ""}
     return job.model_copy(update=different).model_dump_json()
 
 

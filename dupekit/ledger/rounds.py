@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import NothingToDo
+from dupekit.jobs.files import Half, run_name
 from dupekit.ledger import Ledger
 from dupekit.system.stamp import now
 
@@ -34,7 +36,7 @@ class Round:
 class Run:
     number: int
     pair: int
-    half: str
+    half: Half
     state: str
     """"planned", "done" or "failed"."""
     seconds: float | None
@@ -45,11 +47,6 @@ class Run:
     @property
     def name(self) -> str:
         return run_name(self.pair, self.half)
-
-
-def run_name(pair: int, half: str) -> str:
-    """As in "p03-a"; also the job folder's name."""
-    return f"p{pair:02d}-{half}"
 
 
 def begin(ledger: Ledger, *, number: int, dataset: str, pairs: int, images: int, plan: str) -> None:
@@ -67,7 +64,7 @@ def extend(ledger: Ledger, round_number: int, *, pairs: int) -> None:
     with ledger.write() as db:
         db.executemany(
             "INSERT OR IGNORE INTO runs (round, pair, half, state) VALUES (?, ?, ?, 'planned')",
-            [(round_number, pair, half) for pair in range(1, pairs + 1) for half in "ab"],
+            [(round_number, pair, half) for pair in range(1, pairs + 1) for half in Half],
         )
         db.execute("UPDATE rounds SET pairs = max(pairs, ?) WHERE id = ?", (pairs, round_number))
 
@@ -112,7 +109,17 @@ def runs(ledger: Ledger, round_number: int) -> list[Run]:
         " ORDER BY pair, half",
         (round_number,),
     )
-    return [Run(*row) for row in found]
+    return [_run(*row) for row in found]
+
+
+def run(ledger: Ledger, number: int) -> Run:
+    """The run of this number."""
+    sql = "SELECT id, pair, half, state, seconds, agreement, error FROM runs WHERE id = ?"
+    return _run(*ledger.rows(sql, (number,)).fetchone())
+
+
+def _run(number: int, pair: int, half: str, *rest: Any) -> Run:
+    return Run(number, pair, Half(half), *rest)
 
 
 def complete_pairs(ledger: Ledger, round_number: int) -> list[int]:

@@ -14,7 +14,7 @@ from dupekit.api import TRAINERS, VALIDATORS, Images, Job
 from dupekit.dataset.pixels import MAX_PIXELS
 from dupekit.dataset.scan import list_dataset, read_files
 from dupekit.files.names import escape
-from dupekit.jobs.files import JOB, Choice, JobFile, RoundFile, write_model
+from dupekit.jobs.files import JOB, Choice, Half, JobFile, RoundFile, run_name, write_model
 from dupekit.rounds.split import seed_for, split
 
 CLASSES = ("copepod", "diatom", "dinoflagellate")
@@ -98,14 +98,14 @@ def make_jobs(
     for pair in range(1, pairs + 1):
         halves = split(labels, images.digests, seed=seed_for(seed, pair))
         np.save(folder / "splits" / f"p{pair:02d}.npy", halves)
-        for half in ("a", "b"):
-            job = Job(f"p{pair:02d}-{half}", folder / "runs" / f"p{pair:02d}-{half}")
+        for half in Half:
+            job = Job(run_name(pair, half), folder / "runs" / run_name(pair, half))
             job.folder.mkdir(parents=True)
             content = JobFile(
                 name=job.name,
                 round=1,
                 pair=pair,
-                half="a" if half == "a" else "b",
+                half=half,
                 images="../../images.json",
                 split=f"../../splits/p{pair:02d}.npy",
                 cache="../../cache",

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.correct.build import check_destination, is_finished, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import write_patch, write_unapplied
-from dupekit.correct.placements import Source, plan_dataset
+from dupekit.correct.placements import Correction, Placement, Source, plan_dataset
+from dupekit.correct.resolve import Unapplied
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import Ledger, images, review, rounds
-from dupekit.settings import Settings
+from dupekit.ledger import images, review, rounds
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import user
-from dupekit.workflow import pipeline
-from dupekit.workflow.results import Applied
-from dupekit.workflow.runs import RoundFolder
+from dupekit.workflow.scan import require_unchanged
+from dupekit.workflow.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    round: int
+    destination: Path
+    files: int
+    corrections: list[Correction]
+    patch: Path
+    unread: list[str]
+    """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
+    unapplied: list[Unapplied]
+    """Decisions that change nothing, for the dataset is not what was decided on any more."""
+
+    @property
+    def expunged(self) -> list[Correction]:
+        """Of the corrections those that drop an image."""
+        return [correction for correction in self.corrections if not correction.new_label]
 
 
 def apply(
-    ledger: Ledger,
-    project: Path,
-    dataset: Path,
-    settings: Settings,
-    destination: Path,
-    *,
-    mode: Mode,
-    who: str,
-    dry_run: bool,
-    progress: Progress,
+    session: Session, destination: Path, *, mode: Mode, who: str | None, dry_run: bool, progress: Progress
 ) -> Applied:
-    """As `Project.apply`."""
+    """Plans the corrected dataset and, unless `dry_run`, writes and records it."""
+    ledger = session.ledger
     current = rounds.current(ledger)
     if not review.verdict_counts(ledger, current.number):
         raise NothingToDo(
@@ -41,18 +51,12 @@ def apply(
         )
     destination = new_place(destination)
     if not is_finished(destination):
-        check_destination(dataset, destination)
-        _refuse_inside_project(project, destination)
-    pipeline.require_unchanged(ledger, dataset, settings)
+        check_destination(session.dataset, destination)
+        _refuse_inside_project(session.root, destination)
+    require_unchanged(session)
     corrections, unapplied = review.resolved(ledger, current.number)
-    sources, unread = [], []
-    for number, file, digest in images.present(ledger):
-        if file.mtime_ns == images.UNREAD:
-            unread.append(file.path)
-        else:
-            sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
-    placements = plan_dataset(sources, {c.image: c for c in corrections})
-    folder = RoundFolder(project, current.number).path
+    placements, unread = _planned(session, corrections)
+    folder = session.folder(current.number).path
     patch = folder / "patch.csv"
     result = Applied(current.number, destination, len(placements), corrections, patch, unread, unapplied)
     if dry_run:
@@ -71,8 +75,19 @@ def apply(
             placements=placements,
         )
 
-    write_dataset(placements, dataset, destination, mode=mode, progress=progress, done=record)
+    write_dataset(placements, session.dataset, destination, mode=mode, progress=progress, done=record)
     return result
+
+
+def _planned(session: Session, corrections: list[Correction]) -> tuple[list[Placement], list[str]]:
+    """Where each image of the dataset goes, and the images that could not be read."""
+    sources, unread = [], []
+    for number, file, digest in images.present(session.ledger):
+        if file.mtime_ns == images.UNREAD:
+            unread.append(file.path)
+        else:
+            sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
+    return plan_dataset(sources, {correction.image: correction for correction in corrections}), unread
 
 
 def _refuse_inside_project(project: Path, destination: Path) -> None:

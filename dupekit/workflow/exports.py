@@ -12,11 +12,11 @@ from pathlib import Path
 from dupekit.errors import TreeUnavailable
 from dupekit.files.names import unescape
 from dupekit.files.write import write_lines
+from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, review, rounds
 from dupekit.ledger import integrity as check
 from dupekit.review.manifest import MARKER, Manifest, read_manifest, write_manifest
 from dupekit.review.verdicts import tree_manifest
-from dupekit.workflow.runs import RoundFolder
 
 _NAMES = (
     "after.txt",

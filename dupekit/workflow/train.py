@@ -1,42 +1,94 @@
-"""Training: what is missing of the current round is run, and the votes are counted."""
+"""Train: what is missing of the current round is run, and the votes are counted.
+
+It can be interrupted at any point and called again: what is finished is taken up from the job folders, what is not is
+done.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from dupekit.errors import DupekitError, UsageError
+from dupekit.errors import DupekitError
+from dupekit.jobs.files import finished
+from dupekit.jobs.folder import Plan
 from dupekit.ledger import Ledger, rounds
-from dupekit.settings import Settings
 from dupekit.system.progress import Progress
-from dupekit.workflow import pipeline
-from dupekit.workflow.results import Trained
-from dupekit.workflow.runs import Plan
+from dupekit.workflow.ingest import count_votes, ingest
+from dupekit.workflow.plan import Choices, Work, find_work, make_executor
+from dupekit.workflow.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What `train` did, or with `dry_run` would do."""
+
+    round: int
+    begun: bool
+    """Whether this call began the round."""
+    plan: Plan
+    chosen: bool
+    """Whether the trainer was chosen by the machine, not named."""
+    executor: str
+    device: str
+    images: int
+    classes: int
+    pairs: int
+    """Planned."""
+    todo: list[str]
+    """Runs that were missing when it began."""
+    failed: list[tuple[str, str]]
+    """Run and error."""
+    not_assessable: list[tuple[str, int]]
+    agreement: float | None
+    """Mean over the round's runs of the share of predictions that equal the given label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told while a training goes on."""
+
+    progress: Progress
+    begun: Callable[[Trained], None] = lambda _: None
+    """Of the plan, before the first run starts."""
+    ended: Callable[[rounds.Run], None] = lambda _: None
+    """Of each run that ends."""
 
 
 def train(
-    ledger: Ledger,
-    project: Path,
-    dataset: Path,
-    settings: Settings,
-    *,
-    choices: dict[str, Any],
-    pairs: int | None,
-    dry_run: bool,
-    keep_models: bool,
-    progress: Progress,
-    begun: Callable[[Trained], None],
-    ended: Callable[[rounds.Run], None],
+    session: Session, choices: Choices, listener: Listener, *, dry_run: bool, keep_models: bool
 ) -> Trained:
-    """As `Project.train`; `settings` are those of dupekit.toml with the `choices` of this call."""
-    work = pipeline.find_work(ledger, project, dataset, settings, pairs=pairs)
-    if not work.begins:
-        _refuse_other_plan(work.plan, settings, choices, work.folder.number)
-    names = [rounds.run_name(pair, half) for pair in range(1, work.pairs + 1) for half in "ab"]
-    report = Trained(
+    """Begins a round or goes on with it; `session.settings` are those with the choices.
+
+    Raises as `find_work`. Failed runs are in the result.
+    """
+    work = find_work(session, choices)
+    report = _planned(session, work)
+    if dry_run:
+        return report
+    ledger, folder = session.ledger, work.folder
+    _begin(ledger, work)
+    listener.begun(report)
+    try:
+        _execute(session, work, listener, keep_models=keep_models)
+    except BaseException:
+        with contextlib.suppress(DupekitError):  # what is done counts; why it ended is what to say
+            count_votes(ledger, folder, listener.progress)
+        raise
+    count_votes(ledger, folder, listener.progress)
+    runs = rounds.runs(ledger, folder.number)
+    agreements = [run.agreement for run in runs if run.agreement is not None]
+    return replace(
+        report,
+        failed=[(run.name, run.error) for run in runs if run.state == "failed"],
+        agreement=sum(agreements) / len(agreements) if agreements else None,
+    )
+
+
+def _planned(session: Session, work: Work) -> Trained:
+    settings = session.settings
+    return Trained(
         round=work.folder.number,
         begun=work.begins,
         plan=work.plan,
@@ -46,50 +98,56 @@ def train(
         images=len(work.of_round.ids),
         classes=len(work.of_round.classes),
         pairs=work.pairs,
-        todo=[name for name in names if name not in work.done],
+        todo=work.todo,
         failed=[],
         not_assessable=work.not_assessable,
         agreement=None,
     )
-    if dry_run:
-        return report
-    pipeline.begin(ledger, work)
-    begun(report)
-    try:
-        pipeline.execute(ledger, work, settings, keep_models=keep_models, progress=progress, ended=ended)
-    except BaseException:
-        with contextlib.suppress(DupekitError):  # what is done counts; why it ended is what to say
-            work.folder.update_tallies(ledger, progress)
-        raise
-    work.folder.update_tallies(ledger, progress)
-    runs = rounds.runs(ledger, work.folder.number)
-    agreements = [run.agreement for run in runs if run.agreement is not None]
-    return replace(
-        report,
-        failed=[(run.name, run.error) for run in runs if run.state == "failed"],
-        agreement=sum(agreements) / len(agreements) if agreements else None,
+
+
+def _begin(ledger: Ledger, work: Work) -> None:
+    """Records a round's beginning, or that it has more pairs now."""
+    number = work.folder.number
+    if not work.begins:
+        rounds.extend(ledger, number, pairs=work.pairs)
+        return
+    work.folder.create(work.of_round)
+    rounds.begin(
+        ledger,
+        number=number,
+        dataset=work.of_round.dataset,
+        pairs=work.pairs,
+        images=len(work.of_round.ids),
+        plan=work.plan.model_dump_json(),
     )
 
 
-def _refuse_other_plan(plan: Plan, settings: Settings, choices: dict[str, Any], number: int) -> None:
-    """Raises UsageError where this call asks for something else than the round was begun with."""
-    asked: dict[str, tuple[Any, Any]] = {
-        "trainer": (pipeline.choose_trainer(settings.trainer), plan.trainer.name),
-        "validator": (settings.validator, plan.validator.name),
-        "seed": (settings.seed, plan.seed),
-        "split": (settings.split, plan.split),
-        "class_min": (settings.class_min, plan.class_min),
-    }
-    if choices.get("options"):
-        wanted = pipeline.make_plan(settings)
-        asked["options"] = (
-            (wanted.trainer.options, wanted.validator.options),
-            (plan.trainer.options, plan.validator.options),
+def _execute(session: Session, work: Work, listener: Listener, *, keep_models: bool) -> None:
+    """Does what is missing of a round and records each run as it ends."""
+    ledger, folder, settings = session.ledger, work.folder, session.settings
+    runs = rounds.runs(ledger, folder.number)
+    # What is recorded and then lost its files is done again: votes are counted from the files.
+    todo = [run for run in runs if run.state != "done" or not finished(folder.run(run.pair, run.half))]
+    # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
+    todo = [run for run in todo if not ingest(ledger, folder, run)]
+    if not todo:
+        return
+    by_name = {run.name: run for run in todo}
+    executor, options = make_executor(settings)
+    jobs = [
+        folder.prepare(
+            run.pair,
+            run.half,
+            work.plan,
+            device=settings.device,
+            max_pixels=settings.max_pixels,
+            keep_model=keep_models,
         )
-    for name, (wanted_value, begun_with) in asked.items():
-        if choices.get(name) is not None and wanted_value != begun_with:
-            raise UsageError(
-                f"Round {number} was begun with {name} {begun_with}, not {wanted_value}; all runs of a round"
-                " are alike.",
-                hint="Leave the option out to go on, or begin another round with `dupekit next`.",
-            )
+        for run in todo
+    ]
+    with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
+        for outcome in outcomes:
+            run = by_name[outcome.job.name]
+            if outcome.error or not ingest(ledger, folder, run):
+                rounds.record_failed(ledger, run.number, error=outcome.error or "It left no result.")
+            listener.ended(rounds.run(ledger, run.number))

@@ -19,13 +19,13 @@ from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file, read_lines
 from dupekit.jobs.files import finished
+from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, review, rounds
 from dupekit.ledger import integrity as check
 from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
 from dupekit.system.progress import Progress, silent
-from dupekit.workflow.runs import RoundFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _Check:
                     yield Difference("round", self._name(split), fault)
             for run in done:
                 self.checked["runs"] += 1
-                job = folder.job_folder(run)
+                job = folder.run(run.pair, run.half)
                 fault = _fault_of(lambda j=job, r=run: _run_fault(j, r, counts.get(r.number, 0)))  # type: ignore[misc]
                 if fault:
                     yield Difference("round", self._name(job), fault)

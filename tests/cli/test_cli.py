@@ -330,7 +330,7 @@ def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_on_a_terminal_of_80_columns_counts_figures_and_time_are_legible() -> None:
     show = (
-        "from dupekit.cli._console import progress_bars\n"
+        "from dupekit.cli.progress_bars import progress_bars\n"
         "with progress_bars() as progress:\n"
         "    progress('runs', 3, 20, agreement=0.9134)\n"
         "    progress('training', 939, 1878, images_per_second=74.19, loss=2.262, memory_mib=962.6)\n"

@@ -56,7 +56,7 @@ def test_what_the_system_refuses_is_said_with_the_file_and_a_remedy(trained, tmp
     for bytes_max, file in ((0, trained.path / "lock.holder"), (200, after)):
         code = (
             f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_max}, {bytes_max}));"
-            "from dupekit.cli import main; main()"
+            "from dupekit.cli.app import main; main()"
         )
         command = [sys.executable, "-c", code, "collect", "-p", str(trained.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,10 +1,9 @@
-"""What the commands print: tables, JSON, progress. Tables are plain text in a pipe."""
+"""What the commands print: sentences, tables, JSON. Tables are plain text in a pipe."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from dupekit.correct.resolve import Unapplied
     from dupekit.project import Project
-    from dupekit.system.progress import Progress
 
 ProjectOption = Annotated[
     Path | None,
@@ -88,80 +86,6 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     console = Console()
     console.print(Text(title, style="bold"))  # not the table's own title, which wraps at the table's width
     console.print(shown)
-
-
-@contextlib.contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """A Progress that shows a bar a stage, with the time left, on stderr; nothing where that is no terminal.
-
-    Meanwhile, what dupekit and its plugins log goes to stderr, too."""
-    import logging
-
-    class Teller(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())  # through sys.stderr as it is now: above the bars
-
-    logger, teller = logging.getLogger("dupekit"), Teller(logging.INFO)
-    logger.setLevel(logging.INFO)
-    logger.addHandler(teller)
-    try:
-        with _bars() as progress:
-            yield progress
-    finally:
-        logger.removeHandler(teller)
-
-
-@contextlib.contextmanager
-def _bars() -> Iterator[Progress]:
-    if not sys.stderr.isatty():
-        from dupekit.system.progress import silent
-
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-    from rich.text import Text
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-
-    class BarsAndFigures(Bars):
-        """The figures stand on lines below: in one line with the bars, 80 columns hold neither."""
-
-        def get_renderables(self) -> Iterator[Any]:
-            yield self.make_tasks_table(self.tasks)
-            for task in self.tasks:
-                if task.fields["figures"]:
-                    yield Text(f"{task.description}: {task.fields['figures']}")
-
-    with BarsAndFigures(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int, /, **figures: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, figures="")
-            elif done == 0:
-                bars.reset(tasks[stage], total=total)
-            text = ", ".join(
-                f"{name.replace('_', ' ').replace('mib', 'MiB')} {value:.4g}"
-                for name, value in figures.items()
-            )
-            bars.update(tasks[stage], completed=done, total=total, figures=text)
-
-        yield show
 
 
 def _cell(value: Any) -> str:

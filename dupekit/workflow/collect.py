@@ -1,30 +1,25 @@
-"""Flag, export, collect: what goes out to the technician, and what is recorded when it comes back."""
+"""Collect: what was done in a review tree is read and recorded as verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
+from dupekit.errors import NothingToDo, TreeUnavailable
 from dupekit.files.names import escape, unescape
-from dupekit.files.paths import absolute, new_place
+from dupekit.files.paths import absolute
 from dupekit.files.write import write_lines
-from dupekit.ledger import Ledger, images, review, rounds, tallies
+from dupekit.ledger import Ledger, review, rounds
 from dupekit.review.listing import require_marker
-from dupekit.review.manifest import refuse_inside_tree
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import Earlier, Evidence, overturned, slips, unusable
 from dupekit.review.questions import Question, refused
 from dupekit.review.survey import survey
-from dupekit.review.verdicts import EXPUNGED, Verdict, review_tree, tree_manifest
-from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import default_threshold
-from dupekit.settings import Settings
-from dupekit.system.progress import Progress, silent
-from dupekit.system.stamp import now, user
-from dupekit.workflow.exports import forget, keep, listing_of, manifest_of, mend, name_latest
-from dupekit.workflow.results import Collected, Exported, Flagged
-from dupekit.workflow.runs import RoundFolder
+from dupekit.review.verdicts import EXPUNGED, Review, Verdict, review_tree, tree_manifest
+from dupekit.system.stamp import user
+from dupekit.workflow.exports import listing_of, manifest_of, mend
+from dupekit.workflow.session import Session
 
 _CLOSED = (
     "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
@@ -32,93 +27,40 @@ _CLOSED = (
 )
 
 
-def flag(
-    ledger: Ledger,
-    project: Path,
-    settings: Settings,
-    *,
-    threshold: int | None = None,
-    limit: int | None = None,
-) -> Flagged:
-    """As `Project.flag`."""
-    current = rounds.current(ledger)
-    pairs = RoundFolder(project, current.number).update_tallies(ledger, silent)
-    if not pairs:
-        raise NothingToDo(f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`.")
-    least = threshold or settings.threshold or default_threshold(current.pairs)
-    if least > current.pairs:
-        raise UsageError(
-            f"A threshold of {least} votes cannot be reached: the round has {current.pairs} pairs.",
-            hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
-        )
-    dupes = tallies.dupes(ledger, current.number, threshold=least)[:limit]
-    tallies.record_flags(ledger, current.number, dupes, threshold=least)
-    return Flagged(
-        round=current.number,
-        pairs=pairs,
-        pairs_planned=current.pairs,
-        threshold=least,
-        dupes=dupes,
-        ignored=tallies.ignored(ledger, current.number, threshold=least),
-        outdated=tallies.outdated(ledger, current.number),
-    )
+@dataclass(frozen=True, slots=True)
+class Collected:
+    round: int
+    tree: Path
+    review: Review
+    changed: list[Verdict]
+    """The verdicts that differ from what was recorded of this tree before."""
+    overruled: list[Verdict]
+    """Those that do not count, for a later collect of another tree decided otherwise."""
+    closed: bool
+    """Whether the round has ended, so that its labels are not applied any more."""
+    too_late: list[Verdict]
+    """Where the round has ended: those that are otherwise than what was applied."""
+    events: int
+    """New ones in the tree's own event log."""
+    remarks: list[str]
+    """For the person who collects: what is odd about the tree, and what does not count. Decides nothing."""
 
 
-def export(
-    ledger: Ledger, project: Path, dataset: Path, settings: Settings, tree: Path | None, *, progress: Progress
-) -> Exported:
-    """As `Project.export`."""
-    current = rounds.current(ledger)
-    # After a training that was killed, votes are still to be counted, and an older flagging is void.
-    pairs = RoundFolder(project, current.number).update_tallies(ledger, silent)
-    if rounds.current(ledger).threshold is None:
-        flag(ledger, project, settings)
-    dupes = tallies.flagged(ledger, current.number)
-    if not dupes:
-        raise NothingToDo(
-            "No image is flagged, so there is nothing to review.",
-            hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
-        )
-    folder = RoundFolder(project, current.number).path
-    tree = new_place(tree) if tree else folder / "dupes"
-    _refuse_inside(dataset, tree)
-    refuse_inside_tree(tree)
-    manifest = plan_tree(
-        dupes,
-        [name for name, _, _ in images.class_sizes(ledger)],
-        round_number=current.number,
-        pairs=pairs,
-        created=now(),
-    )
-    try:
-        manifest = write_tree(
-            manifest, dataset, tree, ready=lambda written: keep(folder, written), progress=progress
-        )
-    except BaseException:
-        forget(folder, manifest)
-        raise
-    numbers = {dupe.path: dupe.image for dupe in dupes}
-    review.record_export(
-        ledger,
-        round_number=current.number,
-        key=manifest.export,
-        tree=escape(str(tree)),
-        files={file.path: numbers[file.original] for file in manifest.files},
-    )
-    name_latest(ledger, project, current.number)
-    return Exported(current.number, tree, manifest)
+Confirm = Callable[[list[Question]], bool]
+"""Is asked what looks like a slip; True: it is meant."""
 
 
-def collect(
-    ledger: Ledger,
-    project: Path,
-    tree: Path | None,
-    *,
-    who: str,
-    confirm: Callable[[list[Question]], bool] | None,
-) -> Collected:
-    """As `Project.collect`."""
-    export, path = find_tree(ledger, tree)
+def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Confirm | None) -> Collected:
+    """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
+
+    It may be called as often as one likes, also while the technician is at work. Events that a watcher
+    wrote into the tree itself are picked up. Where what changed since the last time looks like a slip, as when
+    whole folders were deleted or moved, `confirm` is asked; without it, or if it says no, NotConfirmed is raised
+    and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
+    the default place, of another export.
+    """
+    ledger, project = session.ledger, session.root
+    export, path = find_tree(session, tree)
     mended = mend(ledger, project, export, path)
     manifest = manifest_of(ledger, project, export, path)
     brought = read_marker(path, manifest)
@@ -173,8 +115,9 @@ def _too_late(ledger: Ledger, export: review.Export, verdicts: Sequence[Verdict]
     return [v for v in verdicts if not as_applied(v)]
 
 
-def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
-    """As `Project.tree`."""
+def find_tree(session: Session, tree: Path | None) -> tuple[review.Export, Path]:
+    """The export that a review tree is of, and where it lies; default the last one exported."""
+    ledger = session.ledger
     if tree is None:
         current = rounds.current(ledger)
         found = review.exports(ledger, current.number)
@@ -191,14 +134,6 @@ def find_tree(ledger: Ledger, tree: Path | None) -> tuple[review.Export, Path]:
             hint="Name the project it belongs to with -p.",
         )
     return export, path
-
-
-def _refuse_inside(dataset: Path, path: Path) -> None:
-    if path.resolve().is_relative_to(dataset.resolve()):
-        raise UsageError(
-            f"{path} lies inside the dataset, which dupekit never writes to.",
-            hint="Name a folder elsewhere.",
-        )
 
 
 def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:

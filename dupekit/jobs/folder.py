@@ -1,0 +1,116 @@
+"""rounds/NN of a project: its images, its splits, and a folder a run."""
+
+from __future__ import annotations
+
+import uuid
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from dupekit.files.write import atomic_write
+from dupekit.jobs.files import (
+    JOB,
+    RESULT,
+    Choice,
+    Half,
+    JobFile,
+    RoundFile,
+    read_model,
+    run_name,
+    write_model,
+)
+from dupekit.plugin.contract import Job
+from dupekit.rounds.split import seed_for, split
+from dupekit.system.stamp import now
+
+_SPLIT, _TRAINING = 0, 1  # what a seed is drawn for
+
+
+class Plan(BaseModel):
+    """What is fixed for a whole round; the ledger keeps it as JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trainer: Choice
+    validator: Choice
+    seed: int
+    split: Literal["redraw", "fixed"]
+    class_min: int
+
+
+class RoundFolder:
+    """The folder of one round. Knows no ledger."""
+
+    def __init__(self, project: Path, number: int) -> None:
+        self.path = project / "rounds" / f"{number:02d}"
+        self.number = number
+
+    @cached_property
+    def of_round(self) -> RoundFile:
+        """The round's images, read once. Raises JobError where images.json is missing or not valid."""
+        return read_model(self.path / "images.json", RoundFile)
+
+    def create(self, of_round: RoundFile) -> None:
+        """Begins the folder. What a project that is no more left under its name is moved aside."""
+        if self.path.exists():
+            stamp = now().replace(":", "")
+            self.path.rename(self.path.with_name(f"{self.path.name}.old-{stamp}-{uuid.uuid4().hex[:4]}"))
+        self.path.mkdir(parents=True)
+        write_model(self.path / "images.json", of_round)
+        self.of_round = of_round
+
+    def run(self, pair: int, half: Half) -> Path:
+        """The job folder of a run."""
+        return self.path / "runs" / run_name(pair, half)
+
+    def split_file(self, pair: int) -> Path:
+        return self.path / "splits" / f"p{pair:02d}.npy"
+
+    def prepare(
+        self, pair: int, half: Half, plan: Plan, *, device: str, max_pixels: int, keep_model: bool
+    ) -> Job:
+        """Writes a run's job folder and its pair's split; an earlier failure is cleared away."""
+        folder = self.run(pair, half)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULT).unlink(missing_ok=True)
+        self._write_split(pair, plan)
+        job = JobFile(
+            name=folder.name,
+            round=self.number,
+            pair=pair,
+            half=half,
+            images="../../images.json",
+            split=f"../../splits/p{pair:02d}.npy",
+            cache="../../../../cache",
+            seed=seed_for(plan.seed, self.number, _TRAINING, pair, ord(half)),
+            device=device,
+            trainer=plan.trainer,
+            validator=plan.validator,
+            max_pixels=max_pixels,
+            keep_model=keep_model,
+        )
+        write_model(folder / JOB, job)
+        return Job(folder.name, folder)
+
+    def held_out(self, pair: int, half: Half) -> NDArray[np.intp]:
+        """The rows of the round's images that a run predicts, ascending."""
+        second = np.load(self.split_file(pair), allow_pickle=False)
+        return np.flatnonzero(second if half == "a" else ~second)
+
+    def _write_split(self, pair: int, plan: Plan) -> None:
+        file = self.split_file(pair)
+        if file.is_file():
+            return
+        file.parent.mkdir(exist_ok=True)
+        drawn_for = pair if plan.split == "redraw" else 1
+        halves = split(
+            np.array(self.of_round.labels, np.int64),
+            self.of_round.digests,
+            seed=seed_for(plan.seed, self.number, _SPLIT, drawn_for),
+        )
+        with atomic_write(file) as out:
+            np.save(out, halves)

@@ -1,0 +1,82 @@
+"""Export: the flagged images go out as a review tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dupekit.errors import NothingToDo, UsageError
+from dupekit.files.names import escape
+from dupekit.files.paths import new_place
+from dupekit.ledger import images, review, rounds, tallies
+from dupekit.review.manifest import Manifest, refuse_inside_tree
+from dupekit.review.write_tree import plan_tree, write_tree
+from dupekit.system.progress import Progress, silent
+from dupekit.system.stamp import now
+from dupekit.workflow.exports import forget, keep, name_latest
+from dupekit.workflow.flag import flag
+from dupekit.workflow.ingest import count_votes
+from dupekit.workflow.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    round: int
+    tree: Path
+    manifest: Manifest
+
+
+def export(session: Session, tree: Path | None, *, progress: Progress) -> Exported:
+    """Writes the review tree of the flagged images, default place rounds/NN/dupes.
+
+    Flags with the defaults where nothing has been flagged since the last training. Raises NothingToDo where there is
+    nothing to review, UsageError where the tree exists.
+    """
+    ledger = session.ledger
+    current = rounds.current(ledger)
+    # After a training that was killed, votes are still to be counted, and an older flagging is void.
+    pairs = count_votes(ledger, session.folder(current.number), silent)
+    if rounds.current(ledger).threshold is None:
+        flag(session)
+    dupes = tallies.flagged(ledger, current.number)
+    if not dupes:
+        raise NothingToDo(
+            "No image is flagged, so there is nothing to review.",
+            hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
+        )
+    folder = session.folder(current.number).path
+    tree = new_place(tree) if tree else folder / "dupes"
+    _refuse_inside(session.dataset, tree)
+    refuse_inside_tree(tree)
+    manifest = plan_tree(
+        dupes,
+        [name for name, _, _ in images.class_sizes(ledger)],
+        round_number=current.number,
+        pairs=pairs,
+        created=now(),
+    )
+    try:
+        manifest = write_tree(
+            manifest, session.dataset, tree, ready=lambda written: keep(folder, written), progress=progress
+        )
+    except BaseException:
+        forget(folder, manifest)
+        raise
+    numbers = {dupe.path: dupe.image for dupe in dupes}
+    review.record_export(
+        ledger,
+        round_number=current.number,
+        key=manifest.export,
+        tree=escape(str(tree)),
+        files={file.path: numbers[file.original] for file in manifest.files},
+    )
+    name_latest(ledger, session.root, current.number)
+    return Exported(current.number, tree, manifest)
+
+
+def _refuse_inside(dataset: Path, path: Path) -> None:
+    if path.resolve().is_relative_to(dataset.resolve()):
+        raise UsageError(
+            f"{path} lies inside the dataset, which dupekit never writes to.",
+            hint="Name a folder elsewhere.",
+        )

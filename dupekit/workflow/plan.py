@@ -1,0 +1,211 @@
+"""Plan: what a training has to do, checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dupekit.errors import DatasetError, UsageError
+from dupekit.files.names import escape, sort_key
+from dupekit.jobs.files import Choice, Half, RoundFile, finished, run_name
+from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.ledger import Ledger, images, rounds
+from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
+from dupekit.plugin.registry import as_values, load, options_for
+from dupekit.settings import Settings, checked
+from dupekit.system.devices import cuda_devices
+from dupekit.workflow.scan import require_unchanged
+from dupekit.workflow.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What one call of `train` wants otherwise than dupekit.toml; None: as it stands there."""
+
+    pairs: int | None = None
+    trainer: str | None = None
+    validator: str | None = None
+    executor: str | None = None
+    device: str | None = None
+    seed: int | None = None
+    split: str | None = None
+    class_min: int | None = None
+    options: dict[str, Any] | None = None
+    """Of the trainer; those of the others as "validator.x" and "executor.x". Added to those of dupekit.toml."""
+
+    def made(self) -> dict[str, Any]:
+        """Those that are made, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def over(self, settings: Settings) -> Settings:
+        """The settings with these choices. Raises UsageError naming the first that is wrong."""
+        made = self.made()
+        if self.options is not None:
+            made["options"] = {**settings.options, **self.options}
+        return checked({**settings.model_dump(), **made})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a training has to do: a round to begin, or what is missing of the one that was begun."""
+
+    folder: RoundFolder
+    plan: Plan
+    of_round: RoundFile
+    begins: bool
+    pairs: int
+    """Planned, all together."""
+    todo: list[str]
+    """Names of the runs that are missing."""
+    not_assessable: list[tuple[str, int]]
+
+
+def find_work(session: Session, choices: Choices) -> Work:
+    """Plans the next round, or what is missing of the one that was begun. Writes nothing.
+
+    `session.settings` are those with the choices. Raises DatasetChanged where a round would begin on another dataset
+    than the last scan saw, UsageError where the choices contradict the round that was begun.
+    """
+    ledger, settings = session.ledger, session.settings
+    make_executor(settings)
+    found = rounds.latest(ledger)
+    if found is not None and found.closed is None:
+        plan = Plan.model_validate_json(found.plan)
+        _refuse_other_plan(plan, settings, choices, found.number)
+        folder = session.folder(found.number)
+        of_round, pairs = folder.of_round, max(choices.pairs or 0, found.pairs)
+        small = _too_small(ledger, plan.class_min)
+        return Work(folder, plan, of_round, False, pairs, _missing(folder, pairs), small)
+    require_unchanged(session)
+    plan = make_plan(settings)
+    folder = session.folder(found.number + 1 if found else 1)
+    small = _too_small(ledger, plan.class_min)
+    todo = [run_name(pair, half) for pair in range(1, settings.pairs + 1) for half in Half]
+    return Work(folder, plan, assess(session, class_min=plan.class_min), True, settings.pairs, todo, small)
+
+
+def assess(session: Session, *, class_min: int) -> RoundFile:
+    """The images that a round can assess: those of classes with `class_min` images of different content,
+    since equal images cannot be in both halves.
+
+    Raises DatasetError where fewer than two classes are left.
+    """
+    columns = images.readable(session.ledger)
+    sizes = images.class_sizes(session.ledger)
+    classes = sorted((name for name, _, different in sizes if different >= class_min), key=sort_key)
+    if len(classes) < 2:
+        raise DatasetError(
+            f"Only {len(classes)} classes have at least {class_min} different readable images; two are needed.",
+            hint="Look at the problems that `dupekit scan` reports, or lower --class-min.",
+        )
+    number = {label: i for i, label in enumerate(classes)}
+    rows = [i for i, label in enumerate(columns.labels) if label in number]
+    return RoundFile(
+        dataset=escape(str(session.dataset)),
+        classes=classes,
+        ids=columns.ids[rows].tolist(),
+        paths=[columns.paths[i] for i in rows],
+        digests=[columns.digests[i] for i in rows],
+        sizes=columns.sizes[rows].tolist(),
+        labels=[number[columns.labels[i]] for i in rows],
+    )
+
+
+def choose_trainer(name: str) -> str:
+    """The trainer of this name; for "auto" torch where there is a CUDA device, else probe."""
+    if name != "auto":
+        return name
+    return "torch" if cuda_devices() else "probe"
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Loads and checks what a round will use, so that a wrong name or option shows before anything starts.
+
+    Raises UsageError, OptionError or PluginError.
+    """
+    trainer_name = choose_trainer(settings.trainer)
+    options = split_options(settings.options)
+    trainer = load(TRAINERS, trainer_name)
+    validator = load(VALIDATORS, settings.validator)
+    if trainer.produces not in validator.accepts:
+        raise UsageError(
+            f"The validator {settings.validator!r} cannot read what the trainer {trainer_name!r} makes:"
+            f" {trainer.produces!r} is not among {', '.join(sorted(validator.accepts))}.",
+            hint="Name a validator that does with --validator; `dupekit plugins list` shows them.",
+        )
+    return Plan(
+        trainer=Choice(name=trainer_name, options=as_values(options_for(trainer, options.trainer))),
+        validator=Choice(
+            name=settings.validator, options=as_values(options_for(validator, options.validator))
+        ),
+        seed=settings.seed,
+        split=settings.split,
+        class_min=settings.class_min,
+    )
+
+
+def make_executor(settings: Settings) -> tuple[Executor, Any]:
+    """The executor and its options. Raises UsageError, OptionError or PluginError."""
+    executor: Executor = load(EXECUTORS, settings.executor)()
+    return executor, options_for(executor, split_options(settings.options).executor)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The setting `options`, by the plugin that each is of."""
+
+    trainer: dict[str, Any]
+    validator: dict[str, Any]
+    executor: dict[str, Any]
+
+
+def split_options(options: dict[str, Any]) -> Options:
+    """Those named "validator.x" and "executor.x", or in a table of that name, and the trainer's: all others."""
+    found = Options({}, {}, {})
+    others = {"validator": found.validator, "executor": found.executor}
+    for name, value in options.items():
+        owner, dot, rest = name.partition(".")
+        if dot and owner in others:
+            others[owner][rest] = value
+        elif isinstance(value, dict) and name in others:  # a table in dupekit.toml
+            others[name].update(value)
+        else:
+            found.trainer[name] = value
+    return found
+
+
+def _missing(folder: RoundFolder, pairs: int) -> list[str]:
+    runs = [(pair, half) for pair in range(1, pairs + 1) for half in Half]
+    return [run_name(*run) for run in runs if not finished(folder.run(*run))]
+
+
+def _refuse_other_plan(plan: Plan, settings: Settings, choices: Choices, number: int) -> None:
+    """Raises UsageError where this call asks for something else than the round was begun with."""
+    begun_with: dict[str, Any] = {
+        "trainer": plan.trainer.name,
+        "validator": plan.validator.name,
+        "seed": plan.seed,
+        "split": plan.split,
+        "class_min": plan.class_min,
+    }
+    asked: dict[str, Any] = {
+        name: value for name, value in choices.made().items() if name in begun_with or name == "options"
+    }
+    if "trainer" in asked:
+        asked["trainer"] = choose_trainer(settings.trainer)
+    if "options" in asked:
+        wanted = make_plan(settings)
+        begun_with["options"] = plan.trainer.options, plan.validator.options
+        asked["options"] = wanted.trainer.options, wanted.validator.options
+    for name, value in asked.items():
+        if value != begun_with[name]:
+            raise UsageError(
+                f"Round {number} was begun with {name} {begun_with[name]}, not {value}; all runs of a round are alike.",
+                hint="Leave the option out to go on, or begin another round with `dupekit next`.",
+            )
+
+
+def _too_small(ledger: Ledger, class_min: int) -> list[tuple[str, int]]:
+    """Classes with images, but fewer than `class_min` different ones."""
+    sizes = images.class_sizes(ledger)
+    return [(name, different) for name, count, different in sizes if count and different < class_min]

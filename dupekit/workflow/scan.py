@@ -1,0 +1,126 @@
+"""Scan: the ledger is brought up to date with the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from dupekit.dataset.scan import File, list_dataset, read_files
+from dupekit.errors import DatasetChanged, DatasetError, UsageError
+from dupekit.files.names import escape
+from dupekit.ledger import images
+from dupekit.system.progress import Progress
+from dupekit.workflow.session import Session
+
+_T = TypeVar("_T")
+
+_AT_A_TIME = 4096
+"""Files that are recorded at a time: a killed scan goes on where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan found."""
+
+    images: int
+    """Readable."""
+    classes: list[tuple[str, int]]
+    """Class and its readable images."""
+    read: int
+    """Files whose content was read, because they are new or changed, or all were to be."""
+    changed: int
+    """Files that were known, and have another content than before."""
+    gone: int
+    problems: list[tuple[str, str]]
+    """Path and problem of images that take no part."""
+    skipped: list[tuple[str, str]]
+    """Path and reason of what is not part of the dataset."""
+    other_files: int
+    """Files below the classes that have no image's extension."""
+    not_assessable: list[tuple[str, int]]
+    """Classes with too few different images to be split, and how many they have."""
+
+
+def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
+    """Reads only what is new or changed, or `every` file."""
+    ledger, dataset, settings = session.ledger, session.dataset, session.settings
+    listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
+    known = images.known_files(ledger, max_pixels=settings.max_pixels)
+    changed, gone = _differences(known, listing.files)
+    if every:
+        changed = listing.files
+    images.record_classes(ledger, listing.classes)
+    other = 0
+    contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
+    for start in range(0, len(changed), _AT_A_TIME):
+        some = list(_counted(islice(contents, _AT_A_TIME), progress, start, len(changed)))
+        before = images.digests(ledger, [c.file.path for c in some if c.file.path in known])
+        other += sum(before.get(c.file.path, c.digest) != c.digest for c in some if c.digest)
+        images.record_contents(ledger, some)
+    if changed:
+        progress("scanning", len(changed), len(changed))
+    images.record_gone(ledger, gone)
+    present = set(listing.classes)
+    sizes = [row for row in images.class_sizes(ledger) if row[0] in present]
+    return Scan(
+        images=sum(count for _, count, _ in sizes),
+        classes=[(name, count) for name, count, _ in sizes],
+        read=len(changed),
+        changed=other,
+        gone=len(gone),
+        problems=images.problems(ledger),
+        skipped=listing.skipped,
+        other_files=listing.other_files,
+        not_assessable=[(name, different) for name, _, different in sizes if different < settings.class_min],
+    )
+
+
+def require_unchanged(session: Session) -> None:
+    """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
+    settings = session.settings
+    listing = list_dataset(session.dataset, follow_symlinks=settings.follow_symlinks)
+    known = images.known_files(session.ledger, max_pixels=settings.max_pixels)
+    changed, gone = _differences(known, listing.files)
+    # What could not be read takes no part; it does not hold up the rest.
+    changed = [file for file in changed if known.get(file.path, (0, 0))[1] != images.UNREAD]
+    if changed or gone:
+        example = changed[0].path if changed else gone[0]
+        raise DatasetChanged(
+            f"The dataset changed since the last scan: {len(changed)} files new or changed, {len(gone)} gone"
+            f" (for example {example}).",
+            hint="Run `dupekit scan` first.",
+        )
+
+
+def check_dataset(dataset: Path, project: Path, *, follow_symlinks: bool) -> None:
+    """Raises DatasetError where the folder cannot serve, UsageError where the project lies inside it."""
+    list_dataset(dataset, follow_symlinks=follow_symlinks)
+    if project.resolve().is_relative_to(dataset.resolve()):
+        raise UsageError(
+            f"The project {project} would lie inside the dataset, which dupekit never writes to.",
+            hint="Name a folder elsewhere.",
+        )
+    try:
+        str(dataset).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(
+            f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so the settings cannot hold it.",
+            hint="Rename that folder, or reach it through a link with another name.",
+        ) from None
+
+
+def _differences(known: Mapping[str, tuple[int, int]], files: Sequence[File]) -> tuple[list[File], list[str]]:
+    """The files that are new or changed, and the paths that are gone."""
+    changed = [file for file in files if known.get(file.path) != (file.size, file.mtime_ns)]
+    there = {file.path for file in files}
+    return changed, [path for path in known if path not in there]
+
+
+def _counted(items: Iterable[_T], progress: Progress, start: int, total: int) -> Iterator[_T]:
+    for done, item in enumerate(items, start):
+        if done % 64 == 0:
+            progress("scanning", done, total)
+        yield item

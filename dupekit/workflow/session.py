@@ -1,0 +1,47 @@
+"""An open project: what every function of `workflow` takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dupekit.files.lock import exclusive
+from dupekit.jobs.folder import RoundFolder
+from dupekit.ledger import Ledger
+from dupekit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A project whose ledger is open, and its settings."""
+
+    ledger: Ledger
+    root: Path
+    """The project's folder."""
+    settings: Settings
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / self.settings.dataset  # an absolute setting stands for itself
+
+    def folder(self, round_number: int) -> RoundFolder:
+        return RoundFolder(self.root, round_number)
+
+
+@contextlib.contextmanager
+def reading(root: Path, settings: Settings) -> Iterator[Session]:
+    """A session that others may write beside."""
+    with Ledger(root / "ledger.db") as ledger:
+        yield Session(ledger, root, settings)
+
+
+@contextlib.contextmanager
+def writing(root: Path, settings: Settings, what: str) -> Iterator[Session]:
+    """A session while no other dupekit writes. The system frees the lock of a process that dies.
+
+    `what` names the command. Raises LockedError at once where another one is at work.
+    """
+    with exclusive(root / "lock", what), reading(root, settings) as session:
+        yield session
