@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dupekit import Choices
 from dupekit.api import TRAINERS, VALIDATORS
 from dupekit.project import Project
 from dupekit.testing import make_dataset, register
+from tests.support import moved_project
 
 # A shared machine is sometimes slow; pytest-timeout stops what hangs.
 settings.register_profile("dupekit", deadline=None)
@@ -32,35 +34,54 @@ def fast_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fast(fast_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def fast(fast_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Makes the fakes available, here and in worker processes; gives the choices that name them."""
-    monkeypatch.syspath_prepend(str(fast_plugins))
+    return _with_fakes(fast_plugins, monkeypatch)
+
+
+def _with_fakes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.syspath_prepend(str(folder))
     root = Path(__file__).parent.parent
-    paths = [str(fast_plugins), str(root), os.environ.get("PYTHONPATH", "")]
+    paths = [str(folder), str(root), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
     return {"trainer": "fake", "validator": "fake"}
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """Three classes that are easy to tell apart, twelve images each, and two of them in a wrong folder."""
-    folder = tmp_path / "data"
-    make_dataset(folder, classes=("amoeba", "ciliate", "diatom"), per_class=12, seed=3)
+@pytest.fixture(scope="session")
+def template(fast_plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, and its project scanned and trained: made once, copied by the fixtures below.
+
+    Three classes that are easy to tell apart, twelve images each, and two of them in a wrong folder.
+    """
+    folder = tmp_path_factory.mktemp("template")
+    data = make_dataset(folder / "data", classes=("amoeba", "ciliate", "diatom"), per_class=12, seed=3)
     for source, target in (("amoeba", "ciliate"), ("diatom", "amoeba")):
-        file = sorted((folder / source).iterdir())[0]
-        file.rename(folder / target / f"wrong_{source}.png")
+        file = sorted((data / source).iterdir())[0]
+        file.rename(data / target / f"wrong_{source}.png")
+    project = Project.create(data, folder / "project")
+    project.scan()
+    shutil.copytree(project.path, folder / "scanned")
+    with pytest.MonkeyPatch.context() as patch:
+        fast = _with_fakes(fast_plugins, patch)
+        assert not project.train(Choices(pairs=3, **fast)).failed
+    shutil.copytree(project.path, folder / "trained")
     return folder
 
 
 @pytest.fixture
-def project(tmp_path: Path, dataset: Path) -> Project:
-    made = Project.create(dataset, tmp_path / "project")
-    made.scan()
-    return made
+def dataset(template: Path, tmp_path: Path) -> Path:
+    """The template's dataset, at tmp_path/data."""
+    return shutil.copytree(template / "data", tmp_path / "data")
 
 
 @pytest.fixture
-def trained(project: Project, fast: dict[str, object]) -> Project:
-    done = project.train(Choices(pairs=3, **fast))
-    assert not done.failed
-    return project
+def project(template: Path, dataset: Path, tmp_path: Path) -> Project:
+    """The project of `dataset`, scanned, at tmp_path/project."""
+    return moved_project(template / "scanned", tmp_path / "project", (template, tmp_path))
+
+
+@pytest.fixture
+def trained(template: Path, project: Project, fast: dict[str, str], tmp_path: Path) -> Project:
+    """The same, with a round of three pairs of the fakes."""
+    shutil.rmtree(project.path)
+    return moved_project(template / "trained", project.path, (template, tmp_path))

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import errno
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dupekit.api import Model, Progress, TrainTask
+from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
 
 
@@ -66,6 +69,27 @@ class TalkativeTrainer(CentroidTrainer):
             progress("stepping", step + 1, self.STEPS, loss=1 / (step + 1))
             progress("looking back", step // 2, self.STEPS)
         return super().train(task, progress)
+
+
+def moved_project(source: Path, target: Path, places: tuple[Path, Path]) -> Project:
+    """A copy of a project, in which one absolute path, that of its surroundings, is replaced by another."""
+    shutil.copytree(source, target)
+    old, new = (str(place) for place in places)
+    for file in (target / "dupekit.toml", *target.glob("rounds/*/images.json")):
+        file.write_text(file.read_text().replace(f"{old}/", f"{new}/"))
+    with contextlib.closing(sqlite3.connect(target / "ledger.db")) as db, db:
+        for table, column in PLACES:
+            db.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (f"{old}/", f"{new}/"))
+    return Project(target)
+
+
+PLACES = (
+    ("rounds", "dataset"),
+    ("exports", "tree"),
+    ("collections", "tree"),
+    ("applications", "destination"),
+)
+"""Where a ledger holds absolute paths."""
 
 
 def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
