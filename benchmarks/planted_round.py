@@ -93,7 +93,7 @@ def plant(dataset: Path, target: Path) -> dict[str, str]:
     labels = np.array([number[file.label] for file in listing.files])
     features = []
     for file in listing.files:
-        pixels = square_pixels(real_path(dataset, file.path), size_px=24, channels=1)
+        pixels = square_pixels(real_path(dataset, file.path).read_bytes(), size_px=24, channels=1)
         features.append(np.append(pixels.ravel() / 255, np.log(file.size)))
     planted = plant_errors(
         labels, centroid_likeness(np.array(features), labels, len(number)), share=SHARE, seed=SEED

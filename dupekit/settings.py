@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dupekit.dataset.pixels import MAX_PIXELS
+from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
 from dupekit.files.write import write_text
 

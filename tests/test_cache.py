@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from dupekit.api import Images
 from dupekit.dataset import decode as decoding
 from dupekit.dataset.cache import Cache
+from dupekit.dataset.pixels import RULES
 from dupekit.errors import DatasetChanged, ImageError
 from dupekit.files.write import digest_file
 
@@ -121,7 +122,7 @@ def test_pixels_of_older_decoding_rules_are_not_read(tmp_path, images, monkeypat
     before = cache.pixels(images, size_px=6, channels=1)[:]
     monkeypatch.setattr(decoding, "square_pixels", white)
     assert (cache.pixels(images, size_px=6, channels=1)[:] == before).all()
-    monkeypatch.setattr("dupekit.dataset.cache.RULES", 2)
+    monkeypatch.setattr("dupekit.dataset.cache.RULES", RULES + 1)
     assert (cache.pixels(images, size_px=6, channels=1)[:] == 255).all()
 
 
@@ -169,6 +170,7 @@ FILL = """
 import sys, pathlib, numpy as np
 from dupekit.api import Images
 from dupekit.dataset.cache import Cache
+from dupekit.dataset.pixels import RULES
 n = 400
 images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
 rows = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dupekit.dataset.scan import Listing, list_dataset, read_files
 from dupekit.errors import DatasetError
+from dupekit.project import Project
 from tests.support import refusing
 
 
@@ -157,3 +158,13 @@ def test_a_file_that_vanished_is_a_problem_to_try_again(dataset) -> None:
     gone = list(read_files(dataset, files))[-1]
     assert gone.retry
     assert "No such file" in gone.problem
+
+
+def test_images_that_show_nothing_are_named(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "data" / label).mkdir(parents=True)
+        Image.linear_gradient("L").resize((8, 8)).save(tmp_path / "data" / label / "seen.png")
+    Image.new("L", (8, 8), 7).save(tmp_path / "data/a/blank.png")
+    project = Project.create(tmp_path / "data", tmp_path / "project")
+    assert project.scan().one_colour == ["a/blank.png"]
+    assert project.status().images == 3  # they stay: what they are, a person may know

@@ -44,6 +44,9 @@ def show_scan(found: Scan, *, compared: bool = False) -> None:
         table("Images left out", ["image", "problem"], found.problems)
     if found.skipped:
         table("Not part of the dataset", ["path", "why"], found.skipped)
+    if found.one_colour:
+        title = "Nothing can be seen: every pixel has one colour. No model can judge these"
+        table(title, ["image"], [(path,) for path in found.one_colour])
     if found.not_assessable:
         rows = found.not_assessable
         table("Not assessable: too few different images to be split", ["class", "#different images"], rows)

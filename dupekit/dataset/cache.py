@@ -23,8 +23,9 @@ from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from dupekit.dataset.decode import decode_all
+from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.images import Fit, Images
-from dupekit.dataset.pixels import MAX_PIXELS, RULES
+from dupekit.dataset.pixels import RULES
 from dupekit.files.write import write_text
 from dupekit.system.progress import Progress, silent
 

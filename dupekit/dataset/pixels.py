@@ -6,69 +6,38 @@ rule turns it into grey or RGB, so that a scan, a cache and every trainer see th
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
 
+from dupekit.dataset.image_file import MAX_PIXELS, NO_DATA, open_image
 from dupekit.dataset.images import Fit
-from dupekit.errors import ImageError, ImageTooLarge
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
-"""Pillow's decoders that may be used; the others are never tried, whatever a file's first bytes say."""
-
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-
-MAX_PIXELS = 50_000_000
-"""The default limit: above it a file is taken for a decompression bomb."""
-
-RULES = 1
+RULES = 2
 """The version of what this module does to an image. Raise it with every change after which some file gives other
 pixels: it is part of the names of cached pixels and features, which are then made anew. Pillow's own rounding, a
 level more or less from one release to another, is no such change."""
 
+_VISIBLE = 128
+"""Alpha from which on a pixel is more seen than not."""
+_LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
 _RESAMPLING = PillowImage.Resampling.BILINEAR  # Pillow's is antialiased when it shrinks
-
-
-def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> PillowImage.Image:
-    """The decoded first frame, upright, with its mode as stored.
-
-    Raises ImageError for what is not an image of FORMATS, is truncated, or has over `max_pixels` pixels.
-    """
-    PillowImage.MAX_IMAGE_PIXELS = None  # ours is checked below, before anything is decoded
-    try:
-        with PillowImage.open(
-            io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
-        ) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageTooLarge(image.width, image.height, max_pixels)
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError:
-        raise ImageError("not a readable image of a known format") from None
-    # Pillow's decoders raise nearly anything on a damaged file: SyntaxError, ValueError, struct.error …
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system's, not the image's
-        raise ImageError(f"damaged: {str(error) or type(error).__name__}") from None
 
 
 def to_array(image: PillowImage.Image, *, channels: int) -> NDArray[np.uint8]:
     """Grey (`channels=1`) or RGB (`channels=3`) pixels, shape (height, width, channels).
 
     More than 8 bits are scaled by the smallest even bit depth that holds the image's maximum, so that 12
-    and 14-bit cameras do not come out black; 32-bit values by their own range. Transparency is laid over
-    the colour of the border.
+    and 14-bit cameras do not come out black; 32-bit values by their own range, in which what is not finite, or stands
+    for "no data", has no part. What is transparent gets the colour of the visible border, or one that contrasts with
+    what is visible.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        image = PillowImage.fromarray(_to_8_bit(np.asarray(image)))
-    elif image.mode == "P" or "A" in image.mode or "a" in image.mode:
+        image = PillowImage.fromarray(_to_8_bit(np.asarray(image), image.info.get(NO_DATA)))
+    elif image.mode == "P" or image.has_transparency_data:
         image = _opaque(image)
     array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return array.reshape(*array.shape[:2], channels)
@@ -102,29 +71,62 @@ def border_colour(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def square_pixels(
-    source: Path | bytes, *, size_px: int, channels: int, how: Fit = "pad", max_pixels: int = MAX_PIXELS
+    content: bytes, *, size_px: int, channels: int, how: Fit = "pad", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    """Decodes a file into a square: shape (size_px, size_px, channels), uint8. Raises as `open_image`."""
-    return fit(to_array(open_image(source, max_pixels=max_pixels), channels=channels), size_px, how)
+    """Decodes a file's content into a square: shape (size_px, size_px, channels), uint8. Raises as `open_image`."""
+    return fit(to_array(open_image(content, max_pixels=max_pixels), channels=channels), size_px, how)
 
 
-def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype == np.uint16:
-        bits = max(8, int(values.max(initial=0)).bit_length())
-        scaled: NDArray[np.uint8] = (values >> (bits + bits % 2 - 8)).astype(np.uint8)
-        return scaled
-    wide = np.nan_to_num(values.astype(np.float64))
-    low, high = wide.min(), wide.max()
+def is_one_colour(image: PillowImage.Image) -> bool:
+    """Whether nothing can be seen in it: every pixel is alike, as models are given it."""
+    if image.mode in ("L", "RGB") and not image.has_transparency_data:  # nearly all, and this is quick
+        bands = np.reshape(image.getextrema(), (-1, 2))
+        return bool((bands[:, 0] == bands[:, 1]).all())
+    array = to_array(image, channels=3)
+    return bool((array == array[0, 0]).all())
+
+
+def _to_8_bit(values: NDArray[Any], no_data: float | None = None) -> NDArray[np.uint8]:
+    if values.dtype == np.uint16 and no_data is None:
+        return _scaled(values)
+    wide = values.astype(np.float64)
+    known = np.isfinite(wide)
+    if no_data is not None:
+        known &= wide != np.asarray(no_data, values.dtype)
+    if not known.any():
+        return np.zeros(values.shape, np.uint8)
+    low, high = wide[known].min(), wide[known].max()
+    wide = np.where(known, wide, low)  # the darkest that is known
     if low >= 0 and high <= 65535 and values.dtype != np.float32:
-        return _to_8_bit(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
+        return _scaled(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
     stretched: NDArray[np.uint8] = ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
     return stretched
+
+
+def _scaled(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    bits = max(8, int(values.max(initial=0)).bit_length())
+    scaled: NDArray[np.uint8] = (values >> (bits + bits % 2 - 8)).astype(np.uint8)
+    return scaled
 
 
 def _opaque(image: PillowImage.Image) -> PillowImage.Image:
     rgba = image.convert("RGBA")
     pixels = np.asarray(rgba)
-    if (pixels[:, :, 3] == 255).all():
+    alpha = pixels[:, :, 3]
+    if (alpha == 255).all() or not alpha.any():  # an alpha of 0 throughout, as some BMP have, means nothing
         return rgba.convert("RGB")
-    background = PillowImage.new("RGBA", rgba.size, (*border_colour(pixels[:, :, :3]).tolist(), 255))
+    background = PillowImage.new("RGBA", rgba.size, (*_ground(pixels), 255))
     return PillowImage.alpha_composite(background, rgba).convert("RGB")
+
+
+def _ground(pixels: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """What to lay an image (height, width, 4) over: the colour of its visible border; where there is none, white, or
+    black under something bright. What colour the transparent pixels have, nobody ever saw."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    visible = border[border[:, 3] >= _VISIBLE]
+    if len(visible):
+        red, green, blue = np.median(visible[:, :3], axis=0).astype(int).tolist()
+        return red, green, blue
+    seen = pixels[pixels[:, :, 3] > 0]
+    bright = np.average(seen[:, :3] @ _LUMINANCE, weights=seen[:, 3]) > 127
+    return (0, 0, 0) if bright else (255, 255, 255)

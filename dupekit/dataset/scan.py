@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dupekit.dataset.pixels import EXTENSIONS, MAX_PIXELS, open_image
+from dupekit.dataset.image_file import EXTENSIONS, MAX_PIXELS, open_image
+from dupekit.dataset.pixels import is_one_colour
 from dupekit.errors import DatasetError, ImageError, ImageTooLarge
 from dupekit.files.names import escape, is_clutter, is_trash, sort_key
 from dupekit.files.paths import real_path
@@ -62,6 +63,8 @@ class Content:
     mode: str = ""
     """Pillow's name of the pixel format, such as "L" or "I;16"."""
     problem: str = ""
+    one_colour: bool = False
+    """Nothing can be seen in it."""
     retry: bool = False
     """The file system failed, not the file: read it again in the next scan."""
 
@@ -182,4 +185,4 @@ def _read(root: Path, file: File, max_pixels: int) -> Content:
     except ImageError as error:
         problem = "empty file" if not content else error.message
         return Content(file, digest, problem=problem)
-    return Content(file, digest, image.width, image.height, image.mode)
+    return Content(file, digest, image.width, image.height, image.mode, one_colour=is_one_colour(image))

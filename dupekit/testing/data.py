@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from dupekit.api import TRAINERS, VALIDATORS, Images, Job
-from dupekit.dataset.pixels import MAX_PIXELS
+from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.scan import list_dataset, read_files
 from dupekit.files.names import escape
 from dupekit.jobs.files import JOB, Choice, Half, JobFile, RoundFile, run_name, write_model

@@ -40,6 +40,8 @@ class Scan:
     """Path and reason of what is not part of the dataset."""
     other_files: int
     """Files below the classes that have no image's extension."""
+    one_colour: list[str]
+    """Paths of images, of those that were read, in which nothing can be seen: every pixel is alike."""
     not_assessable: list[tuple[str, int]]
     """Classes with too few different images to be split, and how many they have."""
 
@@ -53,12 +55,13 @@ def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
     if every:
         changed = listing.files
     images.record_classes(ledger, listing.classes)
-    other = 0
+    other, one_colour = 0, []
     contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
     for start in range(0, len(changed), _AT_A_TIME):
         some = list(_counted(islice(contents, _AT_A_TIME), progress, start, len(changed)))
         before = images.digests(ledger, [c.file.path for c in some if c.file.path in known])
         other += sum(before.get(c.file.path, c.digest) != c.digest for c in some if c.digest)
+        one_colour += [c.file.path for c in some if c.one_colour]
         images.record_contents(ledger, some)
     if changed:
         progress("scanning", len(changed), len(changed))
@@ -74,6 +77,7 @@ def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
         problems=images.problems(ledger),
         skipped=listing.skipped,
         other_files=listing.other_files,
+        one_colour=one_colour,
         not_assessable=[(name, different) for name, _, different in sizes if different < settings.class_min],
     )
 
