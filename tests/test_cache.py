@@ -170,7 +170,6 @@ FILL = """
 import sys, pathlib, numpy as np
 from dupekit.api import Images
 from dupekit.dataset.cache import Cache
-from dupekit.dataset.pixels import RULES
 n = 400
 images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
 rows = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64).fill(
