@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from dupekit.errors import JobError
 from dupekit.files.write import atomic_write
-from dupekit.jobs.files import JOB, RESULT, Choice, JobFile, RoundFile, finished, read_model, write_model
+from dupekit.jobs.files import JOB, Choice, JobFile, RoundFile, finished, read_model, write_model
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, rounds, tallies
-from dupekit.plugin.contract import Job
+from dupekit.plugin.contract import RESULT, Job
 from dupekit.rounds.split import seed_for, split
 from dupekit.rounds.tally import Predictions, most_probable, tally
 from dupekit.settings import Settings
