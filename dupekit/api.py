@@ -5,10 +5,13 @@ Nothing else of the core is meant for plugins.
 
 from __future__ import annotations
 
+from annotated_types import Ge, Gt, Le, Lt
+
 from dupekit.dataset.cache import Cache, CachedArray, Rows
 from dupekit.dataset.images import Fit, Image, Images
 from dupekit.dataset.pixels import RULES
 from dupekit.errors import (
+    CacheError,
     DatasetChanged,
     DupekitError,
     ImageError,
@@ -19,6 +22,7 @@ from dupekit.errors import (
 )
 from dupekit.files.write import atomic_write, write_text
 from dupekit.plugin.contract import (
+    API_VERSION,
     EXECUTORS,
     TRAINERS,
     VALIDATORS,
@@ -27,18 +31,28 @@ from dupekit.plugin.contract import (
     Outcome,
     PredictTask,
     Trainer,
+    TrainsMany,
     TrainTask,
     Validator,
+    worker_command,
 )
-from dupekit.plugin.model import METADATA_KEY, Input, Model, model_metadata, read_metadata
+from dupekit.plugin.model import (
+    METADATA_KEY,
+    FeatureInput,
+    Input,
+    Model,
+    PixelInput,
+    model_metadata,
+    read_metadata,
+)
 from dupekit.system.devices import cores, cuda_devices
 from dupekit.system.parallel import in_order
 from dupekit.system.progress import Progress, silent
 
 __all__ = [
-    "EXECUTORS", "METADATA_KEY", "RULES", "TRAINERS", "VALIDATORS", "Cache", "CachedArray", "DatasetChanged",
-    "DupekitError", "Executor", "Fit", "Image", "ImageError", "Images", "Input", "Job", "JobError", "Model",
-    "OptionError", "Outcome", "PluginError", "PredictTask", "Progress", "Rows", "TrainTask", "Trainer", "UsageError",
-    "Validator", "atomic_write", "cores", "cuda_devices", "in_order", "model_metadata", "read_metadata", "silent",
-    "write_text",
+    "API_VERSION", "EXECUTORS", "METADATA_KEY", "RULES", "TRAINERS", "VALIDATORS", "Cache", "CacheError", "CachedArray",
+    "DatasetChanged", "DupekitError", "Executor", "FeatureInput", "Fit", "Ge", "Gt", "Image", "ImageError", "Images",
+    "Input", "Job", "JobError", "Le", "Lt", "Model", "OptionError", "Outcome", "PixelInput", "PluginError",
+    "PredictTask", "Progress", "Rows", "TrainTask", "Trainer", "TrainsMany", "UsageError", "Validator", "atomic_write",
+    "cores", "cuda_devices", "in_order", "model_metadata", "read_metadata", "silent", "worker_command", "write_text",
 ]  # fmt: skip

@@ -81,6 +81,10 @@ class DatasetChanged(DupekitError):
     """Files of the dataset are not what the last scan saw."""
 
 
+class CacheError(DupekitError):
+    """The cache does not hold what is asked for."""
+
+
 class ImageError(DupekitError):
     """One image cannot be decoded, or is larger than allowed."""
 

@@ -42,6 +42,7 @@ class BrokenOptions:
 class BrokenTrainer:
     """A centroid trainer of which one run goes wrong in the way that is asked for."""
 
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = BrokenOptions
     produces: ClassVar[str] = "centroids"
 

@@ -13,7 +13,7 @@ from dupekit.api import Images
 from dupekit.dataset import decode as decoding
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.pixels import RULES
-from dupekit.errors import DatasetChanged, ImageError
+from dupekit.errors import CacheError, DatasetChanged, ImageError
 from dupekit.files.write import digest_file
 
 
@@ -90,7 +90,7 @@ def test_damage_is_noticed_and_made_good(tmp_path, images, damage: str) -> None:
 def test_a_row_that_is_missing_is_an_error(tmp_path, images) -> None:
     array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
     array.fill(images[:2], counting([]), stage="x")
-    with pytest.raises(KeyError, match="no row for"):
+    with pytest.raises(CacheError, match="no row for"):
         array.rows(images)
 
 

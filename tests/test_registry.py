@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 
+from dupekit.api import Ge, Gt, Le, Lt
 from dupekit.errors import OptionError, PluginError, UsageError
 from dupekit.plugin.registry import (
     EXECUTORS,
@@ -58,7 +59,7 @@ def test_listing_imports_nothing(install) -> None:
 def test_a_plugin_of_another_distribution_is_loaded(install) -> None:
     source = (
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass O:\n    x: int = 1\n"
-        "class Mine:\n    Options = O\n    produces = 'x'\n    def train(self, task, progress): ..."
+        "class Mine:\n    api_version = 1\n    Options = O\n    produces = 'x'\n    def train(self, task, progress): ..."
     )
     install("my-plugin", "[dupekit.trainers]\nmine = my_good:Mine\n", my_good=source)
     assert load(TRAINERS, "mine").produces == "x"
@@ -76,7 +77,7 @@ def test_an_unknown_name_is_answered_with_what_there_is() -> None:
         ("import not_there", "my_broken.* cannot be loaded: ModuleNotFoundError"),
         ("1 / 0", "ZeroDivisionError"),
         ("", "AttributeError"),
-        ("class Mine: pass", "has no Options, produces, train"),
+        ("class Mine: pass", "has no Options, api_version, produces, train"),
     ],
 )
 def test_a_broken_plugin_is_reported_with_its_distribution(install, source: str, message: str) -> None:
@@ -112,11 +113,59 @@ def test_options_are_converted_from_text() -> None:
     assert options_for(Plugin, as_values(options)) == options
 
 
+@dataclass(frozen=True)
+class Bounded:
+    size: Literal[0] | Annotated[int, Ge(16), Le(64)]
+    share: Annotated[float, Ge(0), Lt(1)] = 0.5
+    rate: Annotated[float, Gt(0)] = 0.1
+    how: Literal["pad", "stretch"] = "pad"
+    widths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.how == "pad" and self.share == 0:
+            raise ValueError("share is 0 and how is pad.")
+
+
+class Strict:
+    Options: ClassVar[type] = Bounded
+
+
+def test_bounds_stand_in_the_types() -> None:
+    made = options_for(Strict, {"size": "0", "how": "stretch", "share": "0", "widths": "[3, 4]"})
+    assert made == Bounded(0, 0.0, 0.1, "stretch", (3, 4))
+    assert [(option.valid, option.required) for option in describe(Strict)] == [
+        ("0, or a whole number from 16 to 64", True),
+        ("a number from 0 to below 1", False),
+        ("a number above 0", False),
+        ("pad or stretch", False),
+        (None, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "Strict needs a value for 'size': 0, or a whole number from 16 to 64"),
+        ({"size": "15"}, "size='15': it must be 0, or a whole number from 16 to 64"),
+        ({"size": 1.5}, "size=1.5: it must be"),
+        ({"size": 0, "share": 1}, "share=1: it must be a number from 0 to below 1"),
+        ({"size": 0, "rate": "inf"}, "rate='inf': it must be a number above 0"),
+        ({"size": 0, "rate": "nan"}, "rate='nan'"),
+        ({"size": 0, "how": "crop"}, "how='crop': it must be pad or stretch"),
+        ({"size": 0, "widths": "3, x"}, r"widths='3, x': Input should be a valid tuple"),
+        ({"size": 0, "share": 0}, "does not take these options: share is 0 and how is pad"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        options_for(Strict, values)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"epoch": "7"}, r"Plugin has no option 'epoch'. Did you mean epochs\?"),
-        ({"epochs": "many"}, "does not take epochs='many': Input should be a valid integer"),
+        ({"epochs": "many"}, "does not take epochs='many': it must be a whole number"),
         ({"flip": "perhaps"}, "does not take flip='perhaps'"),
     ],
 )

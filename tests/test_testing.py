@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from dupekit.api import Job, Model, PredictTask, Trainer, TrainTask, Validator
+from dupekit.api import FeatureInput, Job, Model, Outcome, PredictTask, Trainer, TrainTask, Validator, silent
 from dupekit.errors import PluginError
 from dupekit.files.write import digest_file
 from dupekit.testing import (
@@ -94,9 +94,9 @@ def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.syspath_prepend(register(folder / "site"))
         started = time.perf_counter()
-        outcomes = list(run_jobs([job.folder for job in jobs], lambda *_, **__: None))
+        outcomes = list(run_jobs(jobs, silent))
         seconds = time.perf_counter() - started
-    assert outcomes == [(job.folder, "") for job in jobs]
+    assert outcomes == [Outcome(job) for job in jobs]
     results = [finished(job.folder) for job in jobs]
     return {"agreement": min(result.agreement for result in results if result), "seconds": seconds}
 
@@ -153,12 +153,12 @@ def _scribble_pool(task: TrainTask, model: Model) -> Model:
 
 
 def _write_beside_the_images(task: TrainTask, model: Model) -> Model:
-    (task.images[0].file.parent / "thumbnail.png").write_bytes(b"")
+    (task.pool[0].file.parent / "thumbnail.png").write_bytes(b"")
     return model
 
 
 def _change_an_image(task: TrainTask, model: Model) -> Model:
-    task.images[0].file.write_bytes(b"")
+    task.pool[int(task.rows[0])].file.write_bytes(b"")
     return model
 
 
@@ -181,9 +181,7 @@ BROKEN_TRAINERS: list[tuple[Change, str]] = [
         "one value a channel",
     ),
     (
-        lambda task, model: dataclasses.replace(
-            model, input=dataclasses.replace(model.input, kind="features")
-        ),
+        lambda task, model: dataclasses.replace(model, input=FeatureInput("")),
         "does not name the cached array",
     ),
     (_guess, "easy held-out images right, fewer than 50%"),
@@ -340,8 +338,8 @@ class TestBrokenClasses:
 
 
 BROKEN_VALIDATORS: list[tuple[Callable[[Any], Any], str]] = [
-    (lambda rows: rows.tolist(), "gave a list, not a NumPy array"),
-    (lambda rows: rows.astype(np.float64), "an array of float64, not a NumPy array of float32"),
+    (lambda rows: rows.tolist(), "gave a list, not NumPy arrays"),
+    (lambda rows: rows.astype(np.float64), "an array of float64, not NumPy arrays of float32"),
     (lambda rows: rows[:, :2], r"gave the shape \(30, 2\), not \(30, 3\)"),
     (lambda rows: rows * np.float32("nan"), "not finite"),
     (lambda rows: np.log(rows + 1e-9), "rows that are not probabilities"),
@@ -356,16 +354,17 @@ class TestBrokenValidators:
     def test_is_caught(self, change: Callable[[Any], Any], message: str) -> None:
         class Broken(CentroidValidator):
             def predict(self, task: PredictTask, progress: Any) -> Any:
-                return change(super().predict(task, progress))
+                (block,) = super().predict(task, progress)
+                yield change(block)
 
         with pytest.raises(PluginError, match=message):
             check_validator(Broken, CentroidTrainer)
 
-    def test_changed_images(self) -> None:
+    def test_a_changed_pool(self) -> None:
         class Broken(CentroidValidator):
             def predict(self, task: PredictTask, progress: Any) -> Any:
-                task.images.sizes[:] = 0
+                task.pool.sizes[:] = 0
                 return super().predict(task, progress)
 
-        with pytest.raises(PluginError, match=r"changed task\.images"):
+        with pytest.raises(PluginError, match=r"changed task\.pool"):
             check_validator(Broken, CentroidTrainer)

@@ -18,6 +18,7 @@ from dupekit.testing import check_executor, make_dataset, make_jobs, register
 class _Executor:
     """Runs nothing: `outcomes` says what it pretends."""
 
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = LocalExecutor.Options
     outcomes: ClassVar[Callable[[Sequence[Job]], Iterator[Any]]]
 
@@ -32,7 +33,7 @@ def _crash(jobs: Sequence[Job]) -> Iterator[Any]:
 
 
 def _pretend(jobs: Sequence[Job]) -> Iterator[Any]:
-    return (Outcome(job, "" if job.name.startswith("p01") else "bad") for job in jobs)
+    return (Outcome(job, None if job.name.startswith("p01") else "bad") for job in jobs)
 
 
 def _hang(jobs: Sequence[Job]) -> Iterator[Any]:

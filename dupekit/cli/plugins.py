@@ -48,8 +48,10 @@ def show(
         print_json(found)
         return
     for kind, options in found.items():
-        rows = [(option.name, option.type, option.default, option.help) for option in options]
-        table(f"Options of the {kind} {name}", ["option", "type", "default", "what it does"], rows)
+        rows = [
+            (o.name, o.valid or o.type, "(required)" if o.required else o.default, o.help) for o in options
+        ]
+        table(f"Options of the {kind} {name}", ["option", "valid", "default", "what it does"], rows)
 
 
 @app.command()

@@ -71,17 +71,24 @@ def _bars() -> Iterator[Progress]:
                     yield Text(f"{task.description}: {task.fields['figures']}")
 
     with BarsAndFigures(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+        yield _Shown(bars)
 
-        def show(stage: str, done: int, total: int, /, **figures: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, figures="")
-            elif done == 0:
-                bars.reset(tasks[stage], total=total)
-            text = ", ".join(
-                f"{name.replace('_', ' ').replace('mib', 'MiB')} {value:.4g}"
-                for name, value in figures.items()
-            )
-            bars.update(tasks[stage], completed=done, total=total, figures=text)
 
-        yield show
+class _Shown:
+    """The `Progress` that shows a bar a stage."""
+
+    cancelled = False
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
+        elif done == 0:
+            self._bars.reset(self._tasks[stage], total=total)
+        text = ", ".join(
+            f"{name.replace('_', ' ').replace('mib', 'MiB')} {value:.4g}" for name, value in figures.items()
+        )
+        self._bars.update(self._tasks[stage], completed=done, total=total, figures=text)

@@ -26,6 +26,7 @@ from dupekit.dataset.decode import decode_all
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.images import Fit, Images
 from dupekit.dataset.pixels import RULES
+from dupekit.errors import CacheError
 from dupekit.files.write import write_text
 from dupekit.system.progress import Progress, silent
 
@@ -52,6 +53,21 @@ class Cache:
         if known is None or (known.shape, known.dtype) != (tuple(shape), np.dtype(dtype)):
             known = self._arrays[name] = CachedArray(self.folder / name, tuple(shape), np.dtype(dtype))
         return known
+
+    def stored(self, name: str) -> CachedArray:
+        """The cached array of this name, of whatever shape and dtype. Raises CacheError where there is none."""
+        if name in self._arrays:
+            return self._arrays[name]
+        try:
+            if Path(name).name != name:
+                raise ValueError("not a name")  # it may come from a model's file, and leads nowhere else
+            layout = json.loads((self.folder / name / "array.json").read_bytes())
+            return self.array(name, layout["shape"], layout["dtype"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CacheError(
+                f"The cache holds no array {name!r}: {error}",
+                hint="A trainer makes it: was the cache deleted? Run `dupekit train` again.",
+            ) from None
 
     def pixels(
         self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad", progress: Progress = silent
@@ -111,11 +127,14 @@ class CachedArray:
             raise ValueError(f"{self.folder.name}: {done} rows for {len(missing)} images")
 
     def rows(self, images: Images) -> Rows:
-        """The rows of these images, all of which must have been filled in. Raises KeyError otherwise."""
+        """The rows of these images. Raises CacheError where one was never filled in."""
         found = self._find(images.digests, check=False)
         if (found < 0).any():
             lost = images.paths[int(np.argmax(found < 0))]
-            raise KeyError(f"{self.folder.name} has no row for {lost}")
+            raise CacheError(
+                f"The cached array {self.folder.name!r} has no row for {lost}.",
+                hint="A trainer fills it: was the cache deleted? Run `dupekit train` again.",
+            )
         return self._rows(found)
 
     def _rows(self, found: NDArray[np.int64]) -> Rows:
@@ -156,7 +175,10 @@ class CachedArray:
     def _find(self, digests: Sequence[str], *, check: bool) -> NDArray[np.int64]:
         """The row of each digest, -1 where there is none or (with `check`) where it is damaged."""
         found = np.full(len(digests), -1, np.int64)
-        index = np.fromfile(self.folder / "index.bin", _INDEX) if len(digests) else np.empty(0, _INDEX)
+        file = self.folder / "index.bin"
+        if not len(digests) or not file.is_file():
+            return found
+        index = np.fromfile(file, _INDEX)
         if not len(index):
             return found
         order = np.argsort(index["digest"], kind="stable")
@@ -179,7 +201,7 @@ class CachedArray:
         found[there] = np.where(self._sound[found[there]], found[there], -1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Rows of a cached array, in the order of the images asked for; read from disk when indexed."""
 

@@ -26,7 +26,7 @@ class Image:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Images(Sequence[Image]):
     """Many images, held as columns; `images[i]` is an `Image`, `images[a:b]` and `take` are `Images`."""
 
@@ -52,8 +52,16 @@ class Images(Sequence[Image]):
         return Image(real_path(self.root, self.paths[index]), self.digests[index], width, height)
 
     def take(self, rows: ArrayLike) -> Images:
-        """The images of these rows, in their order."""
-        picked = np.asarray(rows).tolist()
+        """The images of these rows, in their order; or those where a mask of length n is true.
+
+        Raises ValueError for a mask of another length.
+        """
+        asked = np.asarray(rows)
+        if asked.dtype == bool:
+            if asked.shape != (len(self),):
+                raise ValueError(f"a mask of shape {asked.shape} for {len(self)} images")
+            asked = np.flatnonzero(asked)
+        picked = asked.tolist()
         return Images(
             self.root,
             [self.paths[i] for i in picked],

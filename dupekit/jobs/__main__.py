@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dupekit.jobs.worker import end_with_parent, run_jobs
+from dupekit.plugin.contract import Job
+from dupekit.system.progress import silent
 
 LEAST_S = 0.1
 """No stage tells of itself more often: a person reads no faster, and a head predicts thousands of batches."""
@@ -41,6 +43,20 @@ class _Sparing:
         return passes
 
 
+class _Reporter:
+    """The `Progress` of a worker: the messages that are worth it go to `say`."""
+
+    cancelled = False
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        self._say = say
+        self._sparing = _Sparing()
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        if self._sparing.lets(stage, done, total):
+            self._say(stage=stage, done=done, total=total, figures={k: float(v) for k, v in figures.items()})
+
+
 class _Telling(logging.Handler):
     """Passes on what plugins log under "dupekit", so that the person at the terminal sees it."""
 
@@ -54,7 +70,7 @@ class _Telling(logging.Handler):
 
 def main(arguments: list[str]) -> int:
     messages = "--messages" in arguments
-    folders = [Path(argument).resolve() for argument in arguments if argument != "--messages"]
+    folders = [Path(argument).absolute() for argument in arguments if argument != "--messages"]
     if not folders:
         print(__doc__, file=sys.stderr)  # noqa: T201
         return 2
@@ -67,25 +83,21 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
 
     writing = threading.Lock()
-    sparing = _Sparing()
 
     def say(**message: Any) -> None:
         if messages:
             with writing:
                 channel.write(json.dumps(message) + "\n")
 
-    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
-        if messages and sparing.lets(stage, done, total):
-            say(stage=stage, done=done, total=total, figures={k: float(v) for k, v in figures.items()})
-
+    progress = _Reporter(say) if messages else silent
     if messages:
         logging.getLogger("dupekit").addHandler(_Telling(say))
     failed = False
-    for folder, error in run_jobs(folders, progress):
-        failed = failed or bool(error)
-        say(folder=str(folder), error=error)
-        if error and not messages:
-            print(f"{folder.name}: {error}", file=sys.stderr)  # noqa: T201
+    for outcome in run_jobs([Job(folder.name, folder) for folder in folders], progress):
+        failed = failed or outcome.error is not None
+        say(folder=str(outcome.job.folder), error=outcome.error)
+        if outcome.error and not messages:
+            print(f"{outcome.job.name}: {outcome.error}", file=sys.stderr)  # noqa: T201
     return int(failed)
 
 

@@ -24,8 +24,9 @@ from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.names import unescape
 from dupekit.files.write import write_text
+from dupekit.plugin.contract import RESULT
 
-JOB, RESULT, PREDICTIONS, LOG = "job.json", "result.json", "predictions.npz", "log.txt"
+JOB, PREDICTIONS, LOG = "job.json", "predictions.npz", "log.txt"
 
 
 class Half(StrEnum):
@@ -76,7 +77,7 @@ class ResultFile(_File):
     format: Literal["dupekit/result/1"] = Field("dupekit/result/1", alias="schema")
     name: str
     status: Literal["done", "failed"]
-    error: str = ""
+    error: str | None = None
     finished: str = Field(description="UTC, ISO 8601.")
     seconds_training: float = 0
     seconds_predicting: float = 0

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict
 from dupekit.files.write import atomic_write
 from dupekit.jobs.files import (
     JOB,
-    RESULT,
     Choice,
     Half,
     JobFile,
@@ -23,7 +22,7 @@ from dupekit.jobs.files import (
     run_name,
     write_model,
 )
-from dupekit.plugin.contract import Job
+from dupekit.plugin.contract import RESULT, Job
 from dupekit.rounds.split import seed_for, split
 from dupekit.system.stamp import now
 

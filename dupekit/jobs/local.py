@@ -6,13 +6,12 @@ import contextlib
 import json
 import logging
 import subprocess
-import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from dupekit.plugin.contract import Job, Outcome
+from dupekit.plugin.contract import Job, Outcome, worker_command
 from dupekit.system.progress import Progress
 
 LOG = "worker.log"
@@ -27,11 +26,17 @@ class LocalExecutor:
     """Runs all jobs in one worker process; when that dies, the run it was at has failed, and another
     worker takes up the rest."""
 
-    Options = LocalOptions
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = LocalOptions
 
-    def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Generator[Outcome, None, None]:  # noqa: ARG002
+    def run(
+        self,
+        jobs: Sequence[Job],
+        options: LocalOptions,  # noqa: ARG002
+        progress: Progress,
+    ) -> Generator[Outcome, None, None]:
         """Yields an outcome per job, in order. Closing the iterator ends the worker."""
-        waiting = {str(job.folder.resolve()): job for job in jobs}
+        waiting = {str(job.folder.absolute()): job for job in jobs}
         while waiting:
             code = yield from self._work(waiting, progress)
             if waiting:
@@ -43,7 +48,7 @@ class LocalExecutor:
         log_file = next(iter(waiting.values())).folder.parent / LOG
         with log_file.open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "dupekit.jobs", "--messages", *waiting],
+                [*worker_command(list(waiting.values())), "--messages"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -21,9 +21,20 @@ from numpy.typing import NDArray
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
 from dupekit.errors import DupekitError, PluginError
-from dupekit.jobs.files import JOB, LOG, RESULT, Half, JobFile, ResultFile, RoundFile, read_model, write_model
+from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
 from dupekit.jobs.predictions import write_predictions
-from dupekit.plugin.contract import TRAINERS, VALIDATORS, PredictTask, Trainer, TrainTask, Validator
+from dupekit.plugin.contract import (
+    RESULT,
+    TRAINERS,
+    VALIDATORS,
+    Job,
+    Outcome,
+    PredictTask,
+    Trainer,
+    TrainsMany,
+    TrainTask,
+    Validator,
+)
 from dupekit.plugin.model import Model
 from dupekit.plugin.registry import load, options_for
 from dupekit.rounds.tally import most_probable
@@ -33,30 +44,30 @@ from dupekit.system.stamp import now
 _VERSIONS_OF = ("dupekit", "numpy", "torch", "onnxruntime-gpu", "onnxruntime")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    folder: Path
-    job: JobFile
-    task: TrainTask
-    held_out: NDArray[np.intp]
+    job: Job
+    file: JobFile
+    task: TrainTask[Any]
+    held_out: NDArray[np.int64]
     ids: NDArray[np.int64]
     labels: NDArray[np.int32]
     """Of the held-out images."""
 
 
-def run_jobs(folders: Sequence[Path], progress: Progress) -> Iterator[tuple[Path, str]]:
-    """Does the runs of these job folders, one after the other; yields each folder and its error, or "".
+def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
+    """Does these runs, one after the other; yields how each ended.
 
     Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends
     the others.
     """
-    jobs: list[tuple[Path, JobFile]] = []
-    for folder in folders:
+    known: list[tuple[Job, JobFile]] = []
+    for job in jobs:
         try:
-            jobs.append((folder, read_model(folder / JOB, JobFile)))
+            known.append((job, read_model(job.folder / JOB, JobFile)))
         except DupekitError as error:
-            yield folder, _failed(folder, folder.name, error)
-    for _, group in groupby(jobs, key=lambda item: _likeness(item[1])):
+            yield _failed(job, error)
+    for _, group in groupby(known, key=lambda item: _likeness(item[1])):
         yield from _run_alike(list(group), progress)
 
 
@@ -66,38 +77,38 @@ def _likeness(job: JobFile) -> str:
     return job.model_copy(update=different).model_dump_json()
 
 
-def _run_alike(jobs: list[tuple[Path, JobFile]], progress: Progress) -> Iterator[tuple[Path, str]]:
+def _run_alike(jobs: list[tuple[Job, JobFile]], progress: Progress) -> Iterator[Outcome]:
     try:
         trainer, validator = _plugins(jobs[0][1])
         prepared = _prepare(jobs, trainer)
         predict_options = options_for(validator, jobs[0][1].validator.options)
     except Exception as error:
-        for folder, _ in jobs:
-            yield folder, _failed(folder, folder.name, error)
+        yield from (_failed(job, error) for job, _ in jobs)
         return
     models = _train(trainer, [one.task for one in prepared], progress)
     for one in prepared:
-        with _logging_to(one.folder):
+        with _logging_to(one.job.folder):
             started = time.perf_counter()
             try:
                 model = next(models)
                 if isinstance(model, Exception):
                     raise model
                 _predict(one, model, validator, predict_options, progress, started)
-                error_text = ""
+                outcome = Outcome(one.job)
             except Exception as error:
-                error_text = _failed(one.folder, one.job.name, error)
-        yield one.folder, error_text
+                outcome = _failed(one.job, error)
+        yield outcome
 
 
-def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model | Exception]:
+def _train(
+    trainer: Trainer[Any], tasks: Sequence[TrainTask[Any]], progress: Progress
+) -> Iterator[Model | Exception]:
     """For each task, in order, its model or why there is none.
 
     A generator that raised is finished, so what comes after the failed task is asked for anew; where the
     first of those fails as well, the cause is hardly the task's own, and the others are not tried.
     """
-    many = getattr(trainer, "train_many", None)
-    if many is None or len(tasks) == 1:
+    if not isinstance(trainer, TrainsMany) or len(tasks) == 1:
         for task in tasks:
             try:
                 yield _checked(trainer, task, trainer.train(task, progress))
@@ -109,7 +120,7 @@ def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> 
         given = 0
         problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
         try:
-            for task, model in zip(rest, many(rest, progress), strict=False):
+            for task, model in zip(rest, trainer.train_many(rest, progress), strict=False):
                 yield _checked(trainer, task, model)
                 given += 1
         except Exception as error:
@@ -120,29 +131,29 @@ def _train(trainer: Trainer, tasks: Sequence[TrainTask], progress: Progress) -> 
         rest = failed[1:] if again else []
 
 
-def _plugins(job: JobFile) -> tuple[Trainer, Validator]:
-    trainer: Trainer = load(TRAINERS, job.trainer.name)()
-    validator: Validator = load(VALIDATORS, job.validator.name)()
+def _plugins(job: JobFile) -> tuple[Trainer[Any], Validator[Any]]:
+    trainer: Trainer[Any] = load(TRAINERS, job.trainer.name)()
+    validator: Validator[Any] = load(VALIDATORS, job.validator.name)()
     return trainer, validator
 
 
-def _prepare(jobs: list[tuple[Path, JobFile]], trainer: Trainer) -> list[_Prepared]:
-    first_folder, first = jobs[0]
-    of_round = read_model(first_folder / first.images, RoundFile)
+def _prepare(jobs: list[tuple[Job, JobFile]], trainer: Trainer[Any]) -> list[_Prepared]:
+    first_job, first = jobs[0]
+    of_round = read_model(first_job.folder / first.images, RoundFile)
     pool = of_round.as_images()
     labels = np.array(of_round.labels, np.int32)
     ids = np.array(of_round.ids, np.int64)
-    cache = Cache((first_folder / first.cache).resolve(), max_pixels=first.max_pixels)
+    cache = Cache((first_job.folder / first.cache).resolve(), max_pixels=first.max_pixels)
     options = options_for(trainer, first.trainer.options)
     return [
-        _prepare_one(folder, job, pool, labels, ids, tuple(of_round.classes), cache, options)
-        for folder, job in jobs
+        _prepare_one(job, file, pool, labels, ids, tuple(of_round.classes), cache, options)
+        for job, file in jobs
     ]
 
 
 def _prepare_one(
-    folder: Path,
-    job: JobFile,
+    job: Job,
+    file: JobFile,
     pool: Images,
     labels: NDArray[np.int32],
     ids: NDArray[np.int64],
@@ -150,25 +161,25 @@ def _prepare_one(
     cache: Cache,
     options: Any,
 ) -> _Prepared:
-    second = np.load(folder / job.split, allow_pickle=False)
-    held_out = np.flatnonzero(second if job.half == "a" else ~second)
-    trained = np.flatnonzero(~second if job.half == "a" else second)
+    second = np.load(job.folder / file.split, allow_pickle=False)
+    held_out = np.flatnonzero(second if file.half == "a" else ~second)
+    trained = np.flatnonzero(~second if file.half == "a" else second)
     task = TrainTask(
-        name=job.name,
-        images=pool.take(trained),
+        name=file.name,
+        pool=pool,
+        rows=trained,
         labels=labels[trained],
         classes=classes,
-        pool=pool,
-        seed=job.seed,
-        device=job.device,
-        workdir=folder,
+        seed=file.seed,
+        device=file.device,
+        workdir=job.folder,
         cache=cache,
         options=options,
     )
-    return _Prepared(folder, job, task, held_out, ids[held_out], labels[held_out])
+    return _Prepared(job, file, task, held_out, ids[held_out], labels[held_out])
 
 
-def _checked(trainer: Trainer, task: TrainTask, model: Model) -> Model:
+def _checked(trainer: Trainer[Any], task: TrainTask[Any], model: Model) -> Model:
     if model.classes != task.classes or model.format != trainer.produces or not model.path.is_file():
         raise PluginError(
             f"{type(trainer).__name__} broke its contract for {task.name}: the model's classes, its format"
@@ -179,14 +190,13 @@ def _checked(trainer: Trainer, task: TrainTask, model: Model) -> Model:
 
 
 def _predict(
-    one: _Prepared, model: Model, validator: Validator, options: Any, progress: Progress, started: float
+    one: _Prepared, model: Model, validator: Validator[Any], options: Any, progress: Progress, started: float
 ) -> None:
     trained = time.perf_counter()
-    images = one.task.pool.take(one.held_out)
-    probabilities = validator.predict(
-        PredictTask(model, images, one.job.device, one.task.cache, options), progress
-    )
-    expected = (len(images), len(model.classes))
+    task = PredictTask(model, one.task.pool, one.held_out, one.file.device, one.task.cache, options)
+    expected = (len(one.held_out), len(model.classes))
+    blocks = [np.empty((0, len(model.classes)), np.float32), *validator.predict(task, progress)]
+    probabilities = np.concatenate(blocks)
     sums = probabilities.sum(axis=1) if probabilities.shape == expected else np.zeros(1)
     # Written so that NaN fails, too.
     if not ((np.abs(sums - 1) < 0.01).all() and (probabilities >= 0).all()):
@@ -197,36 +207,36 @@ def _predict(
         )
     # As they are stored and counted: float16.
     predicted = most_probable(probabilities.astype(np.float16), one.labels)
-    write_predictions(one.folder, images=one.ids, probabilities=probabilities)
-    if not one.job.keep_model:
+    write_predictions(one.job.folder, images=one.ids, probabilities=probabilities)
+    if not one.file.keep_model:
         model.path.unlink(missing_ok=True)
     result = ResultFile(
-        name=one.job.name,
+        name=one.file.name,
         status="done",
         finished=now(),
         seconds_training=round(trained - started, 3),
         seconds_predicting=round(time.perf_counter() - trained, 3),
-        images_trained=len(one.task.images),
-        images_predicted=len(images),
-        agreement=float((predicted == one.labels).mean()) if len(images) else 0.0,
+        images_trained=len(one.task.rows),
+        images_predicted=len(one.held_out),
+        agreement=float((predicted == one.labels).mean()) if len(one.held_out) else 0.0,
         host=platform.node(),
         versions=_versions(),
         notes=dict(model.notes),
     )
-    write_model(one.folder / RESULT, result)
+    write_model(one.job.folder / RESULT, result)
 
 
-def _failed(folder: Path, name: str, error: Exception) -> str:
-    """Writes that a run failed, with the whole traceback in its log; returns the error in short."""
+def _failed(job: Job, error: Exception) -> Outcome:
+    """Writes that a run failed, with the whole traceback in its log."""
     text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # the folder itself may be what is missing
-        with (folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"{now()} ERROR {name}\n{''.join(traceback.format_exception(error))}")
+        with (job.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{now()} ERROR {job.name}\n{''.join(traceback.format_exception(error))}")
         write_model(
-            folder / RESULT,
-            ResultFile(name=name, status="failed", error=text, finished=now(), versions=_versions()),
+            job.folder / RESULT,
+            ResultFile(name=job.name, status="failed", error=text, finished=now(), versions=_versions()),
         )
-    return text
+    return Outcome(job, text)
 
 
 @contextlib.contextmanager

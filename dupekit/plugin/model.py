@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,25 +13,36 @@ from dupekit.errors import PluginError
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """What a model reads, so that a validator can prepare it from the cache.
+class PixelInput:
+    """The model reads "pixels": float32, shape (n, channels, size_px, size_px), pixels / 255, standardised."""
 
-    `kind="pixels"`: array (n, channels, size_px, size_px), pixels / 255, standardised with `mean` and
-    `std` (one value a channel), named "pixels" in the model.
-    `kind="features"`: array (n, dim) of the cached array `features`, named "features" in the model.
-    `log_size`: the model also reads "log_size", array (n, 2), natural logarithms of width and height.
-    All are float32. The model returns one output, probabilities (n, classes).
-    """
-
-    kind: Literal["pixels", "features"]
-    size_px: int = 0
-    channels: int = 1
+    size_px: int
+    channels: int
+    mean: tuple[float, ...]
+    """One value a channel, of pixels / 255; likewise `std`."""
+    std: tuple[float, ...]
     fit: Fit = "pad"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    features: str = ""
-    """Name of the array in the cache, see `Cache.array`."""
     log_size: bool = False
+    """The model also reads "log_size": float32, (n, 2), natural logarithms of width and height."""
+    kind: Literal["pixels"] = field(default="pixels", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInput:
+    """The model reads "features": float32, shape (n, dim), of the cached array `features`."""
+
+    features: str
+    """Name of the array in the cache; see `Cache.array` and `Cache.stored`."""
+    log_size: bool = False
+    """The model also reads "log_size": float32, (n, 2), natural logarithms of width and height."""
+    kind: Literal["features"] = field(default="features", init=False)
+
+
+Input = PixelInput | FeatureInput
+"""What a model reads, so that a validator can prepare it from the cache. It returns one output: probabilities,
+float32, shape (n, classes)."""
+
+_INPUTS: dict[str, type[PixelInput] | type[FeatureInput]] = {"pixels": PixelInput, "features": FeatureInput}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ def model_metadata(model: Model) -> dict[str, str]:
 
     One entry, `METADATA_KEY`, whose value is JSON; `read_metadata` is its inverse.
     """
-    # The model's path, and so `asdict(model)`, is where it lies now: not the model's own.
+    # The model's path is where it lies now: not the model's own.
     return {METADATA_KEY: json.dumps({"version": 1, "classes": model.classes, "input": asdict(model.input)})}
 
 
@@ -75,13 +86,23 @@ def read_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Input]:
         content = json.loads(text)
         if content["version"] != 1:
             raise ValueError(f"version {content['version']}, not 1")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in content["input"].items()
-        }
         classes = tuple(content["classes"])
-        if values["kind"] not in ("pixels", "features") or not all(isinstance(c, str) for c in classes):
-            raise ValueError("not a kind of input, or not names of classes")
-        return classes, Input(**values)  # refuses a field that this dupekit does not know
+        if not all(isinstance(name, str) for name in classes):
+            raise ValueError("not names of classes")
+        return classes, _input(content["input"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PluginError(f"the model file's metadata {METADATA_KEY!r} is damaged: {error}") from None
+
+
+def _input(content: Mapping[str, Any]) -> Input:
+    kind: Any = _INPUTS.get(content["kind"])
+    if kind is None:
+        raise ValueError(f"an input of kind {content['kind']!r}")
+    known = {entry.name for each in _INPUTS.values() for entry in fields(each)}
+    if unknown := content.keys() - known:  # the first dupekit wrote the other kind's fields as well
+        raise ValueError(f"an input with {', '.join(sorted(unknown))}")
+    own = {entry.name for entry in fields(kind) if entry.init} & content.keys()
+    made: Input = kind(
+        **{name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in own}
+    )
+    return made

@@ -17,7 +17,7 @@ Predictions = Callable[[int, int], tuple[NDArray[np.intp], NDArray[np.floating]]
 that range it predicted, shape (k,), and their probabilities, shape (k, classes)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tally:
     """The count over all runs, for the images `start` to `start + len(votes)`; arrays of shape (k,)."""
 

@@ -1,4 +1,4 @@
-"""How far a stage is."""
+"""How far a stage is, and whether anybody still wants its end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives how far a stage is. `figures` are numbers worth showing; known names are images_per_second,
-    loss, agreement (share of predictions that equal the given label) and memory_mib (of the device)."""
+    """Is told how far a stage is, and says whether to stop.
+
+    `figures` are numbers worth showing; known names are images_per_second, loss, agreement (share of predictions
+    that equal the given label) and memory_mib (of the device).
+    """
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more: what is going on may end at once, in any way."""
+        ...
+
+
+class Silent:
+    """The `Progress` that shows nothing and never cancels."""
+
+    cancelled = False
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
 
 
-def silent(stage: str, done: int, total: int, /, **figures: float) -> None:
-    """The `Progress` that shows nothing."""
+silent = Silent()

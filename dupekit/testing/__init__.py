@@ -11,6 +11,7 @@ plugin leaks memory, uses the GPU it is told to, or is any good on real images.
 
 from __future__ import annotations
 
+from dupekit.plugin.registry import options_for
 from dupekit.testing.checks import check_trainer, check_validator
 from dupekit.testing.data import load_images, make_dataset, make_jobs, register
 from dupekit.testing.executing import check_executor
@@ -25,5 +26,6 @@ __all__ = [
     "load_images",
     "make_dataset",
     "make_jobs",
+    "options_for",
     "register",
 ]

@@ -18,8 +18,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dupekit.api import Images, Input, Model, PredictTask, Trainer, TrainTask, Validator
-from dupekit.dataset.cache import Cache
+from dupekit.api import (
+    Cache,
+    FeatureInput,
+    Images,
+    Model,
+    PixelInput,
+    PredictTask,
+    Trainer,
+    TrainsMany,
+    TrainTask,
+    Validator,
+)
 from dupekit.files.write import digest_file
 from dupekit.plugin.registry import options_for
 from dupekit.rounds.split import split
@@ -30,8 +40,8 @@ _T = TypeVar("_T")
 
 
 def check_trainer(
-    trainer: type[Trainer],
-    validator: type[Validator] | None = None,
+    trainer: type[Trainer[Any]],
+    validator: type[Validator[Any]] | None = None,
     *,
     options: Mapping[str, Any] | None = None,
     validator_options: Mapping[str, Any] | None = None,
@@ -48,7 +58,7 @@ def check_trainer(
     """
     check_class(trainer, produces=str)
     with _bench(trainer, options, device) as bench:
-        plugin: Trainer = call(trainer, "its constructor", trainer)
+        plugin: Trainer[Any] = call(trainer, "its constructor", trainer)
         task = bench.task("first", seed=1)
         model = _trained(bench, plugin, task)
         if validator is None:
@@ -62,14 +72,14 @@ def check_trainer(
         lacking = _trained(bench, plugin, bench.task("no-class-2", seed=1, rows=present))
         if validator is not None:
             judge.predict(lacking, "of a model whose second class had no training images")
-        if hasattr(plugin, "train_many"):
+        if isinstance(plugin, TrainsMany):
             _check_many(bench, plugin)
         bench.check_files("training and predicting" if validator else "training")
 
 
 def check_validator(
-    validator: type[Validator],
-    trainer: type[Trainer],
+    validator: type[Validator[Any]],
+    trainer: type[Trainer[Any]],
     *,
     options: Mapping[str, Any] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
@@ -84,7 +94,7 @@ def check_validator(
     if trainer.produces not in validator.accepts:
         broken(validator, f"it does not accept {trainer.produces!r}, what {trainer.__name__} produces")
     with _bench(trainer, trainer_options, device) as bench:
-        plugin: Trainer = call(trainer, "its constructor", trainer)
+        plugin: Trainer[Any] = call(trainer, "its constructor", trainer)
         model = _trained(bench, plugin, bench.task("first", seed=1))
         judge = _Judge(bench, validator, options)
         rows = judge.predict(model)
@@ -99,11 +109,11 @@ def check_validator(
         bench.check_files("predicting")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Bench:
     """A tiny dataset, halved, and what a trainer is given of it."""
 
-    trainer: type[Trainer]
+    trainer: type[Trainer[Any]]
     options: Any
     device: str
     folder: Path
@@ -117,21 +127,22 @@ class _Bench:
     """Digest of each file of the dataset, by its path."""
 
     @property
-    def held_out(self) -> NDArray[np.intp]:
+    def held_out(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.second)
 
     def task(
-        self, name: str, *, seed: int, rows: NDArray[np.intp] | None = None, reverse_pool: bool = False
-    ) -> TrainTask:
+        self, name: str, *, seed: int, rows: NDArray[np.int64] | None = None, reverse_pool: bool = False
+    ) -> TrainTask[Any]:
         rows = np.flatnonzero(~self.second) if rows is None else rows
         workdir = self.folder / "runs" / name
         workdir.mkdir(parents=True)
+        order = np.arange(len(self.images))[:: -1 if reverse_pool else 1]
         return TrainTask(
             name=name,
-            images=self.images.take(rows),
-            labels=self.labels[rows],
+            pool=self.images.take(order),
+            rows=np.flatnonzero(np.isin(order, rows)),
+            labels=self.labels[order[np.isin(order, rows)]],
             classes=self.classes,
-            pool=self.images.take(np.arange(len(self.images))[:: -1 if reverse_pool else 1]),
             seed=seed,
             device=self.device,
             workdir=workdir,
@@ -148,7 +159,7 @@ class _Bench:
 
 
 @contextmanager
-def _bench(trainer: type[Trainer], options: Mapping[str, Any] | None, device: str) -> Iterator[_Bench]:
+def _bench(trainer: type[Trainer[Any]], options: Mapping[str, Any] | None, device: str) -> Iterator[_Bench]:
     with tempfile.TemporaryDirectory(prefix="dupekit-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         dataset = make_dataset(folder / "dataset")
@@ -164,11 +175,13 @@ def _bench(trainer: type[Trainer], options: Mapping[str, Any] | None, device: st
 class _Judge:
     """Predicts held-out images with one validator, and checks what it gives."""
 
-    def __init__(self, bench: _Bench, validator: type[Validator], options: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, bench: _Bench, validator: type[Validator[Any]], options: Mapping[str, Any] | None
+    ) -> None:
         check_class(validator, accepts=frozenset)
         self.bench = bench
         self.owner = validator
-        self.plugin: Validator = call(validator, "its constructor", validator)
+        self.plugin: Validator[Any] = call(validator, "its constructor", validator)
         self.options = options_for(validator, options or {})
 
     def predict(
@@ -177,26 +190,43 @@ class _Judge:
         """Predicts the held-out images, or these `rows` of them."""
         if model.format not in self.owner.accepts:
             broken(self.owner, f"it does not accept the format {model.format!r}")
-        held_out = self.bench.images.take(self.bench.held_out)
-        images = held_out if rows is None else held_out.take(np.asarray(rows, np.intp))
-        task = PredictTask(model, images, self.bench.device, self.bench.cache, self.options)
-        before = _copy(images)
+        held_out = self.bench.held_out
+        wanted = held_out if rows is None else held_out[np.asarray(rows, np.int64)]
+        pool = self.bench.images
+        task = PredictTask(model, pool, wanted.copy(), self.bench.device, self.bench.cache, self.options)
+        before = _copy(pool)
         progress = Listener()
-        found = call(self.owner, f"predict() {of}", lambda: self.plugin.predict(task, progress))
+        blocks = call(self.owner, f"predict() {of}", lambda: list(self.plugin.predict(task, progress)))
         progress.check(self.owner)
-        if not _same_images(images, before):
-            broken(self.owner, f"predict() {of} changed task.images")
-        _check_probabilities(self.owner, of, found, (len(images), len(model.classes)))
+        if not _same_images(pool, before):
+            broken(self.owner, f"predict() {of} changed task.pool")
+        if not np.array_equal(task.rows, wanted):
+            broken(self.owner, f"predict() {of} changed task.rows")
+        shape = (len(wanted), len(model.classes))
+        for block in blocks:
+            if not isinstance(block, np.ndarray) or block.dtype != np.float32:
+                kind = (
+                    f"an array of {block.dtype}"
+                    if isinstance(block, np.ndarray)
+                    else f"a {type(block).__name__}"
+                )
+                broken(self.owner, f"predict() {of} gave {kind}, not NumPy arrays of float32")
+            if block.ndim != 2 or block.shape[1] != shape[1]:
+                broken(
+                    self.owner, f"predict() {of} gave the shape {block.shape}, not {shape}: images, classes"
+                )
+        found = np.concatenate([np.empty((0, shape[1]), np.float32), *blocks])
+        _check_probabilities(self.owner, of, found, shape)
         return found
 
 
-def _trained(bench: _Bench, plugin: Trainer, task: TrainTask) -> Model:
-    before = _copy(task.images), task.labels.copy(), _copy(task.pool)
+def _trained(bench: _Bench, plugin: Trainer[Any], task: TrainTask[Any]) -> Model:
+    before = task.rows.copy(), task.labels.copy(), _copy(task.pool)
     progress = Listener()
     model = call(bench.trainer, f"train() of {task.name!r}", lambda: plugin.train(task, progress))
     progress.check(bench.trainer)
     for name, same in (
-        ("images", _same_images(task.images, before[0])),
+        ("rows", np.array_equal(task.rows, before[0])),
         ("labels", np.array_equal(task.labels, before[1])),
         ("pool", _same_images(task.pool, before[2])),
     ):
@@ -206,7 +236,7 @@ def _trained(bench: _Bench, plugin: Trainer, task: TrainTask) -> Model:
     return model
 
 
-def _check_model(trainer: type[Trainer], task: TrainTask, model: Any) -> None:
+def _check_model(trainer: type[Trainer[Any]], task: TrainTask[Any], model: Any) -> None:
     if not isinstance(model, Model):
         broken(trainer, f"train() returned a {type(model).__name__}, not a dupekit.api.Model")
     if model.format != trainer.produces:
@@ -226,14 +256,15 @@ def _check_model(trainer: type[Trainer], task: TrainTask, model: Any) -> None:
     _check_input(trainer, model.input)
 
 
-def _check_input(trainer: type[Trainer], given: Any) -> None:
-    if not isinstance(given, Input):
-        broken(trainer, f"its model's input is a {type(given).__name__}, not a dupekit.api.Input")
-    if given.kind == "features":
+def _check_input(trainer: type[Trainer[Any]], given: Any) -> None:
+    if isinstance(given, FeatureInput):
         if not given.features:
             broken(trainer, "its model reads features, but does not name the cached array")
-    elif given.kind != "pixels":
-        broken(trainer, f"its model reads {given.kind!r}, neither 'pixels' nor 'features'")
+    elif not isinstance(given, PixelInput):
+        broken(
+            trainer,
+            f"its model's input is a {type(given).__name__}, neither dupekit.api.PixelInput nor FeatureInput",
+        )
     elif given.size_px < 1 or given.channels not in (1, 3):
         broken(trainer, f"its model reads {given.channels} channels of {given.size_px} px; 1 or 3 are known")
     elif not len(given.mean) == len(given.std) == given.channels or not all(s > 0 for s in given.std):
@@ -244,9 +275,6 @@ def _check_input(trainer: type[Trainer], given: Any) -> None:
 
 def _check_probabilities(owner: type, of: str, found: Any, expected: tuple[int, int]) -> None:
     what = f"predict() {of} gave"
-    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
-        kind = f"an array of {found.dtype}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
-        broken(owner, f"{what} {kind}, not a NumPy array of float32")
     if found.shape != expected:
         broken(owner, f"{what} the shape {found.shape}, not {expected}: images, classes")
     if not np.isfinite(found).all():
@@ -268,11 +296,11 @@ def _check_accuracy(
 
 
 def _check_repeatable(
-    bench: _Bench, plugin: Trainer, judge: _Judge, first: NDArray[np.float32], tolerance: float
+    bench: _Bench, plugin: Trainer[Any], judge: _Judge, first: NDArray[np.float32], tolerance: float
 ) -> None:
     """An equal task gives equal predictions. Where not, two more trainings find out why."""
 
-    def differs(trainer: Trainer, name: str, *, reverse_pool: bool = False) -> bool:
+    def differs(trainer: Trainer[Any], name: str, *, reverse_pool: bool = False) -> bool:
         model = _trained(bench, trainer, bench.task(name, seed=1, reverse_pool=reverse_pool))
         return not np.allclose(judge.predict(model), first, atol=tolerance)
 

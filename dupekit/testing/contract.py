@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 class Listener:
     """A `Progress` that notes what is wrong with its calls; raising there could be swallowed."""
 
+    cancelled = False
+
     def __init__(self) -> None:
         self.problem = ""
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from dupekit.api import Executor, Job, Outcome
 from dupekit.errors import PluginError
-from dupekit.jobs.files import JOB, LOG, PREDICTIONS, RESULT
+from dupekit.jobs.files import JOB, LOG, PREDICTIONS
+from dupekit.plugin.contract import RESULT
 from dupekit.plugin.registry import options_for
 from dupekit.testing.contract import Listener, broken, call, check_class
 
@@ -18,7 +19,7 @@ _T = TypeVar("_T")
 
 
 def check_executor(
-    executor: type[Executor],
+    executor: type[Executor[Any]],
     jobs: Sequence[Job],
     *,
     options: Mapping[str, Any] | None = None,
@@ -33,7 +34,7 @@ def check_executor(
     """
     check_class(executor)
     chosen = options_for(executor, options or {})
-    plugin: Executor = call(executor, "its constructor", executor)
+    plugin: Executor[Any] = call(executor, "its constructor", executor)
     impossible = Job("impossible", jobs[0].folder.parent / "impossible")
     impossible.folder.mkdir(exist_ok=True)
     _clear(impossible.folder)
@@ -60,7 +61,7 @@ def check_executor(
 
 
 def _check_outcomes(
-    executor: type[Executor], jobs: Sequence[Job], outcomes: Sequence[Outcome], impossible: Job
+    executor: type[Executor[Any]], jobs: Sequence[Job], outcomes: Sequence[Outcome], impossible: Job
 ) -> None:
     for outcome in outcomes:
         if not isinstance(outcome, Outcome) or outcome.job not in jobs:
@@ -71,9 +72,9 @@ def _check_outcomes(
             broken(executor, f"run() gave {len(own)} outcomes, not one, for the job {job.name!r}")
         error = own[0].error
         if job == impossible:
-            if not isinstance(error, str) or not error:
+            if error is None:
                 broken(executor, "run() says of a job whose job.json is not valid that it was done")
-        elif error:
+        elif error is not None:
             broken(executor, f"the job {job.name!r} failed, although it can be done: {error}")
         elif not all((job.folder / name).is_file() for name in (RESULT, PREDICTIONS)):
             broken(
@@ -81,7 +82,7 @@ def _check_outcomes(
             )
 
 
-def _within(executor: type[Executor], what: str, timeout_s: float, function: Callable[[], _T]) -> _T:
+def _within(executor: type[Executor[Any]], what: str, timeout_s: float, function: Callable[[], _T]) -> _T:
     """The function's value; PluginError where it raises or takes too long.
 
     In a thread, since a plugin that hangs could not be stopped here."""

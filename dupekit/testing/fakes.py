@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Images, Input, Model, PredictTask, Progress, TrainTask
-from dupekit.dataset.cache import Cache
+from dupekit.api import Cache, Ge, Gt, Images, Le, Model, PixelInput, PredictTask, Progress, TrainTask
 
 
 @dataclass(frozen=True, slots=True)
 class CentroidOptions:
-    size_px: int = field(default=8, metadata={"help": "side of the square that an image is scaled into"})
+    size_px: Annotated[int, Ge(1), Le(1024)] = field(
+        default=8, metadata={"help": "side of the square that an image is scaled into"}
+    )
 
 
 class CentroidTrainer:
     """Averages the images of each class. Nothing in it is random, so that its seed has no effect."""
 
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = CentroidOptions
     produces: ClassVar[str] = "centroids"
 
-    def train(self, task: TrainTask, progress: Progress) -> Model:
+    def train(self, task: TrainTask[CentroidOptions], progress: Progress) -> Model:
         """The model is an .npz file: `centroids` (classes, size_px²) float32, zeros for a class without
-        images, and `counts` (classes,), the number of images behind each."""
-        given = Input("pixels", size_px=task.options.size_px, channels=1, mean=(0.0,), std=(1.0,))
-        pixels = _pixels(task.cache, task.images, given, progress)
-        counts = np.bincount(task.labels, minlength=len(task.classes))
+        images, and `counts` (classes,), the (weighted) number of images behind each."""
+        given = PixelInput(task.options.size_px, channels=1, mean=(0.0,), std=(1.0,))
+        pixels = _pixels(task.cache, task.pool.take(task.rows), given, progress)
+        weights = np.ones(len(task.rows), np.float32) if task.weights is None else task.weights
+        counts = np.bincount(task.labels, weights, minlength=len(task.classes))
         sums = np.zeros((len(task.classes), pixels.shape[1]), np.float32)
-        np.add.at(sums, task.labels, pixels)
+        np.add.at(sums, task.labels, pixels * weights[:, None])
+        divisor = np.where(counts > 0, counts, 1)[:, None].astype(np.float32)
         path = task.workdir / "centroids.npz"
-        np.savez(path, centroids=sums / np.maximum(counts, 1)[:, None].astype(np.float32), counts=counts)
+        np.savez(path, centroids=sums / divisor, counts=counts)
         progress("training", 1, 1)
-        return Model(path, self.produces, task.classes, given, {"smallest_class": int(counts.min())})
+        return Model(path, self.produces, task.classes, given, {"smallest_class": float(counts.min())})
 
 
 @dataclass(frozen=True, slots=True)
 class CentroidValidatorOptions:
-    temperature: float = field(
+    temperature: Annotated[float, Gt(0)] = field(
         default=0.01, metadata={"help": "squared distance that makes a class e times less probable"}
     )
 
@@ -47,23 +52,27 @@ class CentroidValidatorOptions:
 class CentroidValidator:
     """Softmax over the mean squared distances to the centroids; 0 for a class that had no images."""
 
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = CentroidValidatorOptions
     accepts: ClassVar[frozenset[str]] = frozenset({"centroids"})
 
-    def predict(self, task: PredictTask, progress: Progress) -> NDArray[np.float32]:
-        """Class probabilities, shape (len(images), len(model.classes)); rows sum to 1."""
+    def predict(
+        self, task: PredictTask[CentroidValidatorOptions], progress: Progress
+    ) -> Iterator[NDArray[np.float32]]:
+        """Class probabilities in one block, shape (len(rows), len(model.classes)); its rows sum to 1."""
+        given = task.model.input
+        assert isinstance(given, PixelInput)
         with np.load(task.model.path) as file:
             centroids, counts = file["centroids"], file["counts"]
-        pixels = _pixels(task.cache, task.images, task.model.input, progress)
+        pixels = _pixels(task.cache, task.pool.take(task.rows), given, progress)
         distance = ((pixels[:, None, :] - centroids[None]) ** 2).mean(axis=2)
         logits = np.where(counts > 0, -distance / task.options.temperature, -np.inf)
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         progress("predicting", len(pixels), len(pixels))
-        probabilities: NDArray[np.float32] = weights / weights.sum(axis=1, keepdims=True)
-        return probabilities.astype(np.float32)
+        yield (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _pixels(cache: Cache, images: Images, given: Input, progress: Progress) -> NDArray[np.float32]:
+def _pixels(cache: Cache, images: Images, given: PixelInput, progress: Progress) -> NDArray[np.float32]:
     rows = cache.pixels(
         images, size_px=given.size_px, channels=given.channels, fit=given.fit, progress=progress
     )

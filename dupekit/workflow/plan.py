@@ -144,9 +144,9 @@ def make_plan(settings: Settings) -> Plan:
     )
 
 
-def make_executor(settings: Settings) -> tuple[Executor, Any]:
+def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:
     """The executor and its options. Raises UsageError, OptionError or PluginError."""
-    executor: Executor = load(EXECUTORS, settings.executor)()
+    executor: Executor[Any] = load(EXECUTORS, settings.executor)()
     return executor, options_for(executor, split_options(settings.options).executor)
 
 

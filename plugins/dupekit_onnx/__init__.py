@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Model, PredictTask, Progress, read_metadata
-from dupekit.errors import OptionError, PluginError
-from dupekit_onnx.reading import cached_features, check_pixels, standardised
-from dupekit_onnx.sessions import batch_size, open_session, output, run_all
+from dupekit.api import Ge, Model, PixelInput, PluginError, PredictTask, Progress, read_metadata
+from dupekit_nets.engine import batch_size, open_session, output, run_all
+from dupekit_nets.feeds import cached_features, check_pixels, standardised
 
 __all__ = ["OnnxOptions", "OnnxValidator"]
 
@@ -26,35 +25,32 @@ _HEADS_BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    batch_size: int = field(default=0, metadata={"help": "images per batch; 0: by their size and the device"})
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 0:
-            raise OptionError(f"batch_size={self.batch_size} is not at least 1, or 0 for automatic.")
+    batch_size: Annotated[int, Ge(0)] = field(
+        default=0, metadata={"help": "images per batch; 0: by their size and the device"}
+    )
 
 
 class OnnxValidator:
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = OnnxOptions
     accepts: ClassVar[frozenset[str]] = frozenset({"onnx"})
 
-    def predict(self, task: PredictTask, progress: Progress) -> NDArray[np.float32]:
-        """Class probabilities, shape (len(images), len(model.classes)), float32; rows sum to 1.
+    def predict(self, task: PredictTask[OnnxOptions], progress: Progress) -> Iterator[NDArray[np.float32]]:
+        """Class probabilities, a block a batch: shape (k, len(model.classes)), float32; rows sum to 1.
 
         Raises PluginError where the file is no such model, contradicts `task.model`, refers to other
-        files, or gives what are not probabilities; OptionError and UsageError as `open_session`.
+        files, or gives what are not probabilities; CacheError where features are missing; OptionError and
+        UsageError as `open_session`.
         """
-        model, images = task.model, task.images
-        session = open_session(model.path, device=task.device)
-        _check(session, model)
-        probabilities = np.empty((len(images), len(model.classes)), np.float32)
+        session = open_session(task.model.path, device=task.device)
+        _check(session, task.model)
         done = 0
-        for rows in run_all(
-            session, lambda feed: _run(session, feed, model), _feeds(task, session, progress)
+        for block in run_all(
+            session, lambda feed: _run(session, feed, task.model), _feeds(task, session, progress)
         ):
-            probabilities[done : done + len(rows)] = rows
-            done += len(rows)
-            progress("predicting", done, len(images))
-        return probabilities
+            done += len(block)
+            progress("predicting", done, len(task.rows))
+            yield block
 
 
 def _check(session: Any, model: Model) -> None:
@@ -66,7 +62,7 @@ def _check(session: Any, model: Model) -> None:
             f"{model.path} says of its {what} otherwise than the trainer that made it.",
             hint="A trainer builds one Model and writes dupekit.api.model_metadata of it into the file.",
         )
-    if given.kind == "pixels":
+    if isinstance(given, PixelInput):
         check_pixels(given)
     asked = {entry.name for entry in session.get_inputs()}
     promised: set[str] = {given.kind, "log_size"} if given.log_size else {given.kind}
@@ -77,12 +73,14 @@ def _check(session: Any, model: Model) -> None:
         )
 
 
-def _feeds(task: PredictTask, session: Any, progress: Progress) -> Iterator[dict[str, NDArray[np.float32]]]:
+def _feeds(
+    task: PredictTask[OnnxOptions], session: Any, progress: Progress
+) -> Iterator[dict[str, NDArray[np.float32]]]:
     """The input of each batch."""
-    given, images = task.model.input, task.images
-    if not len(images):
+    if not len(task.rows):
         return
-    if given.kind == "pixels":
+    given, images = task.model.input, task.pool.take(task.rows)
+    if isinstance(given, PixelInput):
         size = task.options.batch_size or batch_size(session, given.channels * given.size_px**2)
         rows = task.cache.pixels(
             images, size_px=given.size_px, channels=given.channels, fit=given.fit, progress=progress
@@ -99,7 +97,7 @@ def _feeds(task: PredictTask, session: Any, progress: Progress) -> Iterator[dict
         start = number * size
         feed: dict[str, NDArray[np.float32]] = {
             given.kind: standardised(batch, given.mean, given.std)
-            if given.kind == "pixels"
+            if isinstance(given, PixelInput)
             else batch.astype(np.float32)
         }
         if given.log_size:

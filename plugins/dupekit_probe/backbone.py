@@ -18,16 +18,26 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from dupekit.api import METADATA_KEY, Images, Input, Model, Progress, model_metadata, read_metadata
-from dupekit.dataset.cache import Cache, Rows
-from dupekit.dataset.pixels import RULES
-from dupekit.errors import OptionError, PluginError
-from dupekit.files.write import atomic_write
-from dupekit_onnx.reading import check_pixels, standardised
-from dupekit_onnx.sessions import batch_size, open_session, output, run_all
+from dupekit.api import (
+    METADATA_KEY,
+    RULES,
+    Cache,
+    Images,
+    Model,
+    OptionError,
+    PixelInput,
+    PluginError,
+    Progress,
+    Rows,
+    atomic_write,
+    model_metadata,
+    read_metadata,
+)
+from dupekit_nets.engine import batch_size, open_session, output, run_all
+from dupekit_nets.feeds import check_pixels, standardised
+from dupekit_nets.pretrained import TORCHVISION
 from dupekit_probe import lite0, torchvision_models
 from dupekit_probe.options import DEFAULT_BACKBONE
-from dupekit_torch.options import TORCHVISION
 
 # What torchvision's networks, and most others, were trained with; for grey their mean over the colours.
 _IMAGENET = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
@@ -40,7 +50,7 @@ class Backbone:
     """A network that turns images into features, opened."""
 
     session: Any
-    input: Input
+    input: PixelInput
     dim: int
     cached_as: str
     """Name of the cached array: another network, other weights or other pixels have another name."""
@@ -101,7 +111,7 @@ def _infer(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float16]
     return halves
 
 
-def _describe(session: Any, spec: str, size_px: int) -> tuple[Input, int]:
+def _describe(session: Any, spec: str, size_px: int) -> tuple[PixelInput, int]:
     """What a backbone reads, and how many features it gives."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     metadata = session.get_modelmeta().custom_metadata_map
@@ -123,10 +133,13 @@ def _describe(session: Any, spec: str, size_px: int) -> tuple[Input, int]:
             hint="Export it with a dynamic first dimension.",
         )
     if METADATA_KEY in metadata:
-        given = read_metadata(metadata)[1]
+        reads = read_metadata(metadata)[1]
+        if not isinstance(reads, PixelInput):
+            raise PluginError(f"The backbone {spec} reads {reads.kind} by its metadata, not pixels.")
+        given = reads
     elif channels in _IMAGENET:
         mean, std = _IMAGENET[channels]
-        given = Input("pixels", size_px=size_px, channels=channels, mean=mean, std=std)
+        given = PixelInput(size_px, channels=channels, mean=mean, std=std)
     else:
         raise PluginError(f"The backbone {spec} reads {channels} channels, and not 1 or 3.")
     check_pixels(given)
@@ -146,7 +159,7 @@ def _make_torchvision(name: str, size_px: int) -> bytes:
     return _with_input(onnx.load_model_from_string(content), given)
 
 
-def _with_input(model: Any, given: Input) -> bytes:
+def _with_input(model: Any, given: PixelInput) -> bytes:
     onnx.helper.set_model_props(model, model_metadata(Model(Path(), "onnx", (), given)))
     content: bytes = model.SerializeToString()
     return content

@@ -10,8 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dupekit.api import Model, model_metadata
-from dupekit.files.write import atomic_write
+from dupekit.api import Model, atomic_write, model_metadata
 from dupekit_probe.heads import Head
 
 _OPSET = 17
@@ -19,7 +18,7 @@ _IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for on
 _FLOAT = onnx.TensorProto.FLOAT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
     """How features are prepared for a head."""
 

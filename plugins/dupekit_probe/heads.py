@@ -41,7 +41,7 @@ class Recipe:
     label_smoothing: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """One head to be trained."""
 
@@ -53,7 +53,7 @@ class Problem:
     """Decides the order of the images. Weights start at zero: the problem is convex."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
     weight: NDArray[np.float32]
     """Shape (classes, dim)."""

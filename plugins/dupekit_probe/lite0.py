@@ -15,8 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dupekit.api import Input
-from dupekit.errors import PluginError
+from dupekit.api import PixelInput, PluginError
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -43,9 +42,9 @@ def load_weights() -> Weights:
     return {name: value.numpy() for name, value in state.items()}
 
 
-def given_input(size_px: int) -> Input:
+def given_input(size_px: int) -> PixelInput:
     """What the weights were trained on: (pixel - 127) / 128."""
-    return Input("pixels", size_px=size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    return PixelInput(size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def build(weights: Weights, *, size_px: int) -> Any:

@@ -7,19 +7,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from dupekit.api import Input
-from dupekit.errors import PluginError
-from dupekit_torch import pretrained
+from dupekit.api import PixelInput, PluginError
+from dupekit_nets import pretrained
 
 
-def export(name: str, *, size_px: int) -> tuple[bytes, Input]:
+def export(name: str, *, size_px: int) -> tuple[bytes, PixelInput]:
     """The network as ONNX without its last layer, and what it reads. Takes some ten seconds.
 
     Raises as `pretrained.trunk`, and PluginError where the network cannot be exported at this size.
     """
     network = pretrained.trunk(name, pretrained=True).eval()
     mean, std = pretrained.mean_and_std(name, channels=3)
-    given = Input("pixels", size_px=size_px, channels=3, mean=mean, std=std)
+    given = PixelInput(size_px, channels=3, mean=mean, std=std)
     return _onnx(network, name, size_px), given
 
 

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Images, Input, Model, Progress, TrainTask
-from dupekit.dataset.cache import Cache, Rows
-from dupekit.errors import PluginError, UsageError
-from dupekit_onnx.sessions import threads
+from dupekit.api import FeatureInput, Images, Model, PluginError, Progress, Rows, TrainTask, UsageError
+from dupekit_nets.engine import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone
 from dupekit_probe.head_file import Scaling, write_head
 from dupekit_probe.heads import Head, Problem, Recipe, train_heads
@@ -23,14 +21,14 @@ _FULL_PRECISION_BYTES = 2**30
 """Above it, features stay in half precision in memory: 2.6 kB an image instead of 5.1."""
 
 
-def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
+def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) -> Iterator[Model]:
     """A model for each task, in order; see `ProbeTrainer.train_many`."""
     if not tasks:
         return
     first = tasks[0]
-    options: ProbeOptions = first.options
-    empty = next((task.name for task in tasks if not len(task.images)), "")
-    if empty:
+    options = first.options
+    empty = next((task.name for task in tasks if not len(task.rows)), None)
+    if empty is not None:
         raise PluginError(f"The run {empty} has no images to train on.")
     backbone = open_backbone(
         options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
@@ -41,7 +39,7 @@ def train_tasks(tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Mode
     matrix, scaling = _prepared(rows, first.pool, options)
     heads = train_heads(
         matrix,
-        _problems(tasks, rows, first.cache, backbone),
+        [Problem(task.rows, task.labels.astype(np.int64), task.seed) for task in tasks],
         classes=len(first.classes),
         recipe=_recipe(options),
         device=device.result(),
@@ -63,7 +61,7 @@ def _recipe(options: ProbeOptions) -> Recipe:
 
 
 def _written(
-    task: TrainTask, head: Head, backbone: Backbone, scaling: Scaling, options: ProbeOptions
+    task: TrainTask[ProbeOptions], head: Head, backbone: Backbone, scaling: Scaling, options: ProbeOptions
 ) -> Model:
     if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
         raise PluginError(
@@ -73,7 +71,7 @@ def _written(
         path=task.workdir / "model.onnx",
         format="onnx",
         classes=task.classes,
-        input=Input("features", features=backbone.cached_as, log_size=options.log_size),
+        input=FeatureInput(backbone.cached_as, log_size=options.log_size),
         notes={"backbone": options.backbone, "steps": head.steps, "loss": round(head.loss, 4)},
     )
     write_head(model, head, scaling, dim=backbone.dim)
@@ -111,21 +109,6 @@ def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions) -> NDArray
     if options.log_size:
         part = np.concatenate([part, pool[start : start + len(part)].log_sizes()], axis=1)
     return part
-
-
-def _problems(tasks: Sequence[TrainTask], rows: Rows, cache: Cache, backbone: Backbone) -> list[Problem]:
-    """Where each task's images stand among the pool's features."""
-    array = cache.array(backbone.cached_as, (backbone.dim,), np.float16)
-    place = np.full(int(rows.at.max()) + 1, -1, np.int64)
-    place[rows.at] = np.arange(len(rows))  # copies of an image share a row of the cache, and a size
-    problems = []
-    for task in tasks:
-        at = array.rows(task.images).at
-        found = np.where(at < len(place), place[np.minimum(at, len(place) - 1)], -1)
-        if (found < 0).any():
-            raise PluginError(f"The run {task.name} trains on images that are not in its pool.")
-        problems.append(Problem(found, task.labels.astype(np.int64), task.seed))
-    return problems
 
 
 def _torch_device(device: str) -> str:

@@ -8,12 +8,11 @@ here needs accounting.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dupekit.api import Job, Outcome, Progress
-from dupekit.errors import OptionError, PluginError
+from dupekit.api import Job, OptionError, Outcome, PluginError, Progress
 from dupekit_slurm.arrays import Record, cancel, submit
 from dupekit_slurm.watching import watch
 
@@ -62,9 +61,12 @@ class SlurmOptions:
 
 
 class SlurmExecutor:
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = SlurmOptions
 
-    def run(self, jobs: Sequence[Job], options: SlurmOptions, progress: Progress) -> Iterator[Outcome]:
+    def run(
+        self, jobs: Sequence[Job], options: SlurmOptions, progress: Progress
+    ) -> Generator[Outcome, None, None]:
         """Yields an outcome per job, as they finish. Closing the iterator cancels what is left.
 
         An array that a killed dupekit left behind is taken over where its options are the same, and

@@ -15,9 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dupekit.api import Job
-from dupekit.errors import JobError, OptionError
-from dupekit.files.write import write_text
+from dupekit.api import Job, JobError, OptionError, write_text
 
 if TYPE_CHECKING:
     from dupekit_slurm import SlurmOptions

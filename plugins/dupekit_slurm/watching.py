@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from dupekit.api import Job, Outcome, Progress
-from dupekit_slurm.arrays import ENDED, RESULT, Task, cancel, states
+from dupekit_slurm.arrays import ENDED, Task, cancel, states
 
 if TYPE_CHECKING:
     from dupekit_slurm import SlurmOptions
@@ -56,18 +54,9 @@ def watch(waiting: dict[Task, list[Job]], options: SlurmOptions, progress: Progr
 def result_of(job: Job) -> Outcome | None:
     """The outcome that the job's folder tells; None where it has no result yet."""
     try:
-        # Listing a folder makes a network file system look again; asking for one file may not.
-        if RESULT not in os.listdir(job.folder):  # noqa: PTH208 - names are all that is needed
-            return None
-        content = json.loads((job.folder / RESULT).read_bytes())
-        status, error = content["status"], content.get("error", "")
+        return job.outcome()
     except OSError:
         return None  # what is wrong with the folder shows when the task has ended
-    except (ValueError, KeyError, TypeError) as problem:
-        return Outcome(job, f"{job.folder / RESULT} is not valid: {problem}")
-    if status == "done":
-        return Outcome(job)
-    return Outcome(job, error or f"{job.folder / RESULT} says {status!r} and no more.")
 
 
 def _note_ended(

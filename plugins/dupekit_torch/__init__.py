@@ -6,7 +6,7 @@ Importing this module loads no torch; the first training does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dupekit.api import Model, Progress, TrainTask
 from dupekit_torch.options import Options
@@ -24,6 +24,7 @@ class TorchTrainer:
     classes, device and pool stay the same.
     """
 
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = Options
     produces: ClassVar[str] = "onnx"
 
@@ -31,7 +32,7 @@ class TorchTrainer:
         self._key: Key | None = None
         self._worker: Worker | None = None
 
-    def train(self, task: TrainTask, progress: Progress) -> Model:
+    def train(self, task: TrainTask[Any], progress: Progress) -> Model:
         """One training. The model lies in `task.workdir` as "model.onnx".
 
         Raises OptionError for options that do not fit the data, UsageError for a device that is not
@@ -39,7 +40,7 @@ class TorchTrainer:
         """
         return self._worker_for(task, progress).run(task, progress)
 
-    def train_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
+    def train_many(self, tasks: Sequence[TrainTask[Any]], progress: Progress) -> Iterator[Model]:
         """Several trainings at once where that is faster; the same models as `train` makes one by one.
 
         Raises as `train` for the first that fails; those after it have to be asked for again.
@@ -47,7 +48,7 @@ class TorchTrainer:
         if tasks:
             yield from self._worker_for(tasks[0], progress).run_many(tasks, progress)
 
-    def _worker_for(self, task: TrainTask, progress: Progress) -> Worker:
+    def _worker_for(self, task: TrainTask[Any], progress: Progress) -> Worker:
         from dupekit_torch.worker import Worker, key_of
 
         key = key_of(task)

@@ -17,10 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dupekit.api import Images, Input
-from dupekit.dataset.cache import Cache, Rows
-from dupekit.errors import PluginError
-from dupekit.system.parallel import in_order
+from dupekit.api import Cache, Images, PixelInput, Rows, in_order
 
 log = logging.getLogger("dupekit.torch")
 
@@ -68,32 +65,12 @@ def mean_and_std(rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(np.maximum(std, 0.01).tolist())
 
 
-def standardised_sample(rows: Rows, input_: Input) -> Iterator[Tensor]:
+def standardised_sample(rows: Rows, input_: PixelInput) -> Iterator[Tensor]:
     """A sample of the rows as a network sees them, one by one: (channels, s, s) float32."""
     mean, std = np.array(input_.mean), np.array(input_.std)
     for at in _evenly(len(rows), STEM_SAMPLE):
         pixels = (rows[[int(at)]][0] / 255 - mean) / std
         yield torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
-
-
-class Positions:
-    """Finds images in the pool by their digest."""
-
-    def __init__(self, pool: Images) -> None:
-        digests = np.asarray(pool.digests, "S64")
-        self._order = np.argsort(digests, kind="stable")
-        self._sorted = digests[self._order]
-
-    def find(self, images: Images) -> NDArray[np.int64]:
-        """The row in the pool of each image. Raises PluginError for one that is not in it."""
-        digests = np.asarray(images.digests, "S64")
-        at = np.minimum(np.searchsorted(self._sorted, digests), len(self._sorted) - 1)
-        strange = self._sorted[at] != digests
-        if strange.any():
-            raise PluginError(
-                f"{images.paths[int(np.argmax(strange))]} is to be trained on but not in the pool"
-            )
-        return self._order[at]
 
 
 class Source(Protocol):

@@ -19,9 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dupekit.api import Model, model_metadata
-from dupekit.errors import PluginError
-from dupekit.files.write import atomic_write
+from dupekit.api import Model, PluginError, atomic_write, model_metadata
 from dupekit_torch.augment import views
 from dupekit_torch.models import Classifier, Spec, build
 

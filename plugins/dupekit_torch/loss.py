@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dupekit.errors import PluginError
+from dupekit.api import PluginError
 from dupekit_torch.augment import move
 from dupekit_torch.memory import is_out_of_memory
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dupekit.api import Progress
-from dupekit.errors import PluginError
+from dupekit.api import PluginError, Progress
 from dupekit_torch.memory import peak_memory_mib
 from dupekit_torch.schedule import Plan
 
@@ -35,24 +34,26 @@ class Together:
         """Ends the runs that still go on: each at its next sign of life."""
         self._stopped = True
 
+    @property
+    def stopped(self) -> bool:
+        return self._stopped or self._progress.cancelled
+
     def part(self, position: int) -> Progress:
         """The progress of one run."""
+        return _Part(self, position)
 
-        def show(stage: str, done: int, total: int, /, **figures: float) -> None:
-            if self._stopped:
-                raise Stopped
-            with self._lock:
-                if stage != "training":
-                    self._progress(stage, done, total, **figures)
-                    return
-                self._done[position] = done
-                if figures and done < total:
-                    self._figures[position] = figures
-                else:  # begins, or has ended
-                    self._figures.pop(position, None)
-                self._progress("training", sum(self._done), self._total, **self._summed(figures))
-
-        return show
+    def show(self, position: int, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        """Takes in how far one run is, and tells how far all are."""
+        with self._lock:
+            if stage != "training":
+                self._progress(stage, done, total, **figures)
+                return
+            self._done[position] = done
+            if figures and done < total:
+                self._figures[position] = figures
+            else:  # begins, or has ended
+                self._figures.pop(position, None)
+            self._progress("training", sum(self._done), self._total, **self._summed(figures))
 
     def _summed(self, last: Mapping[str, float]) -> dict[str, float]:
         running = list(self._figures.values()) or ([last] if last else [])
@@ -63,6 +64,22 @@ class Together:
             "loss": sum(figures["loss"] for figures in running) / len(running),
             "memory_mib": max(figures["memory_mib"] for figures in running),
         }
+
+
+class _Part:
+    """The progress of one of several runs."""
+
+    def __init__(self, together: Together, position: int) -> None:
+        self._together, self._position = together, position
+
+    @property
+    def cancelled(self) -> bool:
+        return self._together.stopped
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        if self._together.stopped:
+            raise Stopped
+        self._together.show(self._position, stage, done, total, figures)
 
 
 class Meter:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dupekit.errors import OptionError
-from dupekit_torch import pretrained
-from dupekit_torch.options import COMPACT, TORCHVISION
+from dupekit.api import OptionError
+from dupekit_nets import pretrained
+from dupekit_nets.pretrained import TORCHVISION
+from dupekit_torch.options import COMPACT
 
 _RANDOM = threading.Lock()
 """Held while a network draws its weights: the random state is the process's, and runs go on side by side."""

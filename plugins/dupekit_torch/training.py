@@ -14,8 +14,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from dupekit.api import Progress
-from dupekit.errors import PluginError
+from dupekit.api import PluginError, Progress
 from dupekit_torch.augment import Augmentation, Moves
 from dupekit_torch.batches import Data, batched, epochs
 from dupekit_torch.descent import Descent

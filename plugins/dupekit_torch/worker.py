@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dupekit.api import Input, Model, Progress, TrainTask
-from dupekit.dataset.cache import Rows
-from dupekit.errors import PluginError, UsageError
-from dupekit_torch import data, memory, pretrained, schedule, training
+from dupekit.api import Model, PixelInput, PluginError, Progress, Rows, TrainTask, UsageError
+from dupekit_nets import pretrained
+from dupekit_nets.pretrained import TORCHVISION
+from dupekit_torch import data, memory, schedule, training
 from dupekit_torch.augment import Augmentation
 from dupekit_torch.batches import Data
 from dupekit_torch.export import Exporter
 from dupekit_torch.loss import class_weights, compiled, loss_function
 from dupekit_torch.meter import Together
 from dupekit_torch.models import Classifier, Spec, build, draws, stem_shape
-from dupekit_torch.options import COMPACT, TORCHVISION, Options
+from dupekit_torch.options import COMPACT, Options
 from dupekit_torch.symmetries import symmetries
 from dupekit_torch.whitening import whitening
 
@@ -41,7 +41,7 @@ MOST_AT_ONCE = 4
 Key = tuple[Options, tuple[str, ...], str, str, str]
 
 
-def key_of(task: TrainTask) -> Key:
+def key_of(task: TrainTask[Options]) -> Key:
     """Equal for tasks that can share a worker."""
     digests = hashlib.sha256("".join(task.pool.digests).encode()).hexdigest()
     return task.options, task.classes, task.device, str(task.cache.folder), digests
@@ -68,13 +68,12 @@ def device_named(name: str) -> torch.device:
 class Worker:
     """Trains any number of runs of one round on one device."""
 
-    def __init__(self, task: TrainTask, progress: Progress) -> None:
+    def __init__(self, task: TrainTask[Options], progress: Progress) -> None:
         self.options: Options = task.options
         self.device = device_named(task.device)
         if not len(task.pool):
             raise PluginError("There are no images to train on.")
         self.input, rows = self._prepare_pixels(task, progress)
-        self.positions = data.Positions(task.pool)
         self.source = data.source(rows, self.device, self.options.pixels)
         self.spec = self._spec(task, rows)
         self.symmetries = symmetries(flips=self.options.flips, rotations=self.options.rotations)
@@ -86,12 +85,12 @@ class Worker:
         self._exporter: Exporter | None = None
         self._exporting = threading.Lock()
 
-    def run(self, task: TrainTask, progress: Progress) -> Model:
+    def run(self, task: TrainTask[Options], progress: Progress) -> Model:
         """One training, exported to "model.onnx" in the task's folder."""
         with training.repeatable():
             return self.lanes[0].run(task, progress)
 
-    def run_many(self, tasks: Sequence[TrainTask], progress: Progress) -> Iterator[Model]:
+    def run_many(self, tasks: Sequence[TrainTask[Options]], progress: Progress) -> Iterator[Model]:
         """All these trainings, as many at once as fill the device; the models in the tasks' order.
 
         Small convolutions do not split well between cores: two runs of one thread did 1.13 times the images a
@@ -108,7 +107,9 @@ class Worker:
             else:
                 yield from self._run_at_once(tasks, together, count)
 
-    def _run_at_once(self, tasks: Sequence[TrainTask], together: Together, count: int) -> Iterator[Model]:
+    def _run_at_once(
+        self, tasks: Sequence[TrainTask[Options]], together: Together, count: int
+    ) -> Iterator[Model]:
         while len(self.lanes) < count:
             self.lanes.append(Lane(self))
         self._exporter_there()  # torch's exporter and compiler bear no training beside them
@@ -148,14 +149,14 @@ class Worker:
             self._exporter = Exporter(self.spec, self.symmetries[: self.options.tta_views or 2])
         return self._exporter
 
-    def plan(self, task: TrainTask) -> schedule.Plan:
-        return schedule.plan(len(task.images), self.options, pool=len(task.pool))
+    def plan(self, task: TrainTask[Options]) -> schedule.Plan:
+        return schedule.plan(len(task.rows), self.options, pool=len(task.pool))
 
-    def _looks(self, task: TrainTask) -> int:
+    def _looks(self, task: TrainTask[Options]) -> int:
         plan = self.plan(task)
         return plan.images * plan.epochs
 
-    def _prepare_pixels(self, task: TrainTask, progress: Progress) -> tuple[Input, Rows]:
+    def _prepare_pixels(self, task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, Rows]:
         options, pool = self.options, task.pool
         channels = options.channels or (1 if data.is_grey(pool, task.cache) else 3)
         # On plankton of median 65, 64 pixels cost 1.6 times as much as 48 and gained 1.9 points; so many more epochs gained
@@ -169,9 +170,9 @@ class Worker:
             mean, std = pretrained.mean_and_std(name, channels=channels)
         # Of images that are all of one size the size says nothing.
         log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
-        return Input("pixels", size_px, channels, options.fit, mean, std, log_size=log_size), rows
+        return PixelInput(size_px, channels, mean, std, options.fit, log_size), rows
 
-    def _spec(self, task: TrainTask, rows: Rows) -> Spec:
+    def _spec(self, task: TrainTask[Options], rows: Rows) -> Spec:
         log_mean = log_std = None
         if self.input.log_size:
             sizes = task.pool.log_sizes().astype(np.float64)
@@ -231,7 +232,7 @@ class Lane:
         finally:
             torch.set_num_threads(before)
 
-    def run(self, task: TrainTask, progress: Progress) -> Model:
+    def run(self, task: TrainTask[Options], progress: Progress) -> Model:
         """As `Worker.run`."""
         with self._entered():
             return self._run(task, progress)
@@ -263,7 +264,7 @@ class Lane:
         sizes, weights = torch.ones(batch, 2, device=device), torch.ones(batch, device=device)
         return pixels, whole(batch), whole(batch, 2), sizes, whole(batch), weights
 
-    def _run(self, task: TrainTask, progress: Progress) -> Model:
+    def _run(self, task: TrainTask[Options], progress: Progress) -> Model:
         shared, options = self.shared, self.shared.options
         run_data = self._data(task)
         plan = shared.plan(task)
@@ -312,16 +313,19 @@ class Lane:
         """The parameters of a new network, put into the one that is there (and perhaps compiled)."""
         self.model.load_state_dict(build(self.shared.spec, seed=seed).state_dict())
 
-    def _data(self, task: TrainTask) -> Data:
+    def _data(self, task: TrainTask[Options]) -> Data:
         _require_images(task)
         device = self.shared.source.index_device
         labels = torch.from_numpy(task.labels.astype(np.int64))
+        weights = class_weights(labels, len(task.classes), self.shared.options.class_balance)
+        if task.weights is not None:
+            weights = weights * torch.from_numpy(task.weights)
         return Data(
             self.shared.source,
-            torch.from_numpy(self.shared.positions.find(task.images)).to(device),
+            torch.from_numpy(task.rows).to(device),
             labels.to(device),
-            class_weights(labels, len(task.classes), self.shared.options.class_balance).to(device),
-            torch.from_numpy(task.images.log_sizes()).to(device),
+            weights.to(device),
+            torch.from_numpy(task.pool.take(task.rows).log_sizes()).to(device),
         )
 
     def _export(self, model: Model, run_data: Data, progress: Progress) -> None:
@@ -348,8 +352,8 @@ def _shares(device: torch.device, wanted: int) -> tuple[int, int]:
     return max(1, cores // at_once), at_once
 
 
-def _require_images(task: TrainTask) -> None:
-    if not len(task.images):
+def _require_images(task: TrainTask[Options]) -> None:
+    if not len(task.rows):
         raise PluginError(f"The run {task.name} has no images to train on.")
 
 

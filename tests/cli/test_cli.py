@@ -243,7 +243,7 @@ def test_help_is_there_for_every_command() -> None:
 
 def test_plugins_are_shown_and_checked(fast) -> None:
     assert "fake" in dupekit("plugins", "list").stdout
-    assert "size_px\tint\t8" in dupekit("plugins", "show", "fake").stdout
+    assert "size_px\ta whole number from 1 to 1024\t8" in dupekit("plugins", "show", "fake").stdout
     said = dupekit("plugins", "check", "fake").stdout
     assert "The trainer fake keeps its contract (checked with validator fake)." in said
     assert "The validator fake keeps its contract (checked with trainer fake)." in said

@@ -29,12 +29,15 @@ def jobs(tmp_path: Path, fast: dict[str, object]) -> list[Job]:
     return make_jobs(tmp_path / "round", data, pairs=2)
 
 
-def folders(jobs: Sequence[Job]) -> list[Path]:
-    return [job.folder for job in jobs]
+def errors(jobs: Sequence[Job]) -> list[str | None]:
+    """How the worker says that these ended, in their order."""
+    outcomes = list(run_jobs(jobs, silent))
+    assert sorted(outcome.job.name for outcome in outcomes) == sorted(job.name for job in jobs)
+    return [next(outcome.error for outcome in outcomes if outcome.job == job) for job in jobs]
 
 
 def test_every_image_is_predicted_once_by_the_two_halves_of_a_pair(jobs) -> None:
-    assert [error for _, error in run_jobs(folders(jobs), silent)] == [""] * 4
+    assert errors(jobs) == [None] * 4
     predicted = []
     for job in jobs[:2]:
         result = finished(job.folder)
@@ -51,8 +54,7 @@ def test_every_image_is_predicted_once_by_the_two_halves_of_a_pair(jobs) -> None
 @pytest.mark.parametrize("content", ["{}", "not json", '{"schema": "dupekit/job/2"}'])
 def test_a_damaged_job_fails_alone(jobs, content: str) -> None:
     (jobs[1].folder / JOB).write_text(content)
-    outcomes = dict(run_jobs(folders(jobs), silent))
-    assert [bool(outcomes[folder]) for folder in folders(jobs)] == [False, True, False, False]
+    assert [bool(error) for error in errors(jobs)] == [False, True, False, False]
     assert read_model(jobs[1].folder / RESULT, ResultFile).status == "failed"
     assert finished(jobs[1].folder) is None
 
@@ -90,7 +92,7 @@ def many(monkeypatch) -> type[Many]:
 def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int, how: str, said: str) -> None:
     monkeypatch.setattr(many, "how", how)
     monkeypatch.setattr(many, "wrong", {jobs[position].name})
-    outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+    outcomes = errors(jobs)
     assert [bool(error) for error in outcomes] == [number == position for number in range(4)]
     assert said in outcomes[position]
     log = (jobs[position].folder / "log.txt").read_text()
@@ -100,7 +102,7 @@ def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int,
 
 def test_where_each_would_fail_not_all_are_tried(jobs, many, monkeypatch) -> None:
     monkeypatch.setattr(many, "wrong", {job.name for job in jobs})
-    outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+    outcomes = errors(jobs)
     assert outcomes == ["RuntimeError: out of luck"] * 4
     assert many.asked == [4, 3]
 
@@ -109,13 +111,13 @@ def test_where_each_would_fail_not_all_are_tried(jobs, many, monkeypatch) -> Non
 def test_what_is_not_probabilities_is_refused(jobs, monkeypatch, wrong: str) -> None:
     right = CentroidValidator.predict
 
-    def predict(self: CentroidValidator, task: PredictTask, progress: Progress) -> np.ndarray:
-        rows = right(self, task, progress)
-        return {"logits": np.log(rows), "nan": rows * np.nan, "shape": rows[1:]}[wrong]
+    def predict(self: CentroidValidator, task: PredictTask, progress: Progress) -> Iterator[np.ndarray]:
+        (rows,) = right(self, task, progress)
+        yield {"logits": np.log(rows), "nan": rows * np.nan, "shape": rows[1:]}[wrong]
 
     monkeypatch.setattr(CentroidValidator, "predict", predict)
     with np.errstate(divide="ignore"):
-        outcomes = [error for _, error in run_jobs(folders(jobs), silent)]
+        outcomes = errors(jobs)
     assert all("not what was asked for: probabilities of shape" in error for error in outcomes)
 
 
@@ -123,15 +125,14 @@ def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
     moved = tmp_path / "mounted" / "elsewhere"
     moved.parent.mkdir()
     (tmp_path / "round").rename(moved)
-    outcomes = list(run_jobs([moved / "runs" / job.name for job in jobs], silent))
-    assert [error for _, error in outcomes] == [""] * 4
+    assert errors([Job(job.name, moved / "runs" / job.name) for job in jobs]) == [None] * 4
 
 
 def test_the_local_executor_follows_links(jobs, tmp_path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "round")
     linked = [Job(job.name, tmp_path / "link" / "runs" / job.name) for job in jobs]
     outcomes = list(LocalExecutor().run(linked, LocalOptions(), silent))
-    assert [(outcome.job, outcome.error) for outcome in outcomes] == [(job, "") for job in linked]
+    assert [(outcome.job, outcome.error) for outcome in outcomes] == [(job, None) for job in linked]
 
 
 def test_of_many_messages_few_are_passed_on(tmp_path, fast) -> None:
@@ -143,7 +144,7 @@ def test_of_many_messages_few_are_passed_on(tmp_path, fast) -> None:
         calls.append((stage, done))
 
     outcomes = list(LocalExecutor().run(jobs, LocalOptions(), progress))
-    assert [outcome.error for outcome in outcomes] == ["", ""]
+    assert [outcome.error for outcome in outcomes] == [None, None]
     steps = [done for stage, done in calls if stage == "stepping"]
     assert steps.count(1) == steps.count(TalkativeTrainer.STEPS) == 2
     assert len(steps) < TalkativeTrainer.STEPS / 2  # so many would take a quarter of an hour
@@ -160,7 +161,9 @@ def test_closing_the_local_executor_ends_its_worker(jobs) -> None:
 
 def test_the_worker_by_hand(jobs) -> None:
     command = [sys.executable, "-m", "dupekit.jobs"]
-    done = subprocess.run([*command, *folders(jobs)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *(job.folder for job in jobs)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
     (jobs[0].folder / JOB).unlink()
@@ -185,7 +188,7 @@ def test_damaged_predictions_are_said(tmp_path, damage: str) -> None:
 
 
 def test_results_are_json(jobs) -> None:
-    list(run_jobs(folders(jobs)[:1], silent))
+    list(run_jobs(jobs[:1], silent))
     result = json.loads((jobs[0].folder / RESULT).read_text())
     assert result["schema"] == "dupekit/result/1"
     assert {"python", "numpy", "dupekit"} <= set(result["versions"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from PIL import Image as PillowImage
 
 from dupekit.api import (
     METADATA_KEY,
+    FeatureInput,
     Fit,
     Images,
     Input,
     Model,
+    PixelInput,
     PredictTask,
     Validator,
     model_metadata,
@@ -28,18 +31,20 @@ from dupekit.api import (
     silent,
 )
 from dupekit.dataset.cache import Cache
-from dupekit.errors import OptionError, PluginError, UsageError
+from dupekit.errors import CacheError, OptionError, PluginError, UsageError
+from dupekit.plugin.registry import options_for
 
 onnx = pytest.importorskip("onnx", reason="the validator's extra is not installed")
 pytest.importorskip("onnxruntime", reason="the validator's extra is not installed")
 
 from onnx import helper, numpy_helper  # noqa: E402
 
-from dupekit_onnx import OnnxOptions, OnnxValidator, sessions  # noqa: E402
+from dupekit_nets import engine  # noqa: E402
+from dupekit_onnx import OnnxOptions, OnnxValidator  # noqa: E402
 
 CLASSES = ("dark", "light", "ünknown")
-PIXELS = Input("pixels", size_px=8, channels=1, mean=(0.5,), std=(0.25,))
-FEATURES = Input("features", features="some-features", log_size=True)
+PIXELS = PixelInput(size_px=8, channels=1, mean=(0.5,), std=(0.25,))
+FEATURES = FeatureInput("some-features", log_size=True)
 WEIGHT = np.array([[-1.0, 1.0, 0.5]], np.float32)
 
 
@@ -110,8 +115,9 @@ def saved(folder: Path, graph: Any, reads: Input, **save: Any) -> Model:
 def predict(
     model: Model, images: Images, cache: Cache, *, device: str = "cpu", batch: int = 2
 ) -> NDArray[np.float32]:
-    task = PredictTask(model, images, device, cache, OnnxOptions(batch_size=batch))
-    return OnnxValidator().predict(task, silent)
+    rows = np.arange(len(images))
+    task = PredictTask(model, images, rows, device, cache, OnnxOptions(batch_size=batch))
+    return np.concatenate([np.empty((0, len(CLASSES)), np.float32), *OnnxValidator().predict(task, silent)])
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
@@ -163,7 +169,7 @@ def test_pixels_by_an_unknown_rule_are_refused(tmp_path: Path, images: Images, c
 
 
 def test_colours_keep_their_own_mean_and_deviation() -> None:
-    from dupekit_onnx.reading import standardised
+    from dupekit_nets.feeds import standardised
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
@@ -202,7 +208,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved(
     )
     wanted = predict(saved(tmp_path, few, PIXELS), images, cache)
     caplog.set_level(logging.INFO, "dupekit.onnx")
-    sessions._say.cache_clear()  # it says each thing once
+    engine._say.cache_clear()  # it says each thing once
     found = predict(saved(tmp_path, many, PIXELS), images, cache, batch=4)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert "Not enough memory for 4 images at once" in caplog.text
@@ -223,13 +229,13 @@ def test_features_come_from_the_cache(
 
 def test_features_that_nobody_made_are_missed(tmp_path: Path, images: Images, cache: Cache) -> None:
     model = saved(tmp_path, feature_graph(), FEATURES)
-    with pytest.raises(PluginError, match="'some-features', and the cache does not hold it"):
+    with pytest.raises(CacheError, match="The cache holds no array 'some-features'"):
         predict(model, images, cache)
     cache.array("some-features", (1,), np.float16).fill(
         images[:3], lambda some: [np.zeros((len(some), 1))], stage="features"
     )
     assert predict(model, images[:3], cache).shape == (3, 3)
-    with pytest.raises(PluginError, match=r"no row for 3\.png"):
+    with pytest.raises(CacheError, match=r"no row for 3\.png"):
         predict(model, images, cache)
 
 
@@ -252,16 +258,15 @@ floats = st.lists(st.floats(allow_nan=False), max_size=3).map(tuple)
 @given(
     classes=st.lists(texts, max_size=4).map(tuple),
     given_input=st.builds(
-        Input,
-        kind=st.sampled_from(["pixels", "features"]),
+        PixelInput,
         size_px=st.integers(0, 4096),
         channels=st.sampled_from([1, 3]),
-        fit=st.sampled_from(["pad", "stretch"]),
         mean=floats,
         std=floats,
-        features=texts,
+        fit=st.sampled_from(["pad", "stretch"]),
         log_size=st.booleans(),
-    ),
+    )
+    | st.builds(FeatureInput, features=texts, log_size=st.booleans()),
 )
 def test_metadata_comes_back_as_it_went(classes: tuple[str, ...], given_input: Input) -> None:
     model = Model(Path("somewhere"), "onnx", classes, given_input, {"note": 1})
@@ -270,13 +275,30 @@ def test_metadata_comes_back_as_it_went(classes: tuple[str, ...], given_input: I
     assert all(value.isascii() for value in metadata.values())
 
 
+@pytest.mark.parametrize("reads", [PIXELS, FEATURES])
+def test_metadata_of_the_first_dupekit_is_read(reads: Input) -> None:
+    """It wrote the fields of both kinds."""
+    fields = {
+        "kind": "pixels",
+        "size_px": 0,
+        "channels": 1,
+        "fit": "pad",
+        "mean": [],
+        "std": [],
+        "features": "",
+    }
+    content = {"version": 1, "classes": ["a"], "input": {**fields, **dataclasses.asdict(reads)}}
+    assert read_metadata({METADATA_KEY: json.dumps(content)}) == (("a",), reads)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "damaged"),
+        ('{"version": 1, "classes": [], "input": {"kind": "pixels"}}', "damaged: .*size_px"),
         ("[]", "damaged"),
         ('{"version": 2, "classes": [], "input": {"kind": "pixels"}}', "version 2, not 1"),
-        ('{"version": 1, "classes": [], "input": {"kind": "sound"}}', "not a kind"),
+        ('{"version": 1, "classes": [], "input": {"kind": "sound"}}', "an input of kind 'sound'"),
         ('{"version": 1, "classes": [3], "input": {"kind": "pixels"}}', "not names"),
         ('{"version": 1, "classes": [], "input": {"kind": "pixels", "depth": 1}}', "depth"),
     ],
@@ -320,7 +342,7 @@ def test_external_data_is_found_in_branches() -> None:
     branch = helper.make_graph([helper.make_node("Constant", [], ["x"], value=hidden)], "branch", [], [])
     node = helper.make_node("If", ["condition"], ["probabilities"], then_branch=branch, else_branch=branch)
     with pytest.raises(PluginError, match="'hidden' in another file"):
-        sessions.refuse_external_data(graph_model([node], {}, []).SerializeToString(), "the model")
+        engine.refuse_external_data(graph_model([node], {}, []).SerializeToString(), "the model")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +372,7 @@ def test_other_files_are_no_models(tmp_path: Path, images: Images, cache: Cache)
 def test_a_gpu_that_is_not_there(
     tmp_path: Path, images: Images, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "cuda_problem", lambda number: f"no GPU {number} here")
+    monkeypatch.setattr(engine, "cuda_problem", lambda number: f"no GPU {number} here")
     model = saved(tmp_path, pixel_graph(), PIXELS)
     with pytest.raises(UsageError, match="'cuda:3' cannot be used: no GPU 3 here"):
         predict(model, images, cache, device="cuda:3")
@@ -366,8 +388,8 @@ def test_the_provider_is_logged_once_and_nothing_printed(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    sessions._say.cache_clear()
-    sessions.cuda_problem.cache_clear()
+    engine._say.cache_clear()
+    engine.cuda_problem.cache_clear()
     model = saved(tmp_path, pixel_graph(), PIXELS)
     with caplog.at_level(logging.INFO, "dupekit.onnx"):
         for _ in range(2):
@@ -383,10 +405,9 @@ def test_progress_ends_at_the_last_image(tmp_path: Path, images: Images, cache: 
     def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
         told.append((stage, done, total))
 
-    task = PredictTask(
-        saved(tmp_path, pixel_graph(), PIXELS), images, "cpu", cache, OnnxOptions(batch_size=2)
-    )
-    OnnxValidator().predict(task, progress)
+    model = saved(tmp_path, pixel_graph(), PIXELS)
+    task = PredictTask(model, images, np.arange(5), "cpu", cache, OnnxOptions(batch_size=2))
+    assert [len(block) for block in OnnxValidator().predict(task, progress)] == [2, 2, 1]
     assert [entry for entry in told if entry[0] == "predicting"] == [
         ("predicting", 2, 5),
         ("predicting", 4, 5),
@@ -395,5 +416,5 @@ def test_progress_ends_at_the_last_image(tmp_path: Path, images: Images, cache: 
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(OptionError, match="batch_size=-1"):
-        OnnxOptions(batch_size=-1)
+    with pytest.raises(OptionError, match="batch_size='-1'"):
+        options_for(OnnxValidator, {"batch_size": "-1"})

@@ -6,48 +6,58 @@ finds gross mistakes; whatever needs shape or texture to be told apart needs a n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Images, Input, Model, PredictTask, Progress, TrainTask, model_metadata
-from dupekit.dataset.cache import Cache
-from dupekit.errors import OptionError
+from dupekit.api import (
+    Cache,
+    Ge,
+    Images,
+    Le,
+    Model,
+    PixelInput,
+    PredictTask,
+    Progress,
+    TrainTask,
+    model_metadata,
+)
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerOptions:
-    size_px: int = field(default=16, metadata={"help": "side of the square that an image is scaled into"})
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.size_px <= 64:  # the covariance has size_px to the fourth values
-            raise OptionError(f"size_px={self.size_px} is not between 2 and 64.")
+    # The covariance has size_px to the fourth values.
+    size_px: Annotated[int, Ge(2), Le(64)] = field(
+        default=16, metadata={"help": "side of the square that an image is scaled into"}
+    )
 
 
 class ExampleTrainer:
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = TrainerOptions
     produces: ClassVar[str] = "centroid-npz"
 
-    def train(self, task: TrainTask, progress: Progress) -> Model:
+    def train(self, task: TrainTask[TrainerOptions], progress: Progress) -> Model:
         """The model is an .npz file: `weights` (classes, features) and `bias` (classes,), of which
         softmax(features · weightsᵀ + bias) are the probabilities.
 
         Holds all training images in memory, 1 kB each with the default options.
         """
-        size = task.options.size_px
-        pixels = task.cache.pixels(task.images, size_px=size, channels=1, progress=progress)[:] / 255
-        given = Input(
-            "pixels",
+        size, images = task.options.size_px, task.pool.take(task.rows)
+        pixels = task.cache.pixels(images, size_px=size, channels=1, progress=progress)[:] / 255
+        given = PixelInput(
             size_px=size,
+            channels=1,
             mean=(float(pixels.mean()),),
             std=(float(pixels.std()) or 1.0,),
             log_size=True,
         )
-        features = read_features(task.cache, task.images, given, progress)
+        features = read_features(task.cache, images, given, progress)
         # How far to trust distances shows on images that the means have not seen: a quarter, drawn at random.
         progress("fitting", 0, 2)
         order = np.random.default_rng(task.seed).permutation(len(features))
@@ -66,27 +76,30 @@ class ExampleTrainer:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorOptions:
-    batch_size: int = field(default=16384, metadata={"help": "images held in memory at once"})
+    batch_size: Annotated[int, Ge(1)] = field(
+        default=16384, metadata={"help": "images held in memory at once"}
+    )
 
 
 class ExampleValidator:
+    api_version: ClassVar[int] = 1
     Options: ClassVar[type] = ValidatorOptions
     accepts: ClassVar[frozenset[str]] = frozenset({ExampleTrainer.produces})
 
-    def predict(self, task: PredictTask, progress: Progress) -> Floats:
-        """Class probabilities, shape (len(images), len(model.classes)); rows sum to 1."""
+    def predict(self, task: PredictTask[ValidatorOptions], progress: Progress) -> Iterator[Floats]:
+        """Class probabilities, a block a batch: shape (k, len(model.classes)), rows that sum to 1."""
+        given = task.model.input
+        assert isinstance(given, PixelInput)
         with np.load(task.model.path) as file:
             weights, bias = file["weights"], file["bias"]
-        found = np.empty((len(task.images), len(task.model.classes)), np.float32)
-        for start in range(0, len(found), task.options.batch_size):
-            some = task.images[start : start + task.options.batch_size]
-            features = read_features(task.cache, some, task.model.input, progress)
-            found[start : start + len(some)] = _softmax(features @ weights.T + bias)
-            progress("predicting", start + len(some), len(found))
-        return found
+        for start in range(0, len(task.rows), task.options.batch_size):
+            some = task.rows[start : start + task.options.batch_size]
+            features = read_features(task.cache, task.pool.take(some), given, progress)
+            yield _softmax(features @ weights.T + bias)
+            progress("predicting", start + len(some), len(task.rows))
 
 
-def read_features(cache: Cache, images: Images, given: Input, progress: Progress) -> Floats:
+def read_features(cache: Cache, images: Images, given: PixelInput, progress: Progress) -> Floats:
     """Standardised pixels and the logarithms of width and height, shape (n, size_px² + 2)."""
     rows = cache.pixels(images, size_px=given.size_px, channels=1, progress=progress)
     pixels = rows[:].reshape(len(rows), given.size_px**2).astype(np.float32) / 255

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from dupekit.errors import OptionError, PluginError
+from dupekit.api import OptionError, PluginError
 
 if TYPE_CHECKING:
     from torch import nn
+
+TORCHVISION = "torchvision:"
+"""What the name of a network of torchvision begins with in an option."""
 
 _LOADING = threading.Lock()
 """Held while weights are loaded: the switches for it belong to the process."""

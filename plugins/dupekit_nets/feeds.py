@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Fit, Images, Input
-from dupekit.dataset.cache import Cache, Rows
-from dupekit.errors import PluginError
+from dupekit.api import Cache, Fit, Images, PixelInput, PluginError, Rows
 
 
 def standardised(
@@ -29,22 +26,15 @@ def standardised(
 def cached_features(cache: Cache, images: Images, name: str) -> Rows:
     """The rows that a trainer left in the cache under this name, shape (n, dim).
 
-    Raises PluginError where there are none for some image.
+    Raises CacheError where there are none for some image, PluginError where they are not features.
     """
-    try:
-        layout = json.loads((cache.folder / name / "array.json").read_text())
-        rows = cache.array(name, layout["shape"], layout["dtype"]).rows(images)
-    except (OSError, ValueError, KeyError) as error:
-        raise PluginError(
-            f"The model reads {name!r}, and the cache does not hold it for every image: {error}",
-            hint="The trainer makes it: was the cache deleted? Run `dupekit train` again.",
-        ) from None
+    rows = cache.stored(name).rows(images)
     if len(rows.shape) != 2:
         raise PluginError(f"{name!r} in the cache has rows of shape {rows.shape[1:]}, not features.")
     return rows
 
 
-def check_pixels(given: Input) -> None:
+def check_pixels(given: PixelInput) -> None:
     """Raises PluginError for pixels that cannot be prepared."""
     length = given.channels
     if length not in (1, 3) or given.size_px < 1:

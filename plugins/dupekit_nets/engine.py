@@ -19,9 +19,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.system.devices import cores, cuda_devices
-from dupekit.system.parallel import in_order
+from dupekit.api import OptionError, PluginError, UsageError, cores, cuda_devices, in_order
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

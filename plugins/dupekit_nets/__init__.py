@@ -1,0 +1,1 @@
+"""What the bundled plugins share: opening ONNX models, feeding them, torchvision's networks by name. No plugin itself."""
