@@ -27,7 +27,7 @@ from dupekit.workflow.ignore import Imported
 from dupekit.workflow.init import init
 from dupekit.workflow.next_round import next_round
 from dupekit.workflow.plan import Choices
-from dupekit.workflow.scan import Scan, scan
+from dupekit.workflow.scan import Scan, listed, scan
 from dupekit.workflow.session import Session, reading, writing
 from dupekit.workflow.status import Status, status
 from dupekit.workflow.train import Listener, Trained, train
@@ -81,7 +81,7 @@ class Project:
         """Brings the ledger up to date with the dataset. Files whose size and time are as before are not read again,
         but with `every`."""
         with self._writing("scan") as session:
-            return scan(session, every=every, progress=progress)
+            return scan(session, listed(session), every=every, progress=progress)
 
     def train(
         self,

@@ -59,7 +59,7 @@ def checked(values: dict[str, Any], *, where: str = "") -> Settings:
 def read_settings(path: Path) -> Settings:
     """Raises UsageError where the file is no TOML or a setting is wrong, naming the setting."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors add a byte order mark
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", hint="Correct it in a text editor.") from None
     return checked(values, where=f"{path}: ")
@@ -84,6 +84,6 @@ def write_settings(path: Path, settings: Settings) -> None:
 
 def change_settings(path: Path, **changes: Any) -> None:
     """Changes settings in the file and keeps its comments."""
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(path.read_text(encoding="utf-8-sig"))
     document.update(changes)
     write_text(path, tomlkit.dumps(document))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from dupekit.dataset.scan import Listing, list_dataset, read_files
-from dupekit.errors import DatasetError
+from dupekit.cli.init import init
+from dupekit.dataset.scan import Listing, OtherFiles, list_dataset, read_files
+from dupekit.errors import DatasetError, UsageError
 from dupekit.project import Project
 from tests.support import refusing
 
@@ -41,9 +43,11 @@ def test_classes_are_the_immediate_folders_and_images_lie_anywhere_below(dataset
     ]
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "Png", "bmp", "TIF", "tiff", "webp", "gif"])
+@pytest.mark.parametrize("suffix", ["jpg", "jfif", "JPEG", "Png", "bmp", "TIF", "tiff", "webp", "gif"])
 def test_extensions_in_any_case(dataset, suffix: str) -> None:
-    picture(dataset / "b" / f"x.{suffix}", kind={"jpg": "JPEG", "tif": "TIFF"}.get(suffix.lower()))
+    picture(
+        dataset / "b" / f"x.{suffix}", kind={"jpg": "JPEG", "jfif": "JPEG", "tif": "TIFF"}.get(suffix.lower())
+    )
     assert f"b/x.{suffix}" in paths(list_dataset(dataset))
 
 
@@ -124,7 +128,72 @@ def test_what_systems_leave_behind_is_passed_over(dataset) -> None:
     (dataset / "a" / "notes.txt").touch()
     listing = list_dataset(dataset)
     assert len(listing.files) == 3
-    assert listing.other_files == 1
+    assert listing.other_files == [OtherFiles("a", ".txt", 1)]
+    assert [path for path, _ in listing.skipped] == ["a/#recycle"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["#snapshot", "@Recently-Snapshot", "~snapshot", "lost+found", "System Volume Information", "RECYCLED",
+     "$RECYCLE.BIN", "Network Trash Folder", "Recycler"],
+)  # fmt: skip
+def test_a_folder_that_a_system_keeps_is_no_class_and_named(dataset, name: str, monkeypatch) -> None:
+    picture(dataset / name / "1.png")
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir, dataset / name))  # as lost+found is
+    listing = list_dataset(dataset)
+    assert listing.classes == ["a", "b"]
+    ((path, why),) = listing.skipped
+    assert path == name
+    assert "by its name" in why
+
+
+def test_other_files_are_counted_by_class_and_extension(dataset) -> None:
+    for name in ("a/notes.TXT", "a/more.txt", "a/README", "b/x.heic"):
+        (dataset / name).touch()
+    assert list_dataset(dataset).other_files == [
+        OtherFiles("a", "", 1), OtherFiles("a", ".txt", 2), OtherFiles("b", ".heic", 1),
+    ]  # fmt: skip
+
+
+def test_links_and_loose_images_are_named_where_there_are_no_classes(tmp_path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in "ab":
+        picture(tmp_path / "elsewhere" / name / "1.png")
+        (root / name).symlink_to(tmp_path / "elsewhere" / name)
+    with pytest.raises(DatasetError) as caught:
+        list_dataset(root)
+    assert "2 symbolic links" in caught.value.hint
+    assert "--follow-symlinks" in caught.value.hint
+    picture(tmp_path / "flat" / "1.png")
+    (tmp_path / "flat" / "notes.txt").touch()
+    with pytest.raises(DatasetError) as caught:
+        list_dataset(tmp_path / "flat")
+    assert "holds 1 images itself" in caught.value.hint
+    assert "link" not in caught.value.hint
+
+
+def test_classes_that_look_alike_are_named(dataset, tmp_path) -> None:
+    for name in ("A", "Mu\u0308ller", "M\u00fcller"):
+        picture(dataset / name / "1.png")
+    project = Project.create(dataset, tmp_path / "project")
+    assert project.scan().twins == [("A", "a"), ("Mu\u0308ller", "M\u00fcller")]
+
+
+def test_a_project_is_made_beside_whatever_the_dataset_is_called(dataset, monkeypatch) -> None:
+    monkeypatch.chdir(dataset / "a")
+    init(Path(".."), json=True)
+    assert (dataset.parent / "data-dupekit" / "dupekit.toml").is_file()
+
+
+def test_a_place_that_cannot_be_written_asks_for_another(dataset, monkeypatch) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UsageError, match="Read-only file system") as caught:
+        Project.create(dataset, dataset.parent / "project")
+    assert "-p" in caught.value.hint
 
 
 def test_an_unreadable_folder_is_not_an_empty_one(dataset, monkeypatch) -> None:

@@ -39,6 +39,14 @@ def test_changes_keep_comments_and_other_settings(file) -> None:
     assert "# mine" in file.read_text()
 
 
+def test_a_byte_order_mark_is_no_matter(file) -> None:
+    write_settings(file, Settings(dataset="d", pairs=7))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_settings(file).pairs == 7
+    change_settings(file, dataset="new")
+    assert read_settings(file) == Settings(dataset="new", pairs=7)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -22,9 +22,11 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Makes a project for a dataset and scans it."""
+    from dupekit.files.paths import absolute
     from dupekit.project import Project
 
-    place = project or dataset.absolute().with_name(f"{dataset.absolute().name}-dupekit")
+    there = absolute(dataset)
+    place = project or there.with_name(f"{there.name}-dupekit")
     made = Project.create(dataset, place, follow_symlinks=follow_symlinks)
     with progress_bars() as progress:
         found = made.scan(progress=progress)

@@ -13,6 +13,7 @@ from dupekit.cli.output import (
     print_json,
     say,
     table,
+    warn,
 )
 from dupekit.cli.progress_bars import progress_bars
 
@@ -44,16 +45,23 @@ def show_scan(found: Scan, *, compared: bool = False) -> None:
         table("Images left out", ["image", "problem"], found.problems)
     if found.skipped:
         table("Not part of the dataset", ["path", "why"], found.skipped)
+    for names in found.twins:
+        warn(
+            f"These classes look alike: {', '.join(names)}. If they are one, put their images together and scan again."
+        )
     if found.one_colour:
         title = "Nothing can be seen: every pixel has one colour. No model can judge these"
         table(title, ["image"], [(path,) for path in found.one_colour])
+    if found.other_files:
+        rows = [(other.label, other.extension or "(none)", other.count) for other in found.other_files]
+        table("Files that are no images, by their extension", ["class", "extension", "#files"], rows)
     if found.not_assessable:
-        rows = found.not_assessable
-        table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+        title = "Not assessable: too few different images to be split"
+        table(title, ["class", "#different images"], found.not_assessable)
     changed = (
         f" {found.changed} of them with another content than before," if compared or found.changed else ""
     )
     say(
         f"{found.images} images in {len(found.classes)} classes; {found.read} files read,{changed} {found.gone} gone,"
-        f" {len(found.problems)} left out, {found.other_files} other files passed over."
+        f" {len(found.problems)} left out, {sum(other.count for other in found.other_files)} other files passed over."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from pathlib import Path
 from dupekit.dataset.image_file import EXTENSIONS, MAX_PIXELS, open_image
 from dupekit.dataset.pixels import is_one_colour
 from dupekit.errors import DatasetError, ImageError, ImageTooLarge
-from dupekit.files.names import escape, is_clutter, is_trash, sort_key
+from dupekit.files.names import escape, is_clutter, is_system, sort_key
 from dupekit.files.paths import real_path
 
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: no photograph of a specimen is a gibibyte."""
 
 _LINK = "symbolic link"
+_BESIDE = "file beside the class folders"
+_KEPT = "kept by a system or file server, by its name: no class and no images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,18 @@ class Listing:
     files: list[File]
     skipped: list[tuple[str, str]]
     """Path and reason of what is not part of the dataset: a link, a file beside the classes."""
-    other_files: int
-    """How many files below the classes have no image's extension."""
+    other_files: list[OtherFiles]
+    """Files below the classes that have no image's extension."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFiles:
+    """How many files of a class have an extension that is no image's."""
+
+    label: str
+    extension: str
+    """In lower case, with its dot; empty where there is none."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +90,57 @@ def list_dataset(root: Path, *, follow_symlinks: bool = False) -> Listing:
     Raises DatasetError where there are not two classes, or where a folder cannot be read: an unreadable
     folder must not look like an empty one.
     """
+    classes, skipped = _top(root, follow_symlinks=follow_symlinks)
+    files: list[File] = []
+    other: Counter[tuple[str, str]] = Counter()
+    for entry in classes:
+        _walk(root, entry, files, skipped, other, follow_symlinks=follow_symlinks)
+    files.sort(key=lambda file: sort_key(file.path))
+    names = sorted((escape(entry.name) for entry in classes), key=sort_key)
+    others = [OtherFiles(label, extension, n) for (label, extension), n in sorted(other.items())]
+    return Listing(names, files, sorted(skipped), others)
+
+
+def check_dataset(root: Path, *, follow_symlinks: bool = False) -> None:
+    """Raises DatasetError as `list_dataset`, but looks at the top of the folder only."""
+    _top(root, follow_symlinks=follow_symlinks)
+
+
+def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], list[tuple[str, str]]]:
+    """The class folders, and path and reason of what is beside them."""
     if not root.is_dir():
         what = "is a file" if root.is_file() else "does not exist"
         raise DatasetError(
-            f"{root} {what}, not a dataset folder.",
+            f"{escape(str(root))} {what}, not a dataset folder.",
             hint="Give the folder whose sub-folders are the classes.",
         )
-    classes: list[str] = []
-    files: list[File] = []
+    classes: list[os.DirEntry[str]] = []
     skipped: list[tuple[str, str]] = []
-    other = 0
-    for entry in _entries(root):
-        name = escape(entry.name)
+    for entry in _entries(root, root, skipped):
         if entry.is_symlink() and not follow_symlinks:
-            skipped.append((name, _LINK))
+            skipped.append((escape(entry.name), _LINK))
         elif entry.is_dir():
-            classes.append(name)
-            other += _walk(root, entry, name, files, skipped, follow_symlinks=follow_symlinks)
+            classes.append(entry)
         else:
-            skipped.append((name, "file beside the class folders"))
+            skipped.append((escape(entry.name), _BESIDE))
     if len(classes) < 2:
-        only = f"only one class folder, {classes[0]}" if classes else "no class folders"
+        only = f"only one class folder, {escape(classes[0].name)}" if classes else "no class folders"
         raise DatasetError(
-            f"{root} has {only}; dupekit compares classes and needs at least two.",
-            hint="Give the folder whose immediate sub-folders are the classes"
-            + (", or set follow_symlinks = true if they are links." if skipped else "."),
+            f"{escape(str(root))} has {only}; dupekit compares classes and needs at least two.",
+            hint=_why_no_classes(skipped),
         )
-    files.sort(key=lambda file: sort_key(file.path))
-    return Listing(sorted(classes, key=sort_key), files, sorted(skipped), other)
+    return classes, skipped
+
+
+def _why_no_classes(skipped: Sequence[tuple[str, str]]) -> str:
+    hint = "Give the folder whose immediate sub-folders are the classes"
+    links = sum(reason == _LINK for _, reason in skipped)
+    images = sum(reason == _BESIDE and _extension(path) in EXTENSIONS for path, reason in skipped)
+    if links:
+        return f"{hint}. It holds {links} symbolic links: if they are the classes, add --follow-symlinks."
+    if images:
+        return f"{hint}. It holds {images} images itself: put those of each class into a folder of their own."
+    return f"{hint}."
 
 
 def read_files(root: Path, files: Sequence[File], *, max_pixels: int = MAX_PIXELS) -> Iterator[Content]:
@@ -119,18 +155,18 @@ def read_files(root: Path, files: Sequence[File], *, max_pixels: int = MAX_PIXEL
 def _walk(
     root: Path,
     top: os.DirEntry[str],
-    label: str,
     files: list[File],
     skipped: list[tuple[str, str]],
+    other: Counter[tuple[str, str]],
     *,
     follow_symlinks: bool,
-) -> int:
-    """Collects what lies below one class folder; returns the number of files that are no images."""
-    other = 0
+) -> None:
+    """Collects what lies below one class folder."""
+    label = escape(top.name)
     entered = {_identity(top)} if follow_symlinks else set()
     folders = [Path(top.path)]
     while folders:
-        for entry in _entries(folders.pop()):
+        for entry in _entries(root, folders.pop(), skipped):
             path = escape(Path(entry.path).relative_to(root).as_posix())
             if entry.is_symlink() and not follow_symlinks:
                 skipped.append((path, _LINK))
@@ -140,29 +176,38 @@ def _walk(
                         continue
                     entered.add(_identity(entry))
                 folders.append(Path(entry.path))
-            elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 - a bare name
-                other += 1
+            elif (extension := _extension(entry.name)) not in EXTENSIONS:
+                other[label, escape(extension)] += 1
             elif not entry.is_file():
                 skipped.append((path, "link to nothing" if entry.is_symlink() else "not a regular file"))
             else:
                 stat = entry.stat()
                 files.append(File(path, label, stat.st_size, stat.st_mtime_ns))
-    return other
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a bare name
+
+
+def _entries(root: Path, folder: Path, skipped: list[tuple[str, str]]) -> list[os.DirEntry[str]]:
+    """What a person put into a folder: hidden entries and clutter are left out, and folders that a system keeps, which
+    are named in `skipped`, since a class could be called so."""
+    found = []
     try:
         with os.scandir(folder) as entries:
-            return [
-                entry
-                for entry in entries
-                if not (entry.name.startswith(".") or is_clutter(entry.name) or is_trash(entry.name))
-            ]
+            for entry in entries:
+                if entry.name.startswith(".") or is_clutter(entry.name):
+                    continue
+                if is_system(entry.name):
+                    skipped.append((escape(Path(entry.path).relative_to(root).as_posix()), _KEPT))
+                    continue
+                found.append(entry)
     except OSError as error:
         raise DatasetError(
             f"The folder {escape(str(folder))} cannot be read: {error.strerror}.",
             hint="Nothing was recorded. Make it readable, or check that the share is mounted, then scan again.",
         ) from None
+    return found
 
 
 def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:

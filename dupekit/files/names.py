@@ -32,10 +32,14 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "@eadir", "__macosx", ".directory"})
 
-# Also the names that NFS and FUSE give a file that is deleted while some program still has it open.
+# What file servers, desktops and sync programs keep deleted files in, or what they call one that is deleted.
 _TRASH = re.compile(
-    r"(?i)\.trash(-\d+|es)?|\$recycle\.bin|recycler|[#@]recycle|\.nfs[0-9a-f]{16,}|\.fuse_hidden[0-9a-f]{16,}"
+    r"(?i)\.trash(-\d+|es)?|\$recycle\.bin|recycler|recycled|[#@.]recycle|\.@recycle|network trash folder|\.dtrash"
+    r"|\.deleted|\.stversions|\.sync|\.dropbox\.cache|#snapshot|@recently-snapshot|[~.]snapshots?"
+    r"|\.smbdelete.*|\.afpdeleted.*|\.nfs[0-9a-f]{16,}|\.fuse_hidden[0-9a-f]{16,}"
 )
+# Folders that a system keeps for itself at the top of a file system.
+_SYSTEM = frozenset({"lost+found", "system volume information"})
 
 
 def escape(name: str) -> str:
@@ -79,8 +83,14 @@ def is_clutter(name: str) -> bool:
 
 
 def is_trash(name: str) -> bool:
-    """Whether this is the folder in which a desktop or a NAS keeps deleted files, or what is left of one."""
+    """Whether this is a folder in which a desktop, a file server or a sync program keeps deleted or earlier files, or the
+    name that it gives to a file that is deleted."""
     return _TRASH.fullmatch(name) is not None
+
+
+def is_system(name: str) -> bool:
+    """Whether a system or a file server keeps this folder for itself, where anything can lie at the top of a dataset."""
+    return is_trash(name) or name.casefold() in _SYSTEM
 
 
 def portable_name(name: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dupekit.dataset.scan import check_dataset
 from dupekit.errors import UsageError
 from dupekit.files.paths import absolute
 from dupekit.ledger import Ledger
 from dupekit.settings import FILE, Settings, write_settings
-from dupekit.workflow.scan import check_dataset
+from dupekit.workflow.scan import check_place
 
 
 def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
@@ -16,8 +17,15 @@ def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
     dataset, path = absolute(dataset), absolute(path)
     if (path / FILE).exists():
         raise UsageError(f"{path} is a dupekit project already.", hint="Name another folder with -p.")
-    check_dataset(dataset, path, follow_symlinks=follow_symlinks)
-    path.mkdir(parents=True, exist_ok=True)
+    check_dataset(dataset, follow_symlinks=follow_symlinks)
+    check_place(dataset, path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The project {path} cannot be made: {error.strerror}.",
+            hint="Name a folder that you may write to with -p.",
+        ) from None
     with Ledger(path / "ledger.db", create=True):
         pass
     write_settings(path / FILE, Settings(dataset=str(dataset), follow_symlinks=follow_symlinks))

@@ -11,7 +11,7 @@ from dupekit.files.paths import absolute
 from dupekit.ledger import review, rounds
 from dupekit.settings import FILE, change_settings
 from dupekit.system.progress import silent
-from dupekit.workflow.scan import Scan, check_dataset, scan
+from dupekit.workflow.scan import Scan, check_place, listed, scan
 from dupekit.workflow.session import Session
 
 
@@ -22,14 +22,16 @@ def next_round(session: Session, dataset: Path | None) -> Scan:
     applied = review.applications(ledger, current.number)
     if dataset is None and applied:
         dataset = Path(unescape(applied[-1][0]))
+    changes: dict[str, Any] = {}
     if dataset is not None:
         dataset = absolute(dataset)
-        changes: dict[str, Any] = {"dataset": str(dataset)}
+        changes["dataset"] = str(dataset)
         if any((place, mode) == (escape(str(dataset)), "symlink") for place, mode, _ in applied):
             changes["follow_symlinks"] = True  # dupekit made these links itself
-        settings = session.settings.model_copy(update=changes)
-        check_dataset(dataset, session.root, follow_symlinks=settings.follow_symlinks)
+        session = replace(session, settings=session.settings.model_copy(update=changes))
+        check_place(dataset, session.root)
+    listing = listed(session)  # before anything is recorded: it may not be there
+    if changes:
         change_settings(session.root / FILE, **changes)
-        session = replace(session, settings=settings)
     rounds.close(ledger, current.number)
-    return scan(session, every=False, progress=silent)
+    return scan(session, listing, every=False, progress=silent)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dupekit.dataset.scan import File, list_dataset, read_files
+from dupekit.dataset.scan import File, Listing, OtherFiles, list_dataset, read_files
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
-from dupekit.files.names import escape
+from dupekit.files.names import escape, same_name_key
 from dupekit.ledger import images
+from dupekit.settings import FILE
 from dupekit.system.progress import Progress
 from dupekit.workflow.session import Session
 
@@ -38,18 +40,23 @@ class Scan:
     """Path and problem of images that take no part."""
     skipped: list[tuple[str, str]]
     """Path and reason of what is not part of the dataset."""
-    other_files: int
+    other_files: list[OtherFiles]
     """Files below the classes that have no image's extension."""
+    twins: list[tuple[str, ...]]
+    """Classes whose names differ in case or Unicode form only, so that they look like one, and are one elsewhere."""
     one_colour: list[str]
     """Paths of images, of those that were read, in which nothing can be seen: every pixel is alike."""
     not_assessable: list[tuple[str, int]]
     """Classes with too few different images to be split, and how many they have."""
 
 
-def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
-    """Reads only what is new or changed, or `every` file."""
+def listed(session: Session) -> Listing:
+    return list_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
+
+
+def scan(session: Session, listing: Listing, *, every: bool, progress: Progress) -> Scan:
+    """Reads of the dataset, as `listed`, only what is new or changed, or `every` file."""
     ledger, dataset, settings = session.ledger, session.dataset, session.settings
-    listing = list_dataset(dataset, follow_symlinks=settings.follow_symlinks)
     known = images.known_files(ledger, max_pixels=settings.max_pixels)
     changed, gone = _differences(known, listing.files)
     if every:
@@ -77,6 +84,7 @@ def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
         problems=images.problems(ledger),
         skipped=listing.skipped,
         other_files=listing.other_files,
+        twins=_twins(listing.classes),
         one_colour=one_colour,
         not_assessable=[(name, different) for name, _, different in sizes if different < settings.class_min],
     )
@@ -84,10 +92,8 @@ def scan(session: Session, *, every: bool, progress: Progress) -> Scan:
 
 def require_unchanged(session: Session) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
-    settings = session.settings
-    listing = list_dataset(session.dataset, follow_symlinks=settings.follow_symlinks)
-    known = images.known_files(session.ledger, max_pixels=settings.max_pixels)
-    changed, gone = _differences(known, listing.files)
+    known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
+    changed, gone = _differences(known, listed(session).files)
     # What could not be read takes no part; it does not hold up the rest.
     changed = [file for file in changed if known.get(file.path, (0, 0))[1] != images.UNREAD]
     if changed or gone:
@@ -99,21 +105,27 @@ def require_unchanged(session: Session) -> None:
         )
 
 
-def check_dataset(dataset: Path, project: Path, *, follow_symlinks: bool) -> None:
-    """Raises DatasetError where the folder cannot serve, UsageError where the project lies inside it."""
-    list_dataset(dataset, follow_symlinks=follow_symlinks)
+def check_place(dataset: Path, project: Path) -> None:
+    """Raises UsageError where the project would lie inside the dataset, DatasetError where dupekit.toml cannot name it."""
     if project.resolve().is_relative_to(dataset.resolve()):
         raise UsageError(
             f"The project {project} would lie inside the dataset, which dupekit never writes to.",
-            hint="Name a folder elsewhere.",
+            hint="Name a folder elsewhere with -p.",
         )
     try:
         str(dataset).encode()
     except UnicodeEncodeError:
         raise DatasetError(
-            f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so the settings cannot hold it.",
+            f"The dataset's own path {escape(str(dataset))} is not valid UTF-8, so {FILE} cannot hold it.",
             hint="Rename that folder, or reach it through a link with another name.",
         ) from None
+
+
+def _twins(classes: Iterable[str]) -> list[tuple[str, ...]]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike[same_name_key(name)].append(name)
+    return [tuple(names) for names in alike.values() if len(names) > 1]
 
 
 def _differences(known: Mapping[str, tuple[int, int]], files: Sequence[File]) -> tuple[list[File], list[str]]:
