@@ -22,12 +22,14 @@ from dupekit.cli.flag import flag
 from dupekit.cli.history import history
 from dupekit.cli.init import init
 from dupekit.cli.next_round import next_round
+from dupekit.cli.output import warn
 from dupekit.cli.scan import scan
 from dupekit.cli.status import status
 from dupekit.cli.train import train
 from dupekit.cli.undo import undo
 from dupekit.cli.verify import verify
 from dupekit.cli.watch import watch
+from dupekit.files.names import printable
 
 app = typer.Typer(
     name="dupekit",
@@ -65,36 +67,63 @@ def options(
 
 def main() -> None:
     """The entry point, and the one place where an error becomes a message and an exit code."""
+    _require_utf8()
+    _open_streams()
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
     from dupekit.errors import DupekitError
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a name that the encoding lacks must not end a watch of days
-            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except typer.Abort:  # Ctrl-C, or no answer at a question
+        warn("Interrupted.")
+        return 130
     except DupekitError as error:
-        sys.stderr.write(f"dupekit: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"{error.hint}\n")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # `dupekit flag | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        warn(f"dupekit: {error}")
+        return error.exit_code
+    except BrokenPipeError:  # rich's, of a terminal that went away
+        return 1
     except OSError as error:
-        sys.stderr.write(f"dupekit: {_of_system(error)}\n")
-        sys.exit(1)
+        warn(f"dupekit: {_of_system(error)}")
+        return 1
+    except Exception as error:
+        if not hasattr(error, "show"):
+            raise
+        # Wrong usage: which class it has depends on the release of typer.
+        setattr(error, "message", printable(str(getattr(error, "message", error))))  # noqa: B010
+        error.show()
+        return int(getattr(error, "exit_code", 2))
+
+
+def _require_utf8() -> None:
+    """Begins anew in Python's UTF-8 mode where the locale is another: file names would be read otherwise than in the last
+    scan, so that all images would seem gone, and others new."""
+    if sys.getfilesystemencoding().lower().replace("-", "") == "utf8":
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for workers, too
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "dupekit", *sys.argv[1:]])
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed are there, and lead nowhere; a name that an encoding lacks ends nothing."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _of_system(error: OSError) -> str:
     """What the system refused, on which file, and what would help."""
-    from dupekit.files.names import escape
-
     what = error.strerror or str(error)
-    place = (
-        escape(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else ""
-    )
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
     said = f"{place} cannot be read or written: {what}." if place else f"The system refused: {what}."
     remedy = {
         errno.ENOSPC: "Make room there",

@@ -20,6 +20,7 @@ from dupekit.cli.output import (
     table,
     warn,
 )
+from dupekit.files.names import printable
 
 if TYPE_CHECKING:
     from dupekit.review.questions import Question
@@ -104,7 +105,7 @@ def _ask(asked: list[Question]) -> bool:
 
     for number, question in enumerate(asked, 1):
         try:
-            meant = typer.confirm(str(question), default=False, err=True)
+            meant = typer.confirm(printable(str(question)), default=False, err=True)
         except typer.Abort as error:
             if isinstance(error.__context__, EOFError):  # Ctrl-D: no answer, so not confirmed
                 meant = False

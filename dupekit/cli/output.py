@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from dupekit.files.names import printable
 
 if TYPE_CHECKING:
     from dupekit.correct.resolve import Unapplied
@@ -31,12 +34,12 @@ def print_json(document: Any) -> None:
 
     # What an encoding lacks would be escaped by Python as JSON does not know it.
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
+    _write(sys.stdout, json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
 
 
 def say(text: str) -> None:
     """One line or more for the person, to stdout."""
-    sys.stdout.write(text + "\n")
+    _write(sys.stdout, printable(text) + "\n")
 
 
 def counted(number: int, noun: str) -> str:
@@ -56,7 +59,16 @@ def unapplied_counts(unapplied: Sequence[Unapplied]) -> str:
 
 def warn(text: str) -> None:
     """To stderr, so that it never gets into a pipe."""
-    sys.stderr.write(text + "\n")
+    _write(sys.stderr, printable(text) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Where nobody reads any more, as after `| head`, the command goes on and says nothing further."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -84,14 +96,16 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) ->
             *(Text(_cell(value)) for value in row)
         )  # Text: a name may hold what rich takes for markup
     console = Console()
-    console.print(Text(title, style="bold"))  # not the table's own title, which wraps at the table's width
+    console.print(
+        Text(printable(title), style="bold")
+    )  # not the table's own title, which wraps at the table's width
     console.print(shown)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def fields(value: Any) -> dict[str, Any]:

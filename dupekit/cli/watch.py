@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dupekit.cli.output import ProjectOption, open_project, say
+from dupekit.files.names import printable
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -125,7 +126,6 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
             lines.append(_stopped(snapshot))
         for line in lines:
             say(f"{now()} {line}")
-        sys.stdout.flush()
         trouble, before = snapshot.trouble, reached or before
     return kept
 
@@ -215,12 +215,12 @@ def _screen(path: Path, snapshot: Snapshot, reached: Progress | None, height: in
     from rich.console import Group
     from rich.text import Text
 
-    head = [Text(str(path), style="bold")]
+    head = [Text(printable(str(path)), style="bold")]
     if reached is not None:
         before = "" if snapshot.review else "When last seen: "
-        head.append(Text(f"{before}{summary(reached)}."))
+        head.append(Text(printable(f"{before}{summary(reached)}.")))
     if snapshot.review is None or snapshot.trouble:
-        head.append(Text(_trouble(snapshot)))
+        head.append(Text(printable(_trouble(snapshot))))
     if snapshot.review is not None and (others := len(snapshot.review.strangers)):
         head.append(Text(f"{others} other {'file' if others == 1 else 'files'}."))
     # A short line at the end: after a full one the "^C" that a terminal shows would take a line of its own.
@@ -249,7 +249,7 @@ def _table(reached: Progress, room: int | None) -> Any:
         chosen = set(by_need[: room - 1])
     for label, count in counts.items():
         if label in chosen:
-            shown.add_row(Text(label), *_cells(count))
+            shown.add_row(Text(printable(label)), *_cells(count))
     if others := [count for label, count in counts.items() if label not in chosen]:
         summed = (
             sum(c.exported for c in others),

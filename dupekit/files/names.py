@@ -19,6 +19,8 @@ NAME_MAX_BYTES = 255
 # writes an undecodable byte 0xNN of a name as the surrogate U+DCNN.
 _UNSAFE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|([\\nrt]))")
@@ -65,6 +67,18 @@ def unescape(text: str) -> str:
         return chr(int(code, 16)) if code else _LONG[short]
 
     return _ESCAPED.sub(one, text)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: line breaks and tabs stay; whatever else steers a terminal, or changes the direction of what is
+    read, is written as `escape` does. What is escaped already stays as it is."""
+
+    def one(match: re.Match[str]) -> str:
+        char = match.group()
+        written = escape(char)
+        return f"\\u{ord(char):04x}" if written == char else written
+
+    return _STEERING.sub(one, text)
 
 
 def sort_key(text: str) -> bytes:

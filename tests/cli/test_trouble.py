@@ -127,3 +127,68 @@ def test_watch_says_which_tree_it_needs(trained, tmp_path) -> None:
             "Check the path and that its share is mounted. Nothing was taken as deleted.\n"
         )
     assert "no folder .dupekit" in dupekit("watch", ".", cwd=tmp_path / "elsewhere", code=1).stderr
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+ESCAPE = "\x1b[31m"
+
+
+def test_nothing_that_is_printed_steers_the_terminal(tmp_path, fast) -> None:
+    make_dataset(tmp_path / "data", classes=(f"a{ESCAPE}", "b\u202e"), per_class=2)
+    place = tmp_path / f"project{ESCAPE}"
+    said = [dupekit("init", tmp_path / "data", "-p", place)]
+    said += [dupekit(*command, "-p", place, code=code) for command, code in (
+        (("scan",), 0), (("status",), 0), (("export", tmp_path / f"data/{ESCAPE}"), 3), (("watch",), 3),
+        (("watch", tmp_path / ESCAPE), 1), (("history", f"x{ESCAPE}"), 2), (("ignore", "add", ESCAPE), 2),
+        (("apply", tmp_path / ESCAPE, "--patch", tmp_path / f"{ESCAPE}.csv", "--dataset", tmp_path), 2),
+        (("ignore", "import", tmp_path / ESCAPE), 2),
+    )]  # fmt: skip
+    said.append(dupekit("init", tmp_path / f"none{ESCAPE}", code=2))
+    said.append(dupekit("flag", f"--no{ESCAPE}", code=2))
+    for one in said:
+        assert "\x1b" not in one.stdout + one.stderr
+        assert "\u202e" not in one.stdout + one.stderr
+    assert any("\\u001b[31m" in one.stdout for one in said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's redirections")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{} plugins list >&-", 0),
+        ("{} plugins list 2>&- <&-", 0),
+        ("{} plugins list --json >&- 2>&-", 0),
+        ("{} plugins list | true", 0),
+        ("{} flag -p /nowhere 2>&-", 2),
+        ("{} flag -p /nowhere >&- 2>&- <&-", 2),
+        ("{} plugins list >/dev/full", 1),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_no_command_otherwise(command: str, code: int) -> None:
+    shell = "set -o pipefail; " + command.format(f"{sys.executable} -m dupekit")
+    done = run(["bash", "-c", shell])
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_no_training(project: Project, fast) -> None:
+    shell = f"{sys.executable} -m dupekit train --pairs 1 --trainer fake --validator fake -p {project.path} | true"
+    run(["bash", "-c", shell])
+    assert [run.state for run in project.status().runs] == ["done", "done"]
+
+
+def test_another_locale_does_not_rename_every_file(tmp_path) -> None:
+    make_dataset(tmp_path / "data", classes=("Müller", "b"), per_class=2)
+    dupekit("init", tmp_path / "data", "-p", tmp_path / "project")
+    strange = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run(
+        [sys.executable, "-m", "dupekit", "scan", "--json", "-p", str(tmp_path / "project")], env=strange
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["read"], found["gone"]) == (0, 0)
+    assert ["Müller", 2] in found["classes"]
