@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
@@ -42,6 +43,13 @@ class Settings(BaseModel):
         description='Options of the trainer; those of the others as "validator.x" and "executor.x".',
     )
 
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError(f"There is no device {value!r}; valid are auto, cpu, cuda and cuda:N")
+        return value
+
 
 def checked(values: dict[str, Any], *, where: str = "") -> Settings:
     """Settings of these values. Raises UsageError naming the first that is wrong."""
@@ -51,7 +59,7 @@ def checked(values: dict[str, Any], *, where: str = "") -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"{where}{name}: {first['msg']}.",
+            f"{where}{name}: {first['msg'].removeprefix('Value error, ')}.",
             hint=f"The settings are: {', '.join(Settings.model_fields)}.",
         ) from None
 

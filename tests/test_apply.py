@@ -98,12 +98,17 @@ def test_links(dataset, sources, tmp_path, mode) -> None:
 
 
 @pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
-@pytest.mark.parametrize("change", ["content", "gone"])
+@pytest.mark.parametrize("change", ["content", "content behind size and time", "gone"])
 def test_a_file_that_changed_stops_it_and_leaves_nothing(dataset, sources, tmp_path, mode, change) -> None:
+    file = dataset / "b/3.png"
+    before = file.stat()
     if change == "gone":
-        (dataset / "b/3.png").unlink()
+        file.unlink()
+    elif change == "content":
+        file.write_text("another content")
     else:
-        (dataset / "b/3.png").write_text("another content")
+        file.write_bytes(file.read_bytes()[::-1])
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(DatasetChanged, match="not what the last scan saw"):
         write_dataset(plan_dataset(sources, {}), dataset, tmp_path / "out", mode=mode)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -282,11 +282,54 @@ def test_wrong_choices_show_before_anything_starts(project, fast, choices, error
     assert project.status().round is None
 
 
+def test_options_are_checked_against_the_trainer_of_the_round(project, fast) -> None:
+    broken = Choices(pairs=1, trainer="broken", validator="fake", options={"run": "p02-b"})
+    assert not project.train(broken).failed
+    # Nothing is said of the trainer, which by dupekit.toml would be another one without such options.
+    assert project.train(Choices(pairs=2, options={"run": "p02-b"})).todo == ["p02-a", "p02-b"]
+    with pytest.raises(OptionError, match="has no option 'epochs'"):
+        project.train(Choices(options={"epochs": 3}))
+
+
+def test_a_round_in_which_nothing_succeeded_binds_nothing(project, fast) -> None:
+    broken = Choices(pairs=1, trainer="broken", validator="fake", options={"run": "all"})
+    assert len(project.train(broken).failed) == 2
+    done = project.train(Choices(pairs=2, seed=5, **fast))
+    assert (done.round, done.begun, done.pairs, done.failed) == (1, True, 2, [])
+    assert done.plan.trainer.name == "fake"
+    assert len(project.status().runs) == 4
+    assert project.flag(threshold=2).pairs == 2
+    with pytest.raises(UsageError, match="was begun with seed 5, not 6"):
+        project.train(Choices(seed=6))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "CPU"])
+def test_a_device_that_there_is_not_is_refused_at_once(project, fast, device: str) -> None:
+    with pytest.raises(UsageError, match="There is no device"):
+        project.train(Choices(device=device, **fast))
+    assert project.status().round is None
+
+
+@pytest.mark.parametrize("choice", [{"pairs": -1}, {"pairs": 0}, {"seed": -1}, {"class_min": 1}])
+def test_numbers_that_cannot_be_are_refused_in_the_api_too(trained, choice: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=next(iter(choice))):
+        trained.train(Choices(**choice))
+
+
+def test_limits_that_cannot_be_are_refused_in_the_api_too(trained) -> None:
+    for threshold in (-3, 0, 4):
+        with pytest.raises(UsageError, match=f"threshold of {threshold}"):
+            trained.flag(threshold=threshold)
+    for limit in (-1, 0):
+        with pytest.raises(UsageError, match=f"limit of {limit}"):
+            trained.flag(limit=limit)
+
+
 def test_a_round_is_of_one_kind(project, fast) -> None:
     project.train(Choices(pairs=1, **fast))
     with pytest.raises(UsageError, match="Round 1 was begun with seed 0, not 9"):
         project.train(Choices(pairs=2, seed=9, **fast))
-    with pytest.raises(UsageError, match="was begun with options"):
+    with pytest.raises(UsageError, match=r"with trainer fake \(size_px=8\), not fake \(size_px=5\)"):
         project.train(Choices(pairs=2, options={"size_px": 5}, **fast))
 
 

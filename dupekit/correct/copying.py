@@ -56,10 +56,12 @@ def is_placed(original: Original, target: Path, mode: Mode) -> bool:
     """Whether an earlier call has made `target`, and it still is what it should be.
 
     A copy or clone is known by its digest, read again: after a loss of power a file may have its name and
-    size but not its content. A link is known by where it leads.
+    size but not its content. A link is known by where it leads, and what it leads to by its digest.
     """
     if mode in ("hardlink", "symlink"):
         if not original.file.is_file() or _stamp(original.file) != (original.size, original.mtime_ns):
+            return False
+        if not _holds(original.file, original.digest):
             return False
         if mode == "symlink":
             return target.is_symlink() and target.readlink() == original.file.resolve()
@@ -140,7 +142,7 @@ def _link(original: Original, temporary: Path, mode: Mode) -> None:
         raise _changed(file) from None
     except OSError as error:
         raise _unreadable(file, error) from None
-    if stamp != (original.size, original.mtime_ns):
+    if stamp != (original.size, original.mtime_ns) or not _holds(file, original.digest):
         raise _changed(file)
     try:
         if mode == "hardlink":
@@ -154,6 +156,14 @@ def _link(original: Original, temporary: Path, mode: Mode) -> None:
             f"{mode}s cannot be made from {file} to {temporary.parent}: {error.strerror}.",
             hint="Use --mode copy; hard links also need source and destination on one file system.",
         ) from None
+
+
+def _holds(file: Path, digest: str) -> bool:
+    """Whether a file has this content: size and time can be kept while it changes. True where none is known."""
+    try:
+        return not digest or digest_file(file) == digest
+    except OSError as error:
+        raise _unreadable(file, error) from None
 
 
 def _stamp(file: Path) -> tuple[int, int]:

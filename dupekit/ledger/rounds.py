@@ -50,10 +50,15 @@ class Run:
 
 
 def begin(ledger: Ledger, *, number: int, dataset: str, pairs: int, images: int, plan: str) -> None:
-    """Begins a round and plans its runs."""
+    """Begins a round and plans its runs; also anew, where one of this number was begun and none of its runs is done."""
     with ledger.write() as db:
+        db.execute("DELETE FROM runs WHERE round = ?", (number,))
         db.execute(
-            "INSERT INTO rounds (id, dataset, begun, pairs, images, plan) VALUES (?, ?, ?, ?, ?, ?)",
+            """
+            INSERT INTO rounds (id, dataset, begun, pairs, images, plan) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET dataset = excluded.dataset, begun = excluded.begun, pairs = excluded.pairs,
+                images = excluded.images, plan = excluded.plan
+            """,
             (number, dataset, now(), pairs, images, plan),
         )
     extend(ledger, number, pairs=pairs)

@@ -64,24 +64,35 @@ def find_work(session: Session, choices: Choices) -> Work:
     """Plans the next round, or what is missing of the one that was begun. Writes nothing.
 
     `session.settings` are those with the choices. Raises DatasetChanged where a round would begin on another dataset
-    than the last scan saw, UsageError where the choices contradict the round that was begun.
+    than the last scan saw, UsageError where the choices contradict the round that was begun and a run of it is done.
     """
     ledger, settings = session.ledger, session.settings
     make_executor(settings)
     found = rounds.latest(ledger)
-    if found is not None and found.closed is None:
-        plan = Plan.model_validate_json(found.plan)
-        _refuse_other_plan(plan, settings, choices, found.number)
-        folder = session.folder(found.number)
-        of_round, pairs = folder.of_round, max(choices.pairs or 0, found.pairs)
-        small = _too_small(ledger, plan.class_min)
-        return Work(folder, plan, of_round, False, pairs, _missing(folder, pairs), small)
+    if found is None or found.closed is not None:
+        return _begin(session, found.number + 1 if found else 1, make_plan(settings))
+    begun = Plan.model_validate_json(found.plan)
+    plan = _as_begun(begun, settings, choices)
+    folder = session.folder(found.number)
+    pairs = max(choices.pairs or 0, found.pairs)
+    missing = _missing(folder, pairs)
+    if plan != begun:
+        succeeded = len(missing) < 2 * pairs or any(
+            run.state == "done" for run in rounds.runs(ledger, found.number)
+        )
+        if succeeded:
+            raise _contradiction(begun, plan, found.number)
+        return _begin(session, found.number, plan)  # anew: nothing is bound by it
+    return Work(folder, plan, folder.of_round, False, pairs, missing, _too_small(ledger, plan.class_min))
+
+
+def _begin(session: Session, number: int, plan: Plan) -> Work:
     require_unchanged(session)
-    plan = make_plan(settings)
-    folder = session.folder(found.number + 1 if found else 1)
-    small = _too_small(ledger, plan.class_min)
-    todo = [run_name(pair, half) for pair in range(1, settings.pairs + 1) for half in Half]
-    return Work(folder, plan, assess(session, class_min=plan.class_min), True, settings.pairs, todo, small)
+    pairs = session.settings.pairs
+    todo = [run_name(pair, half) for pair in range(1, pairs + 1) for half in Half]
+    of_round = assess(session, class_min=plan.class_min)
+    small = _too_small(session.ledger, plan.class_min)
+    return Work(session.folder(number), plan, of_round, True, pairs, todo, small)
 
 
 def assess(session: Session, *, class_min: int) -> RoundFile:
@@ -123,10 +134,9 @@ def make_plan(settings: Settings) -> Plan:
 
     Raises UsageError, OptionError or PluginError.
     """
-    trainer_name = choose_trainer(settings.trainer)
     options = split_options(settings.options)
-    trainer = load(TRAINERS, trainer_name)
-    validator = load(VALIDATORS, settings.validator)
+    trainer_name = choose_trainer(settings.trainer)
+    trainer, validator = load(TRAINERS, trainer_name), load(VALIDATORS, settings.validator)
     if trainer.produces not in validator.accepts:
         raise UsageError(
             f"The validator {settings.validator!r} cannot read what the trainer {trainer_name!r} makes:"
@@ -142,6 +152,48 @@ def make_plan(settings: Settings) -> Plan:
         split=settings.split,
         class_min=settings.class_min,
     )
+
+
+def _as_begun(begun: Plan, settings: Settings, choices: Choices) -> Plan:
+    """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
+    made = choices.made()
+    if not made.keys() & {"trainer", "validator", "seed", "split", "class_min", "options"}:
+        return begun
+    stays = {
+        name: value
+        for name, value in (
+            ("trainer", begun.trainer.name),
+            ("validator", begun.validator.name),
+            ("seed", begun.seed),
+            ("split", begun.split),
+            ("class_min", begun.class_min),
+        )
+        if name not in made
+    }
+    settings = settings.model_copy(update=stays)
+    same_trainer = choose_trainer(settings.trainer) == begun.trainer.name
+    # The options of a round begun with this trainer stand, in place of those of dupekit.toml.
+    options = begun.trainer.options if same_trainer else settings.options
+    if settings.validator == begun.validator.name:
+        options = {**options, "validator": begun.validator.options}
+    return make_plan(settings.model_copy(update={"options": {**options, **(choices.options or {})}}))
+
+
+def _contradiction(begun: Plan, wanted: Plan, number: int) -> UsageError:
+    was, shall = begun.model_dump(), wanted.model_dump()
+    name = next(name for name in was if was[name] != shall[name])
+    return UsageError(
+        f"Round {number} was begun with {name} {_said(was[name])}, not {_said(shall[name])}; all runs of a round are alike.",
+        hint="Leave the option out to go on, or begin another round with `dupekit next`.",
+    )
+
+
+def _said(value: Any) -> str:
+    """A part of a plan in words: a plugin with its options, or a value."""
+    if not isinstance(value, dict):
+        return str(value)
+    options = ", ".join(f"{name}={option}" for name, option in value["options"].items())
+    return f"{value['name']} ({options})" if options else str(value["name"])
 
 
 def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:
@@ -177,32 +229,6 @@ def split_options(options: dict[str, Any]) -> Options:
 def _missing(folder: RoundFolder, pairs: int) -> list[str]:
     runs = [(pair, half) for pair in range(1, pairs + 1) for half in Half]
     return [run_name(*run) for run in runs if not finished(folder.run(*run))]
-
-
-def _refuse_other_plan(plan: Plan, settings: Settings, choices: Choices, number: int) -> None:
-    """Raises UsageError where this call asks for something else than the round was begun with."""
-    begun_with: dict[str, Any] = {
-        "trainer": plan.trainer.name,
-        "validator": plan.validator.name,
-        "seed": plan.seed,
-        "split": plan.split,
-        "class_min": plan.class_min,
-    }
-    asked: dict[str, Any] = {
-        name: value for name, value in choices.made().items() if name in begun_with or name == "options"
-    }
-    if "trainer" in asked:
-        asked["trainer"] = choose_trainer(settings.trainer)
-    if "options" in asked:
-        wanted = make_plan(settings)
-        begun_with["options"] = plan.trainer.options, plan.validator.options
-        asked["options"] = wanted.trainer.options, wanted.validator.options
-    for name, value in asked.items():
-        if value != begun_with[name]:
-            raise UsageError(
-                f"Round {number} was begun with {name} {begun_with[name]}, not {value}; all runs of a round are alike.",
-                hint="Leave the option out to go on, or begin another round with `dupekit next`.",
-            )
 
 
 def _too_small(ledger: Ledger, class_min: int) -> list[tuple[str, int]]:

@@ -106,7 +106,7 @@ def _planned(session: Session, work: Work) -> Trained:
 
 
 def _begin(ledger: Ledger, work: Work) -> None:
-    """Records a round's beginning, or that it has more pairs now."""
+    """Records a round's beginning, also where it is begun anew, or that it has more pairs now."""
     number = work.folder.number
     if not work.begins:
         rounds.extend(ledger, number, pairs=work.pairs)
