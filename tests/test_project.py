@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -280,6 +283,88 @@ def test_wrong_choices_show_before_anything_starts(project, fast, choices, error
     with pytest.raises(error, match=message):
         project.train(Choices(pairs=1, **{**fast, **choices}))
     assert project.status().round is None
+
+
+def spoilt(change: dict[str, object]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        with np.load(folder / "predictions.npz") as file:
+            content = dict(file)
+        for name, value in change.items():
+            content[name] = value(content[name]) if callable(value) else value
+        np.savez(folder / "predictions.npz", **content)
+
+    return spoil
+
+
+def other_run_s(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder.parent / "p02-a" / name).read_bytes()) and None
+
+
+def with_first(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(rows: np.ndarray) -> np.ndarray:
+        rows = rows.copy()
+        rows[0, 0] = value
+        return rows
+
+    return change
+
+
+SPOILT = {
+    "of another run": other_run_s("predictions.npz"),
+    "result of another run": other_run_s("result.json"),
+    "half the rows": spoilt({"images": lambda a: a[::2], "probabilities": lambda a: a[::2]}),
+    "other images": spoilt({"images": lambda a: a + 1}),
+    "another number of classes": spoilt({"probabilities": lambda a: np.hstack([a, a])}),
+    "not a number": spoilt({"probabilities": with_first(np.nan)}),
+    "infinite": spoilt({"probabilities": with_first(np.inf)}),
+    "negative": spoilt({"probabilities": with_first(-0.5)}),
+    "sums": spoilt({"probabilities": lambda a: a * 2}),
+    "not JSON": lambda folder: (folder / "result.json").write_text("{") and None,
+    "another file": lambda folder: (folder / "result.json").write_text('{"schema": "else"}') and None,
+    "no archive": lambda folder: (folder / "predictions.npz").write_bytes(b"PK no archive") and None,
+    "cut off": lambda folder: os.truncate(folder / "predictions.npz", 500),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_result_that_does_not_fit_its_run_is_named_and_done_again(trained, fast, how: str, caplog) -> None:
+    before = trained.flag(threshold=3).dupes
+    SPOILT[how](trained.path / "rounds/01/runs/p01-a")
+    with Ledger(trained.path / "ledger.db") as ledger, ledger.write() as db:
+        db.execute("DELETE FROM predictions")  # as if all had just come from a cluster
+        db.execute("UPDATE runs SET state = 'planned'")
+        db.execute("UPDATE rounds SET tallied_pairs = 0")
+    told: list[str] = []
+    done = trained.train(Choices(**fast), ended=lambda run: told.append(run.name))
+    assert done.failed == []
+    assert told == ["p01-a"]  # the others are taken up as they are
+    assert trained.flag(threshold=3).dupes == before
+    assert "p01-a is done again" in caplog.text
+
+
+def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> None:
+    before = trained.flag(threshold=3).dupes
+    folder = trained.path / "rounds/01"
+    images = json.loads((folder / "images.json").read_text())
+    split = (folder / "splits/p01.npy").read_bytes()
+    (folder / "images.json").write_text("{")
+    (folder / "splits/p01.npy").write_bytes(b"no split")
+    (folder / "splits/p02.npy").unlink()
+    shutil.rmtree(folder / "runs/p01-b")
+    assert trained.train(Choices(**fast)).failed == []
+    assert json.loads((folder / "images.json").read_text()) == images
+    assert (folder / "splits/p01.npy").read_bytes() == split
+    assert trained.flag(threshold=3).dupes == before
+    assert "written anew" in caplog.text
+    with Ledger(trained.path / "ledger.db") as ledger, ledger.write() as db:
+        db.execute("DELETE FROM tallies")
+        db.execute("UPDATE rounds SET tallied_pairs = 0")
+    (folder / "images.json").unlink()
+    with pytest.raises(JobError, match=r"images\.json cannot be read") as caught:
+        trained.train(Choices(**fast))
+    assert "dupekit next" in caught.value.hint
+    trained.next_round()
+    assert trained.train(Choices(pairs=1, **fast)).round == 2
 
 
 def test_options_are_checked_against_the_trainer_of_the_round(project, fast) -> None:

@@ -88,7 +88,7 @@ class TestFakes:
 
 def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
     """Does the jobs in this process; returns the least agreement and the seconds that they took."""
-    from dupekit.jobs.files import finished
+    from dupekit.jobs.files import read_result
     from dupekit.jobs.worker import run_jobs
 
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -97,7 +97,7 @@ def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
         outcomes = list(run_jobs(jobs, silent))
         seconds = time.perf_counter() - started
     assert outcomes == [Outcome(job) for job in jobs]
-    results = [finished(job.folder) for job in jobs]
+    results = [read_result(job.folder) for job in jobs]
     return {"agreement": min(result.agreement for result in results if result), "seconds": seconds}
 
 

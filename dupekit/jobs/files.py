@@ -129,9 +129,22 @@ def read_model(path: Path, kind: type[_Model]) -> _Model:
         ) from None
 
 
-def finished(folder: Path) -> ResultFile | None:
-    """The result of a run that is done, with its predictions; None while it is not, or where it failed."""
+def read_result(folder: Path) -> ResultFile | None:
+    """The result of a run that is done, with its predictions; None while it is not, or where it failed.
+
+    Raises JobError where result.json is not valid, or of another run than the folder's.
+    """
     if not (folder / RESULT).is_file() or not (folder / PREDICTIONS).is_file():
         return None
     result = read_model(folder / RESULT, ResultFile)
+    if result.name != folder.name:
+        raise JobError(f"{folder / RESULT} is of the run {result.name!r}.")
     return result if result.status == "done" else None
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run is done, as its own folder says."""
+    try:
+        return read_result(folder) is not None
+    except JobError:
+        return False

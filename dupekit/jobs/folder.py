@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from dupekit.errors import JobError
 from dupekit.files.write import atomic_write
 from dupekit.jobs.files import (
     JOB,
@@ -59,6 +60,9 @@ class RoundFolder:
             stamp = now().replace(":", "")
             self.path.rename(self.path.with_name(f"{self.path.name}.old-{stamp}-{uuid.uuid4().hex[:4]}"))
         self.path.mkdir(parents=True)
+        self.write_images(of_round)
+
+    def write_images(self, of_round: RoundFile) -> None:
         write_model(self.path / "images.json", of_round)
         self.of_round = of_round
 
@@ -76,7 +80,7 @@ class RoundFolder:
         folder = self.run(pair, half)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
-        self._write_split(pair, plan)
+        self.write_split(pair, plan)
         job = JobFile(
             name=folder.name,
             round=self.number,
@@ -96,13 +100,23 @@ class RoundFolder:
         return Job(folder.name, folder)
 
     def held_out(self, pair: int, half: Half) -> NDArray[np.intp]:
-        """The rows of the round's images that a run predicts, ascending."""
-        second = np.load(self.split_file(pair), allow_pickle=False)
+        """The rows of the round's images that a run predicts, ascending. Raises JobError where the split is lost."""
+        second = self._split(pair)
+        if second is None:
+            raise JobError(f"{self.split_file(pair)} is missing or no split of this round.")
         return np.flatnonzero(second if half == "a" else ~second)
 
-    def _write_split(self, pair: int, plan: Plan) -> None:
+    def _split(self, pair: int) -> NDArray[np.bool_] | None:
+        try:
+            second: NDArray[np.bool_] = np.load(self.split_file(pair), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return second if second.dtype == bool and second.shape == (len(self.of_round.ids),) else None
+
+    def write_split(self, pair: int, plan: Plan) -> None:
+        """Writes the split of a pair, if it is not there or damaged: it follows from the plan."""
         file = self.split_file(pair)
-        if file.is_file():
+        if self._split(pair) is not None:
             return
         file.parent.mkdir(exist_ok=True)
         drawn_for = pair if plan.split == "redraw" else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from dupekit.dataset.scan import Content, File
 from dupekit.ledger import Ledger
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """The readable images, as columns sorted by `ids`."""
 
@@ -22,6 +22,17 @@ class Columns:
     digests: list[str]
     sizes: NDArray[np.int32]
     """Shape (n, 2): width and height."""
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, str, str, str, int, int]]) -> Columns:
+        """Of rows of number, path, label, digest, width and height."""
+        return cls(
+            np.array([row[0] for row in rows], np.int64),
+            [row[1] for row in rows],
+            [row[2] for row in rows],
+            [row[3] for row in rows],
+            np.array([row[4:] for row in rows], np.int32).reshape(-1, 2),
+        )
 
 
 UNREAD = -1
@@ -92,13 +103,7 @@ def readable(ledger: Ledger) -> Columns:
         FROM images JOIN classes ON classes.id = class WHERE state = 'ok' ORDER BY images.id
         """
     ).fetchall()
-    return Columns(
-        np.array([row[0] for row in rows], np.int64),
-        [row[1] for row in rows],
-        [row[2] for row in rows],
-        [row[3] for row in rows],
-        np.array([row[4:] for row in rows], np.int32).reshape(-1, 2),
-    )
+    return Columns.of(rows)
 
 
 def present(ledger: Ledger) -> list[tuple[int, File, str]]:

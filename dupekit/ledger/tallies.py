@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.ledger import Ledger
+from dupekit.ledger.images import Columns
 from dupekit.rounds.rules import Dupe
 from dupekit.rounds.tally import Tally
 
@@ -96,6 +97,21 @@ def flagged(ledger: Ledger, round_number: int) -> list[Dupe]:
         f"image IN (SELECT image FROM flags WHERE round = ?) AND NOT {_IGNORED}",
         round_number,
     )
+
+
+def images_of(ledger: Ledger, round_number: int) -> Columns | None:
+    """The images of a round as they were when votes were counted; None where none were.
+
+    Widths and heights are those of the last scan.
+    """
+    rows = ledger.rows(
+        """
+        SELECT image, path, g.name, tallies.digest, width, height FROM tallies
+        JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
+        """,
+        (round_number,),
+    ).fetchall()
+    return Columns.of(rows) if rows else None
 
 
 def outdated(ledger: Ledger, round_number: int) -> int:

@@ -10,53 +10,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import JobError
-from dupekit.jobs.files import RoundFile, finished
+from dupekit.jobs.files import RoundFile, read_result
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, rounds, tallies
 from dupekit.rounds.tally import Predictions, Tally, most_probable, tally
 from dupekit.system.progress import Progress
+from dupekit.workflow.round_images import ensure_images
 
 
 def ingest(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
     """Records a run that is done; False where its folder holds no finished run.
 
-    Raises JobError where the folder holds what is not this run's.
+    Raises JobError where the folder holds what is not this run's, or no probabilities.
     """
     place = folder.run(run.pair, run.half)
-    result = finished(place)
+    result = read_result(place)
     if result is None:
         return False
     of_round = folder.of_round
     numbers = _class_numbers(ledger, of_round)
-    ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
+    labels = np.array(of_round.labels, np.int64)
+    rows = folder.held_out(run.pair, run.half)
     parts: list[tuple[NDArray[Any], ...]] = []
+    done = 0
     with PredictionReader(place) as reader:
-        for image, probabilities in reader.chunks():
-            at = np.minimum(np.searchsorted(ids, image), len(ids) - 1)
-            if reader.n_classes != len(numbers) or (ids[at] != image).any():
-                raise JobError(
-                    f"{place} holds predictions of other images or classes than this round's.",
-                    hint="Delete that folder and run `dupekit train` again: only this run is repeated.",
-                )
-            given = labels[at]
-            best = most_probable(probabilities, given)
-            rows = np.arange(len(image))
-            parts.append((image, numbers[best], probabilities[rows, best], probabilities[rows, given]))
-    image, predicted, probability, probability_given = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
-    rounds.record_done(
-        ledger,
-        run.number,
-        seconds=result.seconds_training + result.seconds_predicting,
-        agreement=result.agreement,
-        images=image,
-        predicted=predicted,
-        probability=probability.astype(np.float64),
-        probability_given=probability_given.astype(np.float64),
-    )
+        _check_images(reader, np.array(of_round.ids, np.int64)[rows], len(numbers))
+        for _, probabilities in reader.chunks():
+            _check_probabilities(reader, probabilities)
+            given = labels[rows[done : done + len(probabilities)]]
+            best, at = most_probable(probabilities, given), np.arange(len(given))
+            parts.append((numbers[best], probabilities[at, best], probabilities[at, given]))
+            done += len(given)
+        predicted, probability, probability_given = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        rounds.record_done(
+            ledger,
+            run.number,
+            seconds=result.seconds_training + result.seconds_predicting,
+            agreement=result.agreement,
+            images=reader.images,
+            predicted=predicted,
+            probability=probability.astype(np.float64),
+            probability_given=probability_given.astype(np.float64),
+        )
     return True
+
+
+def _check_images(reader: PredictionReader, expected: NDArray[np.int64], n_classes: int) -> None:
+    """Raises JobError where the predictions are not of exactly these images, or of another number of classes."""
+    if reader.n_classes != n_classes:
+        raise JobError(f"{reader.path} holds {reader.n_classes} classes, and the round has {n_classes}.")
+    if not np.array_equal(reader.images, expected):
+        missing, extra = (
+            len(np.setdiff1d(expected, reader.images)),
+            len(np.setdiff1d(reader.images, expected)),
+        )
+        raise JobError(
+            f"{reader.path} does not hold the {len(expected)} images that this run predicts: {missing} are missing,"
+            f" {extra} are others."
+        )
+
+
+def _check_probabilities(reader: PredictionReader, probabilities: NDArray[np.floating]) -> None:
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    # Written so that NaN fails, too; half precision makes sums a little off.
+    if not ((np.abs(sums - 1) < 0.02).all() and (probabilities >= 0).all()):
+        raise JobError(
+            f"{reader.path} holds what are not probabilities: negative, not finite, or not summing to 1."
+        )
 
 
 def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress) -> int:
@@ -64,6 +87,7 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress) -> int:
     pairs = set(rounds.complete_pairs(ledger, folder.number))
     if len(pairs) == rounds.get(ledger, folder.number).tallied_pairs:
         return len(pairs)
+    ensure_images(ledger, folder)
     of_round = folder.of_round
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _class_numbers(ledger, of_round)

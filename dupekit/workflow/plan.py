@@ -14,6 +14,7 @@ from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.registry import as_values, load, options_for
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
+from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
@@ -76,6 +77,7 @@ def find_work(session: Session, choices: Choices) -> Work:
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)
     missing = _missing(folder, pairs)
+    ensure_images(ledger, folder)
     if plan != begun:
         succeeded = len(missing) < 2 * pairs or any(
             run.state == "done" for run in rounds.runs(ledger, found.number)

@@ -7,17 +7,20 @@ done.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dupekit.errors import DupekitError
+from dupekit.errors import DupekitError, JobError
 from dupekit.jobs.files import finished
-from dupekit.jobs.folder import Plan
+from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
 from dupekit.system.progress import Progress
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
 from dupekit.workflow.session import Session
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +129,12 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
     """Does what is missing of a round and records each run as it ends."""
     ledger, folder, settings = session.ledger, work.folder, session.settings
     runs = rounds.runs(ledger, folder.number)
+    for pair in {run.pair for run in runs}:
+        folder.write_split(pair, work.plan)
     # What is recorded and then lost its files is done again: votes are counted from the files.
     todo = [run for run in runs if run.state != "done" or not finished(folder.run(run.pair, run.half))]
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
-    todo = [run for run in todo if not ingest(ledger, folder, run)]
+    todo = [run for run in todo if not _taken_up(ledger, folder, run)]
     if not todo:
         return
     by_name = {run.name: run for run in todo}
@@ -148,6 +153,23 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
     with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
         for outcome in outcomes:
             run = by_name[outcome.job.name]
-            if outcome.error or not ingest(ledger, folder, run):
-                rounds.record_failed(ledger, run.number, error=outcome.error or "It left no result.")
+            error = outcome.error or _error_of(ledger, folder, run)
+            if error:
+                rounds.record_failed(ledger, run.number, error=error)
             listener.ended(rounds.run(ledger, run.number))
+
+
+def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
+    try:
+        return ingest(ledger, folder, run)
+    except JobError as error:  # what lies there is not its own: of another project, half copied, edited
+        _log.warning("%s is done again: %s", run.name, error.message)
+        return False
+
+
+def _error_of(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> str | None:
+    """Records a run that an executor calls done; why that cannot be."""
+    try:
+        return None if ingest(ledger, folder, run) else "It left no result."
+    except JobError as error:
+        return error.message

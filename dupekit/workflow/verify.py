@@ -18,7 +18,7 @@ from dupekit.errors import DupekitError
 from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file, read_lines
-from dupekit.jobs.files import finished
+from dupekit.jobs.files import read_result
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, review, rounds
@@ -278,7 +278,7 @@ def _split_fault(file: Path, count: int) -> str:
 
 
 def _run_fault(folder: Path, run: rounds.Run, count: int) -> str:
-    result = finished(folder)
+    result = read_result(folder)
     if result is None:
         return "is done in the ledger, but result.json or predictions.npz is missing or says otherwise"
     if run.agreement is not None and abs(result.agreement - run.agreement) > 1e-9:

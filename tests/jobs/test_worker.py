@@ -15,7 +15,7 @@ import pytest
 
 from dupekit.api import Job, Model, PredictTask, Progress, TrainTask, silent
 from dupekit.errors import JobError
-from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, finished, read_model
+from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, read_model, read_result
 from dupekit.jobs.local import LocalExecutor, LocalOptions
 from dupekit.jobs.predictions import PredictionReader, write_predictions
 from dupekit.jobs.worker import run_jobs
@@ -40,7 +40,7 @@ def test_every_image_is_predicted_once_by_the_two_halves_of_a_pair(jobs) -> None
     assert errors(jobs) == [None] * 4
     predicted = []
     for job in jobs[:2]:
-        result = finished(job.folder)
+        result = read_result(job.folder)
         assert result is not None
         with PredictionReader(job.folder) as reader:
             for images, probabilities in reader.chunks(5):
@@ -56,7 +56,7 @@ def test_a_damaged_job_fails_alone(jobs, content: str) -> None:
     (jobs[1].folder / JOB).write_text(content)
     assert [bool(error) for error in errors(jobs)] == [False, True, False, False]
     assert read_model(jobs[1].folder / RESULT, ResultFile).status == "failed"
-    assert finished(jobs[1].folder) is None
+    assert read_result(jobs[1].folder) is None
 
 
 class Many(CentroidTrainer):
