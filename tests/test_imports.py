@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +21,15 @@ def test_nothing_heavy_is_imported_early(command: str) -> None:
     assert not {"torch", "onnxruntime", "onnx"} & set(loaded)
     if "plugins" not in command and "_" not in command:
         assert not {"numpy", "pydantic", "sqlite_utils", "watchdog"} & set(loaded)
+
+
+@pytest.mark.parametrize("module", ["dupekit_onnx", "dupekit_probe.backbone", "dupekit_torch"])
+def test_onnxruntime_tells_nobody_and_leaves_nothing(module: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")
+    }
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = f"import {module}, dupekit_nets, onnxruntime"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []

@@ -76,6 +76,8 @@ def train(
         except KeyboardInterrupt:
             warn("Interrupted; finished runs are recorded. The same command goes on from there.")
             raise typer.Exit(130) from None
+    if pairs is not None and pairs < done.pairs:
+        warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
     if json:
         print_json(done)
     elif dry_run:
@@ -149,7 +151,14 @@ def show_end(done: Trained) -> None:
         rows = [(" ".join(names), error) for error, names in by_error.items()]
         table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
     agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
-    say(
-        f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done; the models"
-        f" agree with {agreement} of the given labels. Next: dupekit {'train' if done.failed else 'flag'}"
-    )
+    runs = f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done"
+    if done.failed:
+        say(f"{runs}. Next: dupekit train")
+    elif done.near_chance:
+        say(
+            f"{runs}, but the models agree with only {agreement} of the given labels, where naming the largest class every"
+            f" time would agree with {done.chance:.1%}: they have learnt next to nothing, and what `dupekit flag` shows would"
+            " mean little. Look at some images of each class, and try another trainer, or more epochs."
+        )
+    else:
+        say(f"{runs}; the models agree with {agreement} of the given labels. Next: dupekit flag")

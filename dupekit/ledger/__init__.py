@@ -105,7 +105,7 @@ class Ledger:
         if newer:
             raise LedgerError(
                 f"The ledger {self.path} was written by a newer dupekit (it has {', '.join(sorted(newer))}).",
-                hint="Upgrade dupekit: pip install --upgrade dupekit",
+                hint="Open it with that release or a later one.",
             )
         if read_only and migrations.pending(db):
             raise LedgerError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -46,6 +47,13 @@ class Trained:
     not_assessable: list[tuple[str, int]]
     agreement: float | None
     """Mean over the round's runs of the share of predictions that equal the given label."""
+    chance: float
+    """What naming the largest class every time would agree with."""
+
+    @property
+    def near_chance(self) -> bool:
+        """Whether the models have learnt next to nothing: by a tenth at most of what there is above chance."""
+        return self.agreement is not None and self.agreement - self.chance < 0.1 * (1 - self.chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ def _planned(session: Session, work: Work) -> Trained:
         failed=[],
         not_assessable=work.not_assessable,
         agreement=None,
+        chance=max(Counter(work.of_round.labels).values()) / len(work.of_round.labels),
     )
 
 

@@ -73,7 +73,7 @@ def _models_with(name: str) -> Any:
     except ImportError as error:
         raise PluginError(
             f"torchvision:{name} cannot be made: {error}",
-            hint='Install torchvision with: pip install "dupekit[torch]"',
+            hint='Install it with the extra torch; in a clone of dupekit: pip install -e ".[torch]"',
         ) from None
     known = models.list_models(module=models)  # without those for detection, segmentation and video
     if name not in known:

