@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,3 +133,25 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path) -> None:
         holder.wait()
         with exclusive(lock, "scan"):
             pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe", "folder"])
+@pytest.mark.parametrize("name", ["lock", "lock.holder"])
+def test_a_lock_is_written_through_nothing(tmp_path: Path, kind: str, name: str) -> None:
+    precious, place = tmp_path / "precious.png", tmp_path / "project" / name
+    precious.write_bytes(b"an image")
+    place.parent.mkdir()
+    {
+        "link": lambda: place.symlink_to(precious),
+        "link to nothing": lambda: place.symlink_to(tmp_path / "new"),
+        "pipe": lambda: os.mkfifo(place),
+        "folder": place.mkdir,
+    }[kind]()
+    with pytest.raises(OSError, match=name), exclusive(tmp_path / "project" / "lock", "test"):
+        pass
+    assert precious.read_bytes() == b"an image"
+    assert not (tmp_path / "new").exists()
+    place.rmdir() if kind == "folder" else place.unlink(missing_ok=True)
+    with exclusive(tmp_path / "project" / "lock", "test"):
+        pass

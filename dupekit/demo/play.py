@@ -111,7 +111,8 @@ def _write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
         from sklearn.datasets import load_digits
     except ImportError:
         raise DupekitError(
-            "The demo needs scikit-learn, whose digits it plays with.", hint="In a clone of dupekit: pip install -e '.[demo]'"
+            "The demo needs scikit-learn, whose digits it plays with.",
+            hint="In a clone of dupekit: pip install -e '.[demo]'",
         ) from None
     digits = load_digits()
     given = plant_errors(

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dupekit.errors import LockedError
+from dupekit.files.regular import open_regular, read_regular, require_regular
 from dupekit.files.write import naming
 from dupekit.system.stamp import now
 
@@ -26,13 +27,14 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     holder = path.with_name(f"{path.name}.holder")
     if not path.parent.is_dir():  # FileLock would make it, and with it, perhaps, a review tree's marker
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    require_regular(path)
     # Without the system's locks there would be no promise; and looking for them, filelock 4.3 fails on smbnetfs.
     lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         try:
-            by = json.loads(holder.read_text(encoding="utf-8"))
+            by = json.loads(read_regular(holder))
             who = f"`dupekit {by['what']}`, process {by['pid']} on {by['host']}, since {by['since']}"
         except (OSError, ValueError, KeyError):
             who = "another process"
@@ -41,8 +43,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         ) from None
     try:
         entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
-        with naming(holder):
-            holder.write_text(json.dumps(entry), encoding="utf-8")
+        with naming(holder), open_regular(holder, "wb") as file:
+            file.write(json.dumps(entry).encode())
         yield
     finally:
         with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock

@@ -1,0 +1,48 @@
+"""Opens only what is a file itself: never through a link, and never a pipe or device, which could change any other file
+or wait for ever. For folders that others can write to, such as a review tree's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO, Literal
+
+_FLAGS = {
+    "rb": os.O_RDONLY,
+    "wb": os.O_WRONLY | os.O_CREAT,
+    "a+b": os.O_RDWR | os.O_CREAT | os.O_APPEND,
+}
+# Windows has no such flags, and its links are made by administrators only.
+_PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path, mode: Literal["rb", "wb", "a+b"]) -> IO[bytes]:
+    """As `open`, of a regular file or, to write, of none that is there yet. Raises OSError for anything else."""
+    handle = os.open(path, _FLAGS[mode] | _PLAINLY, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if mode == "wb":
+            os.ftruncate(handle, 0)
+        return os.fdopen(handle, mode)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. Raises OSError for anything else."""
+    with open_regular(path, "rb") as file:
+        return file.read()
+
+
+def require_regular(path: Path) -> None:
+    """Raises OSError where something lies here that is no regular file itself."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a link or no regular file", str(path))
