@@ -7,6 +7,7 @@ Ends with the last worker's exit code, or 128 and the number of the signal that 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ class _Work:
 
     def __init__(self) -> None:
         self._worker: subprocess.Popen[bytes] | None = None
-        self._told = ""
+        self._told: str | None = None
         for number in _ENDING:
             signal.signal(number, self._end)
 
@@ -47,15 +48,19 @@ class _Work:
                 break
             rest = [job for job in rest if outcome_of(job) is None][1:]
         if self._told:
-            print(self._told, file=sys.stderr)  # again, as the log's last words  # noqa: T201
+            _say(self._told)  # again, as the log's last words
         return code
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         name = signal.Signals(number)
         self._told = f"SLURM ends this task ({name.name}): {_ENDING[name]}."
-        print(self._told, file=sys.stderr, flush=True)  # noqa: T201
+        _say(self._told)
         if self._worker is not None:
             self._worker.terminate()
+
+
+def _say(text: str) -> None:
+    os.write(2, f"{text}\n".encode())  # unlike print, also while a signal interrupts it
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         folders = Record.of(array).tasks[index]
     except FileNotFoundError as error:
-        print(f"No dupekit waits for this array any more: {error.filename} is gone.", file=sys.stderr)  # noqa: T201
+        _say(f"No dupekit waits for this array any more: {error.filename} is gone.")
         return 1
     code = _Work().do([Job(Path(folder).name, Path(folder)) for folder in folders])
     return code if code >= 0 else 128 - code

@@ -37,11 +37,8 @@ class Record:
 
     @staticmethod
     def of(array: Path) -> Record:
-        """Raises FileNotFoundError where nobody waits for this array any more, ValueError where it is damaged."""
-        try:
-            return Record(**json.loads((array / _RECORD).read_bytes()))
-        except TypeError as error:
-            raise ValueError(f"{array / _RECORD} is not valid: {error}") from error
+        """Raises FileNotFoundError where nobody waits for this array any more."""
+        return Record(**json.loads((array / _RECORD).read_bytes()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +134,18 @@ def forget(array: Path) -> None:
 
 
 def _wanted(array: Path, alive: Collection[str], jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
+    """Of the tasks that are alive, those with jobs that are wanted, as these options want them."""
+    by_folder = {str(job.folder.absolute()): job for job in jobs}
     try:
         record = Record.of(array)
-    except ValueError:
+        folders = {id_: record.tasks[_index(id_)] for id_ in sorted(alive, key=_index)}
+        tasks = [
+            Task(id_, array, tuple(by_folder[one] for one in own if one in by_folder))
+            for id_, own in folders.items()
+        ]
+    except (ValueError, TypeError, LookupError):  # damaged, or of another version
         return []
-    if record.options != asdict(options):
-        return []
-    by_folder = {str(job.folder.absolute()): job for job in jobs}
-    tasks = []
-    for id_ in sorted(alive, key=_index):
-        own = tuple(by_folder[folder] for folder in record.tasks[_index(id_)] if folder in by_folder)
-        if own:
-            tasks.append(Task(id_, array, own))
-    return tasks
+    return [task for task in tasks if task.jobs] if record.options == asdict(options) else []
 
 
 def _withdraw(array: Path) -> None:

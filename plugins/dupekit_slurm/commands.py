@@ -12,18 +12,9 @@ from dupekit.api import JobError, PluginError
 # Of a task that does nothing any more. Every other state counts as alive, those that are not known too:
 # waiting too long does less harm than giving up a run that is still being done.
 ENDED = frozenset(
-    {
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "LAUNCH_FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-    }
-    | {"PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"}
-)
+    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+     "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT")
+)  # fmt: skip
 _ASKING_S = 60
 """After which a command of SLURM is taken to get no answer."""
 

@@ -59,7 +59,7 @@ def watch(
     """Yields an outcome per job of these tasks, as they finish. A task is left with jobs where it was given up."""
     waiting = list(watched)
     started = heard = ask_at = monotonic()
-    silence = ""
+    silence = "no answer"
     while waiting and not progress.cancelled:
         now = monotonic()
         if now >= ask_at:

@@ -55,7 +55,10 @@ def test_goes_on_after_a_crash(tmp_path: Path, prepare: Prepare) -> None:
     ("number", "why"),
     [
         (signal.SIGUSR1, "SLURM ends this task (SIGUSR1): its time limit is near."),
-        (signal.SIGTERM, "SLURM ends this task (SIGTERM): it was cancelled or preempted, or its time is over."),
+        (
+            signal.SIGTERM,
+            "SLURM ends this task (SIGTERM): it was cancelled or preempted, or its time is over.",
+        ),
     ],
 )
 def test_told_to_end_it_ends_its_worker(

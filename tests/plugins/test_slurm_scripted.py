@@ -122,7 +122,9 @@ class TestOutcomes:
         jobs = prepare()[:1]
         runs = jobs[0].folder.parent
         said = "loading\\nslurmstepd: error: Detected 1 oom-kill event\\n"
-        commands.answer("squeue", before=f"for a in '{runs}'/.slurm/*; do printf '{said}' > $a/task-0.log; done")
+        commands.answer(
+            "squeue", before=f"for a in '{runs}'/.slurm/*; do printf '{said}' > $a/task-0.log; done"
+        )
         (failed,) = SlurmExecutor().run(jobs, QUICK, silent)
         assert failed.error is not None
         assert "The SLURM task 7_0 ended (no longer known to SLURM)" in failed.error
@@ -242,7 +244,7 @@ class TestSilence:
         jobs = prepare()
         commands.answer("sbatch", error="sbatch: error: Batch job submission failed: Socket timed out")
         commands.answer("squeue", "8_0|PENDING\n8_1|PENDING\n")
-        with pytest.raises(JobError, match="sbatch refused the job array: .*Socket timed out"):
+        with pytest.raises(JobError, match=r"sbatch refused the job array: .*Socket timed out"):
             next(SlurmExecutor().run(jobs, QUICK, silent))
         assert commands.calls("scancel") == ["--quiet 8_0 8_1"]
         assert not (arrays(jobs)[0] / "array.json").exists()
@@ -343,14 +345,19 @@ class TestSubmitting:
         array = leave_behind(commands, jobs)
         assert sorted(file.name for file in array.iterdir()) == ["array.json", "array.sh"]
         for file in array.iterdir():
-            assert file.read_text(encoding="utf-8").isprintable() or "\n" in file.read_text()
+            assert file.read_text(encoding="utf-8").replace("\n", "").isprintable()
         assert json.loads((array / "array.json").read_text())["tasks"] == [[str(job.folder)] for job in jobs]
 
     def test_a_job_that_dupekit_runs_in_is_not_inherited(
         self, tmp_path: Path, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         given = {"SLURM_CONF": "/cluster/slurm.conf", "SBATCH_ACCOUNT": "plankton"}
-        of_job = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "5", "SBATCH_CPU_BIND": "quiet", "SRUN_DEBUG": "3"}
+        of_job = {
+            "SLURM_JOB_ID": "1",
+            "SLURM_MEM_PER_NODE": "5",
+            "SBATCH_CPU_BIND": "quiet",
+            "SRUN_DEBUG": "3",
+        }
         for name, value in (given | of_job).items():
             monkeypatch.setenv(name, value)
         seen = tmp_path / "environment"
