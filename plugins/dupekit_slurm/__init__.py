@@ -43,8 +43,9 @@ class SlurmExecutor:
             watched += map(Watched, submit([job for job in jobs if job not in taken], home, options))
             yield from watch(watched, options, progress)
         finally:
-            # Where SLURM gives no answer, the records stay, and the next dupekit asks again.
-            with contextlib.suppress(JobError):
-                cancel([one.task.id for one in watched if one.jobs and one.ended is None])
+            left = [one.task.id for one in watched if one.jobs and one.ended is None]
+            with contextlib.suppress(JobError):  # nothing more can be done from here
+                cancel(left)
+            if not left:  # else the records stay: whoever submits next waits until those have ended
                 for one in watched:
                     forget(one.task.array)

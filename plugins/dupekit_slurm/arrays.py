@@ -2,8 +2,8 @@
 
 An array is a folder `.slurm/KEY` beside the job folders, and is called "dupekit-KEY" in SLURM. It holds
 text only: `array.json`, what the tasks do and with which options; `array.sh`, what each runs; and a log a task.
-array.json is there before sbatch is called and as long as the array may be at work: a task that starts later
-finds nothing to do, and a dupekit that was killed at any moment finds its array again.
+array.json is there before sbatch is called, and as long as the array may be at work: a dupekit that comes after
+one that was killed at any moment finds its array by it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from dupekit.api import Job, JobError, write_text
@@ -25,6 +26,8 @@ from dupekit_slurm.options import SlurmOptions
 _RECORD = "array.json"
 _SIGNAL_S = 30
 """How long before its time limit a task is told to end. SLURM looks now and then, and may be a minute early."""
+_ENDING_S = 120
+"""How long tasks that were cancelled may take to end: SLURM kills after KillWait, 30 seconds by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +108,19 @@ def submit(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]
 def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
     """The tasks of earlier arrays that are still alive, each with those of its jobs that are wanted.
 
-    Cancels those that have none, and all where they were submitted with other options. Raises JobError where
-    SLURM gives no answer: whoever submits then may do the same runs twice.
+    Cancels those that have none, and all where they were submitted with other options; returns when these have
+    ended. Raises JobError where SLURM gives no answer: whoever submits then may do the same runs twice.
     """
     taken: list[Task] = []
     for record in sorted(home.glob(f"*/{_RECORD}")):
         array = record.parent
         try:
-            alive = {id_ for id_, state in states([name_of(array)]).items() if state not in ENDED}
-            tasks = _wanted(array, alive, jobs, options)
-            cancel(alive - {task.id for task in tasks})
+            tasks = _settled(array, jobs, options)
         except JobError as error:
             raise JobError(
-                f"SLURM does not say whether {name_of(array)}, an earlier job array, is still at work on these"
-                f" runs: {error}",
-                hint="Nothing was submitted. Wait until `squeue --me` answers, then run the same command again."
-                f" If that array has surely ended, delete {record}",
+                f"An earlier job array, {name_of(array)}, may still be at work on these runs: {error}",
+                hint="Nothing was submitted. Look with `squeue --me`: when it answers, and has no task of that array"
+                f" that is ending, run the same command again. If the array has surely ended, delete {record}",
             ) from error
         if not tasks:
             forget(array)
@@ -129,16 +129,31 @@ def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Ta
 
 
 def forget(array: Path) -> None:
-    """Takes the record away: the array has ended, or soon will."""
+    """Takes the record away: the array has ended, and a task of it that starts all the same finds nothing to do."""
     (array / _RECORD).unlink(missing_ok=True)
 
 
-def _wanted(array: Path, alive: Collection[str], jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
-    """Of the tasks that are alive, those with jobs that are wanted, as these options want them."""
+def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
+    """The tasks that are wanted, when no other of the array is alive."""
+    stop = monotonic() + _ENDING_S
+    while True:
+        alive = {id_: state for id_, state in states([name_of(array)]).items() if state not in ENDED}
+        going_on = [id_ for id_, state in alive.items() if state != "COMPLETING"]
+        tasks = _wanted(array, going_on, jobs, options)
+        if len(tasks) == len(alive):
+            return tasks
+        if monotonic() > stop:
+            raise JobError(f"it has not ended in {_ENDING_S} seconds")
+        cancel(set(going_on) - {task.id for task in tasks})
+        sleep(0.5)
+
+
+def _wanted(array: Path, ids: Collection[str], jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
+    """Of these tasks, those with jobs that are wanted, as these options want them."""
     by_folder = {str(job.folder.absolute()): job for job in jobs}
     try:
         record = Record.of(array)
-        folders = {id_: record.tasks[_index(id_)] for id_ in sorted(alive, key=_index)}
+        folders = {id_: record.tasks[_index(id_)] for id_ in sorted(ids, key=_index)}
         tasks = [
             Task(id_, array, tuple(by_folder[one] for one in own if one in by_folder))
             for id_, own in folders.items()
@@ -151,8 +166,10 @@ def _wanted(array: Path, alive: Collection[str], jobs: Sequence[Job], options: S
 def _withdraw(array: Path) -> None:
     """After sbatch failed: it may have submitted all the same, and only its answer have been lost."""
     with contextlib.suppress(JobError):  # then the record stays, and who comes next asks again
-        cancel(states([name_of(array)]))
-        forget(array)
+        alive = [id_ for id_, state in states([name_of(array)]).items() if state not in ENDED]
+        cancel(alive)
+        if not alive:
+            forget(array)
 
 
 def _index(id_: str) -> int:

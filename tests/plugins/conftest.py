@@ -22,6 +22,7 @@ class Gated(CentroidTrainer):
         stop = time.monotonic() + 100
         while not (of_round / f"go-{task.name}").exists():
             assert time.monotonic() < stop  # nobody will: the test has failed
+            assert not progress.cancelled
             time.sleep(0.05)
         return super().train(task, progress)
 

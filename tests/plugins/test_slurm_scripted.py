@@ -180,7 +180,6 @@ class TestEnding:
         assert record["tasks"] == [[str(job.folder)] for job in jobs]
         outcomes.close()
         assert commands.calls("scancel") == ["--quiet 7_1 7_2 7_3"]
-        assert not (array / "array.json").exists()
 
     def test_when_nobody_waits_any_more_it_cancels(
         self, prepare: Prepare, finish: Finish, commands: Commands
@@ -204,7 +203,7 @@ class TestEnding:
         outcomes = SlurmExecutor().run(jobs, QUICK, silent)
         next(outcomes)
         outcomes.close()
-        commands.answer("scancel")
+        commands.answer("squeue", "7_1|RUNNING\n")
         finish(jobs[1])
         assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
         assert len(commands.calls("sbatch")) == 1
@@ -232,9 +231,11 @@ class TestSilence:
         finish(jobs[0])
         array = leave_behind(commands, jobs)
         commands.answer("squeue", error=SILENCE)
-        with pytest.raises(JobError, match=f"whether dupekit-{array.name}, .*{SILENCE}") as caught:
+        with pytest.raises(
+            JobError, match=f"dupekit-{array.name}, may still be at work .*{SILENCE}"
+        ) as caught:
             next(SlurmExecutor().run(jobs[1:], QUICK, silent))
-        assert "Nothing was submitted. Wait until `squeue --me` answers" in caught.value.hint
+        assert "Nothing was submitted. Look with `squeue --me`" in caught.value.hint
         assert commands.calls("sbatch") == []
         assert (array / "array.json").exists()
 
@@ -247,7 +248,6 @@ class TestSilence:
         with pytest.raises(JobError, match=r"sbatch refused the job array: .*Socket timed out"):
             next(SlurmExecutor().run(jobs, QUICK, silent))
         assert commands.calls("scancel") == ["--quiet 8_0 8_1"]
-        assert not (arrays(jobs)[0] / "array.json").exists()
 
     def test_then_and_after_it_is_asked_again(
         self, prepare: Prepare, finish: Finish, commands: Commands
@@ -258,7 +258,7 @@ class TestSilence:
         with pytest.raises(JobError, match="Socket timed out"):
             next(SlurmExecutor().run(jobs, QUICK, silent))
         commands.answer("sbatch", "9\n")
-        with pytest.raises(JobError, match="SLURM does not say"):
+        with pytest.raises(JobError, match="may still be at work on these runs"):
             next(SlurmExecutor().run(jobs, QUICK, silent))
         commands.answer("squeue", "8_0|RUNNING\n8_1|COMPLETED\n")  # it had been submitted all the same
         for job in jobs:
@@ -283,30 +283,50 @@ class TestTakingOver:
         assert "--array=0-1%16" in commands.calls("sbatch")[0]
         assert commands.calls("scancel") == []
 
-    def test_with_other_options_it_is_cancelled(
-        self, prepare: Prepare, finish: Finish, commands: Commands
+    @pytest.mark.parametrize("damage", ["other options", "{}", "[1]", '{"options": {}, "tasks": []}', "\x00"])
+    def test_what_is_not_as_wanted_is_cancelled_and_its_end_waited_for(
+        self, prepare: Prepare, finish: Finish, commands: Commands, damage: str
     ) -> None:
         jobs = prepare()
         finish(jobs[0])
-        array = leave_behind(commands, jobs)
+        array = leave_behind(commands, jobs, replace(QUICK, timeout_min=7))
+        if damage != "other options":
+            (array / "array.json").write_text(damage)
         finish(jobs[1])
+        answers = commands.folder
+        ending = f"mv '{answers}/next.out' '{answers}/squeue.out'"
+        (answers / "next.out").write_text("7_0|COMPLETED\n7_1|COMPLETING\n")
         commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n")
-        list(SlurmExecutor().run(jobs[1:], replace(QUICK, timeout_min=7), silent))
+        commands.answer("scancel", before=ending)
+        waited: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            assert commands.calls("sbatch") == []
+            if len(waited) == 3:
+                commands.answer("squeue", "7_0|COMPLETED\n7_1|CANCELLED\n")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dupekit_slurm.arrays.sleep", sleep)
+            assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
         assert commands.calls("scancel") == ["--quiet 7_1"]
-        assert len(commands.calls("sbatch")) == 1
+        assert (len(waited), len(commands.calls("sbatch"))) == (3, 1)
         assert not (array / "array.json").exists()
 
-    def test_by_a_damaged_record_is_cancelled_too(
-        self, prepare: Prepare, finish: Finish, commands: Commands
+    def test_what_does_not_end_is_told(
+        self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         jobs = prepare()
         finish(jobs[0])
         array = leave_behind(commands, jobs)
-        (array / "array.json").write_text("{}")
-        finish(jobs[1])
-        commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n")
-        list(SlurmExecutor().run(jobs[1:], QUICK, silent))
-        assert commands.calls("scancel") == ["--quiet 7_1"]
+        commands.answer("squeue", "7_1|COMPLETING\n")
+        waited: list[float] = []
+        monkeypatch.setattr("dupekit_slurm.arrays.sleep", waited.append)
+        monkeypatch.setattr("dupekit_slurm.arrays.monotonic", lambda: 30 * len(waited))
+        with pytest.raises(JobError, match="may still be at work on these runs: it has not ended in 120 s"):
+            next(SlurmExecutor().run(jobs[1:], QUICK, silent))
+        assert commands.calls("sbatch") == []
+        assert (array / "array.json").exists()
 
 
 class TestSubmitting:
