@@ -1,44 +1,47 @@
-"""Job arrays: submits them, asks for their states, cancels them, and remembers them across processes."""
+"""Job arrays: submits them, and remembers them across processes.
+
+An array is a folder `.slurm/KEY` beside the job folders, and is called "dupekit-KEY" in SLURM. It holds
+text only: `array.json`, what the tasks do and with which options; `array.sh`, what each runs; and a log a task.
+array.json is there before sbatch is called, and as long as the array may be at work: a dupekit that comes after
+one that was killed at any moment finds its array by it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
+import secrets
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import monotonic, sleep
+from typing import Any
 
-from dupekit.api import Job, JobError, OptionError, write_text
+from dupekit.api import Job, JobError, write_text
+from dupekit_slurm.commands import ENDED, call, cancel, outside_of_jobs, states
+from dupekit_slurm.options import SlurmOptions
 
-if TYPE_CHECKING:
-    from dupekit_slurm import SlurmOptions
+_RECORD = "array.json"
+_SIGNAL_S = 30
+"""How long before its time limit a task is told to end. SLURM looks now and then, and may be a minute early."""
+_ENDING_S = 120
+"""How long tasks that were cancelled may take to end: SLURM kills after KillWait, 30 seconds by default."""
 
-RESULT = "result.json"
 
-# Of a task that does nothing any more. Every other state counts as alive, those that are not known too:
-# waiting too long does less harm than giving up a run that is still being done.
-ENDED = frozenset(
-    {
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "LAUNCH_FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-    }
-    | {"PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"}
-)
-_ASKING_S = 60
-"""After which a command of SLURM is taken to get no answer."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What array.json holds."""
+
+    options: dict[str, Any]
+    tasks: list[list[str]]
+    """The job folders of each task, by its index."""
+
+    @staticmethod
+    def of(array: Path) -> Record:
+        """Raises FileNotFoundError where nobody waits for this array any more."""
+        return Record(**json.loads((array / _RECORD).read_bytes()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,176 +49,133 @@ class Task:
     """One task of an array: the jobs that one worker does, in order."""
 
     id: str
-    """SLURM's, such as "4711_0"; "4711" where the array has only one."""
-    log: Path
+    """SLURM's, such as "4711_0"."""
+    array: Path
+    """Its array's folder."""
     jobs: tuple[Job, ...]
 
+    @property
+    def log(self) -> Path:
+        return self.array / f"task-{_index(self.id)}.log"
 
-def submit(jobs: Sequence[Job], folder: Path, options: SlurmOptions) -> list[Task]:
+
+def name_of(array: Path) -> str:
+    """What SLURM calls the array of this folder."""
+    return f"dupekit-{array.name}"
+
+
+def submit(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
     """Submits the jobs as one array, in shares of equal size, none over `jobs_per_task`.
 
     Raises JobError with sbatch's own words where it refuses.
     """
     if not jobs:
         return []
-    import submitit
-
-    # It logs to stdout, where `--json` promises one document and nothing else.
-    logging.getLogger("submitit").handlers.clear()
     count = -(-len(jobs) // options.jobs_per_task)
     shares = [tuple(jobs[i * len(jobs) // count : (i + 1) * len(jobs) // count]) for i in range(count)]
-    executor = submitit.SlurmExecutor(folder)
-    executor.update_parameters(**_parameters(options))
-    with _outside_of_jobs():
-        try:
-            submitted = executor.map_array(
-                work, [[str(job.folder.absolute()) for job in jobs] for jobs in shares]
-            )
-        except (submitit.core.utils.FailedJobError, OSError) as error:
-            raise JobError(
-                f"sbatch refused the job array: {str(error).strip() or type(error).__name__}",
-                hint="Look at the executor's options, such as --set executor.partition=NAME; `dupekit plugins"
-                " show slurm` lists them.",
-            ) from error
-    return [Task(one.job_id, one.paths.stderr, share) for one, share in zip(submitted, shares, strict=True)]
-
-
-def work(folders: Sequence[str]) -> int:
-    """What a task does on its node: the worker, for those of its folders that have no result yet.
-
-    SLURM may have requeued the task, so some may have. Where a run takes the worker down with it, another
-    worker does the runs after it. Returns the last exit code.
-    """
-    # How a worker ends by its own fault or for want of memory, but not when it is told to end.
-    crashes = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE}
-    code = 0
-    rest = [folder for folder in folders if not (Path(folder) / RESULT).is_file()]
-    while rest:
-        code = subprocess.call([sys.executable, "-m", "dupekit.jobs", *rest])
-        if code not in crashes:
-            break
-        rest = [folder for folder in rest if not (Path(folder) / RESULT).is_file()][1:]
-    return code
-
-
-def states(ids: Collection[str]) -> dict[str, str] | None:
-    """SLURM's state of each task by its id; None where there was no answer.
-
-    A task that ended some minutes ago is not known any more, and missing.
-    """
-    arrays = sorted({one.partition("_")[0] for one in ids})
+    array = home / secrets.token_hex(4)
+    array.mkdir(parents=True)
+    script = array / "array.sh"
+    write_text(script, _script(array, options))
+    record = Record(asdict(options), [[str(job.folder.absolute()) for job in share] for share in shares])
+    write_text(array / _RECORD, json.dumps(asdict(record), indent=1))
     command = [
-        "squeue",
-        "--noheader",
-        "--array",
-        "--states=all",
-        "--format=%i|%T",
-        f"--jobs={','.join(arrays)}",
+        "sbatch",
+        "--parsable",
+        *options.for_sbatch(),
+        f"--job-name={name_of(array)}",
+        f"--array=0-{count - 1}%{options.parallel}",
+        f"--output={str(array).replace('%', '%%')}/task-%a.log",
+        "--open-mode=append",  # a requeued task goes on in its log
+        f"--signal=B:USR1@{_SIGNAL_S}",  # B: to the script, which has become `python -m dupekit_slurm`
+        str(script),
     ]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if answer.returncode != 0:
-        return {} if "Invalid job id" in answer.stderr else None
-    found = dict(line.split("|", 1) for line in answer.stdout.split() if "|" in line)
-    return {one: state for one, state in found.items() if one in ids}
+        number = call(command, environment=outside_of_jobs()).strip().partition(";")[0]
+    except JobError as error:
+        _withdraw(array)
+        raise JobError(
+            f"sbatch refused the job array: {error}",
+            hint="Look at the executor's options, such as --set executor.partition=NAME; `dupekit plugins"
+            " show slurm` lists them.",
+        ) from error
+    except BaseException:
+        _withdraw(array)
+        raise
+    return [Task(f"{number}_{index}", array, share) for index, share in enumerate(shares)]
 
 
-def cancel(ids: Collection[str]) -> None:
-    """Cancels these tasks. SLURM ends them soon after; one that has ended already is none of its concern."""
-    if ids:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # nothing more can be done from here
-            subprocess.run(["scancel", "--quiet", *ids], capture_output=True, timeout=_ASKING_S, check=False)
+def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
+    """The tasks of earlier arrays that are still alive, each with those of its jobs that are wanted.
 
-
-class Record:
-    """The file that says which array is at work on these job folders, should this process be killed."""
-
-    def __init__(self, folder: Path, options: SlurmOptions) -> None:
-        self.folder = folder
-        self.file = folder / "array.json"
-        self.options = asdict(options)
-
-    def write(self, tasks: Sequence[Task]) -> None:
-        entries = [{"id": t.id, "log": str(t.log), "jobs": [job.name for job in t.jobs]} for t in tasks]
-        write_text(self.file, json.dumps({"options": self.options, "tasks": entries}, indent=1))
-
-    def delete(self) -> None:
-        self.file.unlink(missing_ok=True)
-
-    def take_over(self, jobs: Sequence[Job]) -> list[Task]:
-        """The tasks that are still alive, each with those of its jobs that are wanted.
-
-        Cancels those that have none, and all where they were submitted with other options."""
+    Cancels those that have none, and all where they were submitted with other options; returns when these have
+    ended. Raises JobError where SLURM gives no answer: whoever submits then may do the same runs twice.
+    """
+    taken: list[Task] = []
+    for record in sorted(home.glob(f"*/{_RECORD}")):
+        array = record.parent
         try:
-            content = json.loads(self.file.read_bytes())
-            by_name = {job.name: job for job in jobs}
-            tasks = [
-                Task(
-                    entry["id"],
-                    Path(entry["log"]),
-                    tuple(by_name[name] for name in entry["jobs"] if name in by_name),
-                )
-                for entry in content["tasks"]
-            ]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
-        alive = {
-            id_ for id_, state in (states([task.id for task in tasks]) or {}).items() if state not in ENDED
-        }
-        wanted = [
-            task for task in tasks if task.id in alive and task.jobs and content["options"] == self.options
+            tasks = _settled(array, jobs, options)
+        except JobError as error:
+            raise JobError(
+                f"An earlier job array, {name_of(array)}, may still be at work on these runs: {error}",
+                hint="Nothing was submitted. Look with `squeue --me`: when it answers, and has no task of that array"
+                f" that is ending, run the same command again. If the array has surely ended, delete {record}",
+            ) from error
+        if not tasks:
+            forget(array)
+        taken += tasks
+    return taken
+
+
+def forget(array: Path) -> None:
+    """Takes the record away: the array has ended, and a task of it that starts all the same finds nothing to do."""
+    (array / _RECORD).unlink(missing_ok=True)
+
+
+def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
+    """The tasks that are wanted, when no other of the array is alive."""
+    stop = monotonic() + _ENDING_S
+    while True:
+        alive = {id_: state for id_, state in states([name_of(array)]).items() if state not in ENDED}
+        going_on = [id_ for id_, state in alive.items() if state != "COMPLETING"]
+        tasks = _wanted(array, going_on, jobs, options)
+        if len(tasks) == len(alive):
+            return tasks
+        if monotonic() > stop:
+            raise JobError(f"it has not ended in {_ENDING_S} seconds")
+        cancel(set(going_on) - {task.id for task in tasks})
+        sleep(0.5)
+
+
+def _wanted(array: Path, ids: Collection[str], jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
+    """Of these tasks, those with jobs that are wanted, as these options want them."""
+    by_folder = {str(job.folder.absolute()): job for job in jobs}
+    try:
+        record = Record.of(array)
+        folders = {id_: record.tasks[_index(id_)] for id_ in sorted(ids, key=_index)}
+        tasks = [
+            Task(id_, array, tuple(by_folder[one] for one in own if one in by_folder))
+            for id_, own in folders.items()
         ]
-        cancel(alive - {task.id for task in wanted})
-        return wanted
+    except (ValueError, TypeError, LookupError):  # damaged, or of another version
+        return []
+    return [task for task in tasks if task.jobs] if record.options == asdict(options) else []
 
 
-def _parameters(options: SlurmOptions) -> dict[str, Any]:
-    """The options as submitit's SlurmExecutor takes them."""
-    given: dict[str, Any] = {
-        "job_name": "dupekit",
-        "time": options.timeout_min,
-        "cpus_per_task": options.cpus,
-        "mem": f"{round(options.mem_gb * 1024)}MB",
-        "array_parallelism": options.parallel,
-        "signal_delay_s": 30,  # before its time limit: submitit says in the log that the task timed out
-    }
-    if options.gpus:
-        given["gpus_per_node"] = options.gpus
-    for name in ("partition", "account", "qos"):
-        if getattr(options, name):
-            given[name] = getattr(options, name)
-    if options.setup:
-        given["setup"] = [options.setup]
-    if options.extra:
-        given["additional_parameters"] = _extra(options.extra)
-    return given
+def _withdraw(array: Path) -> None:
+    """After sbatch failed: it may have submitted all the same, and only its answer have been lost."""
+    with contextlib.suppress(JobError):  # then the record stays, and who comes next asks again
+        alive = [id_ for id_, state in states([name_of(array)]).items() if state not in ENDED]
+        cancel(alive)
+        if not alive:
+            forget(array)
 
 
-def _extra(text: str) -> dict[str, Any]:
-    """Options of sbatch, written as on its command line."""
-    found: dict[str, Any] = {}
-    for word in shlex.split(text):
-        if not word.startswith("--") or len(word) == 2:
-            raise OptionError(
-                f"extra={text!r}: {word!r} is not --NAME or --NAME=VALUE.",
-                hint="Write the long form of each option, as in --constraint=a100",
-            )
-        name, equals, value = word[2:].partition("=")
-        found[name] = value if equals else True
-    return found
+def _index(id_: str) -> int:
+    return int(id_.rpartition("_")[2])
 
 
-@contextlib.contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Hides the variables of a SLURM job that dupekit itself may run in: the array would inherit them.
-
-    SLURM_CONF is not the job's but the cluster's."""
-    from submitit import helpers
-
-    configuration = os.environ.get("SLURM_CONF")
-    with helpers.clean_env():
-        if configuration is not None:
-            os.environ["SLURM_CONF"] = configuration
-        yield
+def _script(array: Path, options: SlurmOptions) -> str:
+    task = shlex.join([sys.executable, "-P", "-m", "dupekit_slurm", str(array)])
+    return f'#!/bin/bash\n{options.setup or ""}\nexec {task} "$SLURM_ARRAY_TASK_ID"\n'

@@ -1,16 +1,15 @@
-"""Watches the job folders of an array until each has a result or can get none any more."""
+"""Watches the job folders of tasks until each has a result or can get none any more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
-from dupekit.api import Job, Outcome, Progress
-from dupekit_slurm.arrays import ENDED, Task, cancel, states
-
-if TYPE_CHECKING:
-    from dupekit_slurm import SlurmOptions
+from dupekit.api import Job, JobError, Outcome, Progress
+from dupekit_slurm.arrays import Task, name_of
+from dupekit_slurm.commands import ENDED, states
+from dupekit_slurm.options import SlurmOptions
 
 _SILENCE_MIN = 10
 """How much longer than a task's time limit neither SLURM nor a job folder may say anything new."""
@@ -18,68 +17,95 @@ _SILENCE_MIN = 10
 _GONE = "no longer known to SLURM"
 
 
-def watch(waiting: dict[Task, list[Job]], options: SlurmOptions, progress: Progress) -> Iterator[Outcome]:
-    """Yields an outcome per job of these tasks, as they finish; takes out of `waiting` what has none left."""
-    total = len(waiting)
-    ended: dict[Task, tuple[float, str]] = {}
-    started = heard = monotonic()
-    ask_at = started
-    while waiting:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """That a task does nothing any more."""
+
+    at_s: float
+    """When it was first heard of, by the monotonic clock."""
+    state: str
+
+
+@dataclass(slots=True)
+class Watched:
+    """A task, and what has not been heard of it yet."""
+
+    task: Task
+    jobs: list[Job] = field(init=False)
+    """Those without an outcome."""
+    ended: Ended | None = None
+
+    def __post_init__(self) -> None:
+        self.jobs = list(self.task.jobs)
+
+    def note(self, state: str, now: float) -> None:
+        if state not in ENDED and state != _GONE:
+            self.ended = None  # it may have been requeued
+        elif self.ended is None:
+            self.ended = Ended(now, state)
+
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        """Those that are there by now, each once."""
+        for job in list(self.jobs):
+            outcome = outcome_of(job)
+            if outcome is not None:
+                self.jobs.remove(job)
+                yield outcome
+
+
+def watch(
+    watched: Sequence[Watched], options: SlurmOptions, progress: Progress
+) -> Generator[Outcome, None, None]:
+    """Yields an outcome per job of these tasks, as they finish. A task is left with jobs where it was given up."""
+    waiting = list(watched)
+    started = heard = ask_at = monotonic()
+    silence = "no answer"
+    while waiting and not progress.cancelled:
         now = monotonic()
         if now >= ask_at:
-            found = states([task.id for task in waiting])
-            if found is not None:
+            try:
+                found = states(name_of(one.task.array) for one in waiting)
+            except JobError as error:
+                silence = str(error)
+            else:
                 heard = now
-                _note_ended(waiting, found, ended, now)
-                _tell(progress, found, total, len(waiting))
+                for one in waiting:
+                    one.note(found.get(one.task.id, _GONE), now)
+                _tell(progress, [found.get(one.task.id) for one in waiting], len(watched))
             ask_at = now + _pause(now - started, least=1, most=15)
-        for task, jobs in list(waiting.items()):
+        for one in list(waiting):
             # Folders after states: what a task wrote before it ended is then seen, file systems permitting.
-            for job in list(jobs):
-                outcome = result_of(job)
-                if outcome is not None:
-                    heard = now
-                    jobs.remove(job)
-                    yield outcome
-            why = _given_up(task, ended.get(task), now, heard, options)
+            for outcome in one.outcomes():
+                heard = now
+                yield outcome
+            why = _given_up(one, now, heard, silence, options)
             if why:
-                cancel([task.id] if task not in ended else [])
-                yield from (Outcome(job, why) for job in jobs)
-            if why or not jobs:
-                del waiting[task]
+                yield from (Outcome(job, why) for job in one.jobs)
+            if why or not one.jobs:
+                waiting.remove(one)
         if waiting:
             sleep(_pause(now - started, least=0.2, most=5))
 
 
-def result_of(job: Job) -> Outcome | None:
-    """The outcome that the job's folder tells; None where it has no result yet."""
+def outcome_of(job: Job) -> Outcome | None:
+    """As `Job.outcome`; None, too, where the folder cannot be read: what is wrong shows when its task has ended."""
     try:
         return job.outcome()
     except OSError:
-        return None  # what is wrong with the folder shows when the task has ended
+        return None
 
 
-def _note_ended(
-    waiting: Mapping[Task, object], found: Mapping[str, str], ended: dict[Task, tuple[float, str]], now: float
-) -> None:
-    for task in waiting:
-        state = found.get(task.id, _GONE)
-        if state in ENDED or state == _GONE:
-            ended.setdefault(task, (now, state))
-        else:
-            ended.pop(task, None)  # requeued
-
-
-def _given_up(
-    task: Task, ended: tuple[float, str] | None, now: float, heard: float, options: SlurmOptions
-) -> str:
-    """Why no more results will come of a task; empty while they may."""
-    if ended is not None and now - ended[0] >= options.lag_s:
-        return f"The SLURM task {task.id} ended ({ended[1]}) before this run was done. {_log_of(task)}"
+def _given_up(one: Watched, now: float, heard: float, silence: str, options: SlurmOptions) -> str | None:
+    """Why no more results will come of a task; None while they may."""
+    if one.ended is not None and now - one.ended.at_s >= options.lag_s:
+        return f"The SLURM task {one.task.id} ended ({one.ended.state}) before this run was done. {_log_of(one.task)}"
     silence_min = options.timeout_min + _SILENCE_MIN
     if now - heard > silence_min * 60:
-        return f"Neither SLURM nor the task {task.id} has said anything for {silence_min} minutes. {_log_of(task)}"
-    return ""
+        return (
+            f"Neither SLURM nor the task {one.task.id} has said anything for {silence_min} minutes"
+            f" ({silence}). {_log_of(one.task)}"
+        )
+    return None
 
 
 def _log_of(task: Task) -> str:
@@ -90,9 +116,9 @@ def _log_of(task: Task) -> str:
     return f"Its last words: {lines[-1]} See {task.log}" if lines else f"See {task.log}"
 
 
-def _tell(progress: Progress, found: Mapping[str, str], total: int, waiting: int) -> None:
-    count = list(found.values()).count
-    progress("SLURM tasks", total - waiting, total, pending=count("PENDING"), running=count("RUNNING"))
+def _tell(progress: Progress, found: Sequence[str | None], total: int) -> None:
+    done = total - len(found)
+    progress("SLURM tasks", done, total, pending=found.count("PENDING"), running=found.count("RUNNING"))
 
 
 def _pause(elapsed_s: float, *, least: float, most: float) -> float:

@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dupekit.api import Job, Outcome, silent
-from dupekit.errors import JobError
-from dupekit.testing import check_executor, make_dataset, make_jobs, register
-
-pytest.importorskip("submitit")
-
+from dupekit.api import Job, JobError, Outcome, Progress, silent
+from dupekit.testing import check_executor
 from dupekit_slurm import SlurmExecutor, SlurmOptions
-from dupekit_slurm.arrays import Record, submit, work
+from tests.plugins.conftest import Prepare
 
-TRAINERS = """
-import os, signal, time
-from dupekit.testing import CentroidTrainer
-
-class Gated(CentroidTrainer):
-    def train(self, task, progress):
-        stop = time.monotonic() + 100
-        while not (task.cache.folder.parent / "go").exists():
-            assert time.monotonic() < stop  # nobody will: the test has failed
-            time.sleep(0.05)
-        return super().train(task, progress)
-
-class Crashing(CentroidTrainer):
-    def train(self, task, progress):
-        if task.name == "p01-a":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().train(task, progress)
-"""
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Registers the fakes and the trainers above for every Python that is started from here."""
-    folder = register(tmp_path / "site")
-    register(
-        folder,
-        {"dupekit.trainers": {"gated": "slow_trainers:Gated", "crashing": "slow_trainers:Crashing"}},
-        distribution="slow",
-    )
-    (folder / "slow_trainers.py").write_text(TRAINERS)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return folder
-
-
-def prepare(folder: Path, *, pairs: int = 1, trainer: str = "fake") -> list[Job]:
-    return make_jobs(
-        folder / "round", make_dataset(folder / "data", per_class=4), pairs=pairs, trainer=trainer
-    )
-
-
-def finish(job: Job, **result: str) -> None:
-    (job.folder / "result.json").write_text(json.dumps({"name": job.name, "status": "done", **result}))
-
-
-# Against SLURM itself.
+pytestmark = pytest.mark.slurm
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scancel")
 CONFIGURATION = """
@@ -92,7 +42,6 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf
 NodeName=localhost NodeHostname={host} CPUs={cpus} RealMemory=1000
 PartitionName=debug Nodes=ALL Default=YES
 """
-SMALL = SlurmOptions(gpus=0, cpus=1, mem_gb=0.25, timeout_min=5, jobs_per_task=1, lag_s=1)
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +75,7 @@ def cluster() -> Iterator[Path]:
     try:
         for command in (["munged", "--force", f"--key-file={key}", *files], ["slurmctld"], ["slurmd"]):
             subprocess.run(command, check=True, env=environment, capture_output=True, timeout=30)
-        wait_for(lambda: "idle" in asked(environment, "sinfo", "--noheader", "--format=%t"))
+        wait_for(lambda: "idle" in asked("sinfo", "--noheader", "--format=%t", environment=environment))
         yield configuration
     finally:
         for name in ("slurmd", "slurmctld", "munge"):
@@ -137,8 +86,11 @@ def cluster() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def slurm(cluster: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SMALL = SlurmOptions(gpus=0, cpus=1, mem_gb=0.25, timeout_min=5, jobs_per_task=1, lag_s=0)
+
+
+@pytest.fixture(autouse=True)
+def slurm(cluster: Path, workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(cluster))
 
 
@@ -148,104 +100,169 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def asked(environment: Any, *command: str) -> str:
+def asked(*command: str, environment: Mapping[str, str] | None = None) -> str:
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=30, check=False
     ).stdout
 
 
-def wait_for(condition: Any, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     stop = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < stop, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def alive() -> list[str]:
     """The tasks that SLURM still has something to do for."""
-    return asked(None, "squeue", "--noheader", "--array", "--format=%i").split()
+    return asked("squeue", "--noheader", "--array", "--format=%i").split()
 
 
-@pytest.mark.slurm
-class TestCluster:
-    def test_keeps_the_contract(self, tmp_path: Path, slurm: None) -> None:
-        options = {"gpus": 0, "cpus": 1, "mem_gb": 0.25, "timeout_min": 5, "jobs_per_task": 1, "lag_s": 1}
-        check_executor(SlurmExecutor, prepare(tmp_path), options=options)
-        wait_for(lambda: not alive())
-
-    def test_a_run_that_takes_its_worker_down_spoils_no_other(self, tmp_path: Path, slurm: None) -> None:
-        jobs = prepare(tmp_path, trainer="crashing")
-        options = SlurmOptions(gpus=0, cpus=1, mem_gb=0.25, timeout_min=5, jobs_per_task=2, lag_s=1)
-        outcomes = {outcome.job.name: outcome for outcome in SlurmExecutor().run(jobs, options, silent)}
-        assert outcomes["p01-b"].error == ""
-        assert (jobs[1].folder / "predictions.npz").is_file()
-        assert "ended (COMPLETED) before this run was done" in outcomes["p01-a"].error
-        log = outcomes["p01-a"].error.split("See ")[1]
-        assert Path(log).is_file()
-
-    def test_a_cancelled_task_is_an_outcome(self, tmp_path: Path, slurm: None) -> None:
-        def cancel_what_runs(stage: str, done: int, total: int, /, **figures: float) -> None:
-            if figures["running"]:
-                subprocess.run(["scancel", *alive()], check=False)
-
-        jobs = prepare(tmp_path, trainer="gated")[:1]
-        (outcome,) = SlurmExecutor().run(jobs, SMALL, cancel_what_runs)
-        assert "ended (CANCELLED) before this run was done" in outcome.error
-        assert str(tmp_path / "round" / "runs" / ".submitit") in outcome.error
-
-    def test_closing_cancels_what_is_left(self, tmp_path: Path, slurm: None) -> None:
-        jobs = [*prepare(tmp_path / "quick")[:1], *prepare(tmp_path / "slow", trainer="gated")]
-        outcomes = SlurmExecutor().run(jobs, SMALL, silent)
-        assert next(outcomes) == Outcome(jobs[0])
-        assert len(alive()) >= 2
-        outcomes.close()
-        wait_for(lambda: not alive())
-        assert not (tmp_path / "quick" / "round" / "runs" / ".submitit" / "array.json").exists()
-
-    def test_what_a_killed_dupekit_left_running_is_taken_over(self, tmp_path: Path, slurm: None) -> None:
-        jobs = prepare(tmp_path, trainer="gated")
-        record = Record(jobs[0].folder.parent / ".submitit", SMALL)
-        record.write(submit(jobs, record.folder, SMALL))
-
-        def let_go(*_: object, **__: float) -> None:
-            (tmp_path / "round" / "go").touch()
-
-        outcomes = list(SlurmExecutor().run(jobs, SMALL, let_go))
-        assert sorted(outcome.job.name for outcome in outcomes) == ["p01-a", "p01-b"]
-        assert not any(outcome.error for outcome in outcomes)
-        assert len(list(record.folder.glob("*_submission.sh"))) == 1
-        assert not record.file.exists()
-
-    def test_with_other_options_it_is_cancelled(self, tmp_path: Path, slurm: None) -> None:
-        jobs = prepare(tmp_path, trainer="gated")
-        record = Record(jobs[0].folder.parent / ".submitit", SlurmOptions(timeout_min=7))
-        old = submit(jobs, record.folder, SMALL)
-        record.write(old)
-        assert Record(record.folder, SMALL).take_over(jobs) == []
-        wait_for(lambda: not alive())
-
-    def test_what_sbatch_says_is_told(self, tmp_path: Path, slurm: None) -> None:
-        options = SlurmOptions(partition="nowhere", gpus=0)
-        with pytest.raises(JobError, match=r"sbatch refused the job array: .*[Ii]nvalid partition"):
-            next(SlurmExecutor().run(prepare(tmp_path), options, silent))
+def at_work(job: Job) -> Path:
+    """The file by which a trainer "gated" says that it has come to this job."""
+    return job.folder.parent.parent / f"at-{job.name}"
 
 
-class TestWork:
-    def test_does_what_has_no_result(self, tmp_path: Path, site: Path) -> None:
-        jobs = prepare(tmp_path)
-        finish(jobs[0])
-        assert work([str(job.folder) for job in jobs]) == 0
-        assert not (jobs[0].folder / "predictions.npz").exists()
-        assert (jobs[1].folder / "predictions.npz").is_file()
+def let_go(job: Job) -> None:
+    """What it waits for then."""
+    (job.folder.parent.parent / f"go-{job.name}").touch()
 
-    def test_goes_on_after_a_crash(self, tmp_path: Path, site: Path) -> None:
-        jobs = prepare(tmp_path, trainer="crashing")
-        assert work([str(job.folder) for job in jobs]) == 0
-        assert [(job.folder / "result.json").exists() for job in jobs] == [False, True]
 
-    def test_nothing_left_starts_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        jobs = prepare(tmp_path)
-        for job in jobs:
-            finish(job)
-        monkeypatch.setattr(sys, "executable", "/no/such/python")
-        assert work([str(job.folder) for job in jobs]) == 0
+class WhenAtWork:
+    """A `Progress` that does something once, when a trainer "gated" has come to this job."""
+
+    cancelled = False
+
+    def __init__(self, job: Job, action: Callable[[], object]) -> None:
+        self.job, self.action, self.done = job, action, False
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        if figures["running"] and not self.done:
+            wait_for(at_work(self.job).exists)
+            self.action()
+            self.done = True
+
+
+def run(jobs: Sequence[Job], options: SlurmOptions, progress: Progress = silent) -> dict[str, str | None]:
+    """The errors by the names of the jobs."""
+    return {outcome.job.name: outcome.error for outcome in SlurmExecutor().run(jobs, options, progress)}
+
+
+def logs(job: Job) -> dict[str, str]:
+    """What the tasks of all arrays of this round have said, by the names of their logs."""
+    return {log.name: log.read_text() for log in job.folder.parent.glob(".slurm/*/*.log")}
+
+
+def records(job: Job) -> list[Path]:
+    return list(job.folder.parent.glob(".slurm/*/array.json"))
+
+
+def test_keeps_the_contract(prepare: Prepare) -> None:
+    check_executor(SlurmExecutor, prepare(), options=asdict(SMALL))
+    wait_for(lambda: not alive())
+
+
+def test_a_run_that_takes_its_worker_down_spoils_no_other(prepare: Prepare) -> None:
+    jobs = prepare("100% \"sure\" & 'safe'", trainer="crashing")
+    errors = run(jobs, replace(SMALL, jobs_per_task=2, setup="echo set up"))
+    assert errors["p01-b"] is None
+    assert (jobs[1].folder / "predictions.npz").is_file()
+    (array,) = (jobs[0].folder.parent / ".slurm").iterdir()
+    assert sorted(file.name for file in array.iterdir()) == ["array.sh", "task-0.log"]
+    assert (array / "task-0.log").read_text().startswith("set up\n")
+    assert errors["p01-a"] is not None
+    assert "_0 ended (COMPLETED) before this run was done" in errors["p01-a"]
+    assert errors["p01-a"].endswith(f"See {array / 'task-0.log'}")
+
+
+def test_a_cancelled_task_is_an_outcome(prepare: Prepare) -> None:
+    jobs = prepare(trainer="gated")[:1]
+    cancel = WhenAtWork(jobs[0], lambda: subprocess.run(["scancel", *alive()], check=True))
+    error = run(jobs, SMALL, cancel)["p01-a"]
+    assert error is not None
+    assert "_0 ended (CANCELLED) before this run was done" in error
+    assert "CANCELLED AT" in logs(jobs[0])["task-0.log"]
+
+
+def test_near_its_time_limit_a_task_ends_and_says_why(prepare: Prepare) -> None:
+    def send() -> None:  # what SLURM does at --signal=B:USR1@30
+        subprocess.run(["scancel", "--batch", "--signal=USR1", *alive()], check=True)
+
+    jobs = prepare(trainer="gated")[:1]
+    error = run(jobs, SMALL, WhenAtWork(jobs[0], send))["p01-a"]
+    assert error is not None
+    assert "_0 ended (FAILED) before this run was done." in error
+    assert "Its last words: SLURM ends this task (SIGUSR1): its time limit is near." in error
+
+
+def test_a_requeued_task_does_only_what_is_left(prepare: Prepare) -> None:
+    jobs = quick, slow = prepare(trainer="gated")
+    let_go(quick)
+    finished = []
+
+    def requeue() -> None:
+        finished.append((quick.folder / "result.json").stat().st_mtime_ns)
+        at_work(slow).unlink()
+        subprocess.run(["scontrol", "requeue", *alive()], check=True)
+        wait_for(at_work(slow).exists)
+        let_go(slow)
+
+    errors = run(jobs, replace(SMALL, jobs_per_task=2), WhenAtWork(slow, requeue))
+    assert errors == {"p01-a": None, "p01-b": None}
+    assert finished == [(quick.folder / "result.json").stat().st_mtime_ns]
+
+
+def test_closing_cancels_what_is_left_and_the_next_begins_when_that_has_ended(prepare: Prepare) -> None:
+    jobs = prepare(pairs=2, trainer="gated")
+    let_go(jobs[0])
+    outcomes = SlurmExecutor().run(jobs, SMALL, silent)
+    assert next(outcomes) == Outcome(jobs[0])
+    assert len(alive()) >= 3
+    outcomes.close()
+    for job in jobs[1:]:
+        let_go(job)
+    assert run(jobs[1:], SMALL) == {"p01-b": None, "p02-a": None, "p02-b": None}
+    assert records(jobs[0]) == []
+
+
+def leave_behind(quick: Job, slow: Job) -> Iterator[Outcome]:
+    """Starts both, one a task, and does no more when the first is done, as if killed; the other waits in its task.
+
+    The caller holds what this returns, or Python would close it."""
+    let_go(quick)
+    outcomes = SlurmExecutor().run([quick, slow], SMALL, silent)
+    assert next(outcomes) == Outcome(quick)
+    wait_for(lambda: at_work(slow).exists() and len(alive()) == 1)
+    return outcomes
+
+
+def test_what_a_killed_dupekit_left_running_is_taken_over(prepare: Prepare) -> None:
+    quick, slow = prepare(trainer="gated")
+    left = leave_behind(quick, slow)
+    errors = run([slow], SMALL, WhenAtWork(slow, lambda: let_go(slow)))
+    assert errors == {"p01-b": None}
+    assert len(list(slow.folder.parent.glob(".slurm/*"))) == 1
+    assert "CANCELLED AT" not in logs(slow)["task-1.log"]
+    assert records(slow) == []
+    del left
+
+
+def test_with_other_options_it_is_cancelled(prepare: Prepare) -> None:
+    quick, slow = prepare(trainer="gated")
+    left = leave_behind(quick, slow)
+    (old,) = alive()
+    (log,) = slow.folder.parent.glob(".slurm/*/task-1.log")
+
+    def when_it_is_gone() -> None:
+        wait_for(lambda: old not in alive())
+        let_go(slow)
+
+    errors = run([slow], replace(SMALL, timeout_min=7), WhenAtWork(slow, when_it_is_gone))
+    assert errors == {"p01-b": None}
+    assert "CANCELLED AT" in log.read_text()
+    del left
+
+
+def test_what_sbatch_says_is_told(prepare: Prepare) -> None:
+    with pytest.raises(JobError, match=r"sbatch refused the job array: .*[Ii]nvalid partition"):
+        run(prepare(), replace(SMALL, partition="nowhere"))

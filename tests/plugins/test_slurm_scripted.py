@@ -5,47 +5,51 @@ from __future__ import annotations
 import json
 import os
 import stat
-import time
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dupekit.api import Job, Outcome, silent
-from dupekit.errors import OptionError, PluginError
-from tests.plugins.test_slurm import finish, prepare
-
-pytest.importorskip("submitit")
-
 import dupekit_slurm.watching as watching
+from dupekit.api import EXECUTORS, Executor, Job, JobError, OptionError, Outcome, PluginError, silent
+from dupekit.plugin.registry import load, options_for
 from dupekit_slurm import SlurmExecutor, SlurmOptions
-from dupekit_slurm.arrays import states, submit
+from tests.plugins.conftest import Finish, Prepare
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+
+QUICK = SlurmOptions(gpus=0, jobs_per_task=1, lag_s=0)
+SILENCE = "slurm_load_jobs error: Unable to contact slurm controller"
 
 
 class Commands:
-    """sbatch, squeue, scancel and srun that answer as told and note how they were called."""
+    """sbatch, squeue and scancel that answer as told and note how they were called."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        self.answer("srun", "")
-        self.answer("sbatch", "Submitted batch job 7")
-        self.answer("squeue", "")
-        self.answer("scancel", "")
+        self.answer("sbatch", "7\n")
+        self.answer("squeue")
+        self.answer("scancel")
 
-    def answer(self, command: str, text: str, *, code: int = 0, error: str = "") -> None:
+    def answer(self, command: str, text: str = "", *, error: str = "", before: str = "") -> None:
+        """Gives this answer from now on, with exit code 1 where it is an error; runs `before` first."""
         (self.folder / f"{command}.out").write_text(text)
         (self.folder / f"{command}.err").write_text(error)
         script = self.folder / command
         script.write_text(
-            f'#!/bin/sh\necho "$@" >> "{self.folder}/{command}.calls"\n'
-            f'cat "{self.folder}/{command}.out"; cat "{self.folder}/{command}.err" >&2; exit {code}\n'
+            f'#!/bin/sh\nprintf "%s " "$@" >> "{self.folder}/{command}.calls"\n'
+            f'echo >> "{self.folder}/{command}.calls"\n{before}\n'
+            f'cat "{self.folder}/{command}.out"; cat "{self.folder}/{command}.err" >&2; exit {int(bool(error))}\n'
         )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
     def calls(self, command: str) -> list[str]:
         file = self.folder / f"{command}.calls"
-        return file.read_text().splitlines() if file.exists() else []
+        return [line.rstrip() for line in file.read_text().splitlines()] if file.exists() else []
 
 
 @pytest.fixture
@@ -55,69 +59,82 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return made
 
 
-QUICK = SlurmOptions(gpus=0, jobs_per_task=1, lag_s=0)
+def arrays(jobs: Sequence[Job]) -> list[Path]:
+    """The folders of all arrays of this round."""
+    return sorted((jobs[0].folder.parent / ".slurm").iterdir())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="shell scripts")
-class TestScripted:
-    def test_results_become_outcomes(self, tmp_path: Path, commands: Commands) -> None:
-        jobs = prepare(tmp_path)
+def leave_behind(commands: Commands, jobs: Sequence[Job], options: SlurmOptions = QUICK) -> Path:
+    """The folder of an array of these jobs, of which the first is done, whose dupekit was killed."""
+    commands.answer("squeue", "".join(f"7_{index}|RUNNING\n" for index in range(len(jobs))))
+    outcomes = SlurmExecutor().run(jobs, options, silent)
+    next(outcomes)
+    (array,) = arrays(jobs)
+    record = (array / "array.json").read_bytes()
+    outcomes.close()
+    (array / "array.json").write_bytes(record)
+    for calls in commands.folder.glob("*.calls"):
+        calls.unlink()
+    return array
+
+
+class TestOutcomes:
+    def test_results_become_outcomes(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
+        jobs = prepare()
         commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
         finish(jobs[0])
         finish(jobs[1], status="failed", error="out of memory")
         told: list[Any] = []
 
-        def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
-            told.append((stage, done, total, figures))
+        class Told:
+            cancelled = False
 
-        outcomes = list(SlurmExecutor().run(jobs, QUICK, progress))
+            def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+                told.append((stage, done, total, figures))
+
+        outcomes = list(SlurmExecutor().run(jobs, QUICK, Told()))
         assert outcomes == [Outcome(jobs[0]), Outcome(jobs[1], "out of memory")]
         assert told == [("SLURM tasks", 0, 2, {"pending": 1, "running": 1})]
+        (array,) = arrays(jobs)
+        assert commands.calls("squeue") == [
+            f"--me --noheader --array --states=all --format=%i|%T --name=dupekit-{array.name}"
+        ]
         assert commands.calls("scancel") == []
+        assert not (array / "array.json").exists()
 
     @pytest.mark.parametrize("state", ["TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED"])
-    def test_a_task_without_results_is_an_error(self, tmp_path: Path, commands: Commands, state: str) -> None:
-        jobs = prepare(tmp_path)
+    def test_a_task_without_results_is_an_error(
+        self, prepare: Prepare, finish: Finish, commands: Commands, state: str
+    ) -> None:
+        jobs = prepare()
         finish(jobs[0])
         commands.answer("squeue", f"7_0|COMPLETED\n7_1|{state}\n")
         done, failed = SlurmExecutor().run(jobs, QUICK, silent)
         assert (done, failed.job) == (Outcome(jobs[0]), jobs[1])
+        assert failed.error is not None
         assert failed.error.startswith(f"The SLURM task 7_1 ended ({state}) before this run was done.")
-        assert "7_1_0_log.err: is that on a file system that the nodes share?" in failed.error
+        assert "task-1.log: is that on a file system that the nodes share?" in failed.error
         assert commands.calls("scancel") == []
 
-    def test_a_task_that_slurm_has_forgotten_has_ended(self, tmp_path: Path, commands: Commands) -> None:
-        jobs = prepare(tmp_path)[:1]
-        commands.answer("squeue", "", code=1, error="slurm_load_jobs error: Invalid job id specified")
-        folder = jobs[0].folder.parent / ".submitit"
-        folder.mkdir()
-        (folder / "7_0_log.err").write_text("loading\nsrun: error: node17: Killed\n")
-        (failed,) = SlurmExecutor().run(jobs, QUICK, silent)
-        assert "The SLURM task 7 ended (no longer known to SLURM)" in failed.error
-        assert "Its last words: srun: error: node17: Killed See " in failed.error
-
-    def test_a_silent_controller_is_waited_for_and_then_given_up(
-        self, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    def test_a_task_that_slurm_has_forgotten_has_ended(
+        self, tmp_path: Path, prepare: Prepare, commands: Commands
     ) -> None:
-        jobs = prepare(tmp_path)[:1]
+        jobs = prepare()[:1]
+        runs = jobs[0].folder.parent
+        said = "loading\\nslurmstepd: error: Detected 1 oom-kill event\\n"
         commands.answer(
-            "squeue", "", code=1, error="slurm_load_jobs error: Unable to contact slurm controller"
+            "squeue", before=f"for a in '{runs}'/.slurm/*; do printf '{said}' > $a/task-0.log; done"
         )
-        slept: list[float] = []
-        start = time.monotonic()
-        monkeypatch.setattr(watching, "sleep", slept.append)
-        monkeypatch.setattr(watching, "monotonic", lambda: start + 60 * len(slept))
-        (failed,) = SlurmExecutor().run(jobs, SlurmOptions(timeout_min=30), silent)
-        assert "Neither SLURM nor the task 7 has said anything for 40 minutes" in failed.error
-        assert len(slept) == 41
-        assert commands.calls("scancel") == ["--quiet 7"]
+        (failed,) = SlurmExecutor().run(jobs, QUICK, silent)
+        assert failed.error is not None
+        assert "The SLURM task 7_0 ended (no longer known to SLURM)" in failed.error
+        assert "Its last words: slurmstepd: error: Detected 1 oom-kill event See " in failed.error
 
     def test_a_requeued_task_is_waited_for(
-        self, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+        self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        jobs = prepare(tmp_path)[:1]
-        story = ["7|PREEMPTED", "7|REQUEUED", "7|PENDING", "7|RUNNING", "7|COMPLETED"]
-        start = time.monotonic()
+        jobs = prepare()[:1]
+        story = ["7_0|PREEMPTED", "7_0|REQUEUED", "7_0|PENDING", "7_0|RUNNING", "7_0|COMPLETED"]
         told = []
 
         def sleep(_: float) -> None:
@@ -127,33 +144,196 @@ class TestScripted:
                 finish(jobs[0])
 
         monkeypatch.setattr(watching, "sleep", sleep)
-        monkeypatch.setattr(watching, "monotonic", lambda: start + 20 * len(told))
-        commands.answer("squeue", "7|RUNNING")
+        monkeypatch.setattr(watching, "monotonic", lambda: 20 * len(told))
+        commands.answer("squeue", "7_0|RUNNING")
         (outcome,) = SlurmExecutor().run(jobs, SlurmOptions(lag_s=30), silent)
         assert outcome == Outcome(jobs[0])
 
-    def test_closing_cancels_the_tasks_that_are_left(self, tmp_path: Path, commands: Commands) -> None:
-        jobs = prepare(tmp_path, pairs=2)
+    def test_a_damaged_result_is_an_outcome(self, prepare: Prepare, commands: Commands) -> None:
+        jobs = prepare()[:1]
+        (jobs[0].folder / "result.json").write_text("{")
+        (outcome,) = SlurmExecutor().run(jobs, QUICK, silent)
+        assert outcome.error is not None
+        assert "result.json is not valid" in outcome.error
+
+    def test_nothing_is_printed(
+        self, prepare: Prepare, finish: Finish, commands: Commands, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        jobs = prepare()
+        for job in jobs:
+            finish(job)
+        list(SlurmExecutor().run(jobs, QUICK, silent))
+        assert capfd.readouterr() == ("", "")
+
+
+class TestEnding:
+    def test_closing_cancels_the_tasks_that_are_left(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare(pairs=2)
         commands.answer("squeue", "".join(f"7_{i}|RUNNING\n" for i in range(4)))
         finish(jobs[0])
         outcomes = SlurmExecutor().run(jobs, QUICK, silent)
         assert next(outcomes) == Outcome(jobs[0])
-        record = jobs[0].folder.parent / ".submitit" / "array.json"
-        assert [task["jobs"] for task in json.loads(record.read_text())["tasks"]] == [
-            [job.name] for job in jobs
-        ]
+        (array,) = arrays(jobs)
+        record = json.loads((array / "array.json").read_text())
+        assert record["tasks"] == [[str(job.folder)] for job in jobs]
         outcomes.close()
-        assert commands.calls("scancel") == ["--quiet 7_0 7_1 7_2 7_3"]
-        assert not record.exists()
+        assert commands.calls("scancel") == ["--quiet 7_1 7_2 7_3"]
 
-    def test_a_damaged_result_is_an_outcome(self, tmp_path: Path, commands: Commands) -> None:
-        jobs = prepare(tmp_path)[:1]
-        (jobs[0].folder / "result.json").write_text("{")
-        (outcome,) = SlurmExecutor().run(jobs, QUICK, silent)
-        assert "result.json is not valid" in outcome.error
+    def test_when_nobody_waits_any_more_it_cancels(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        class Cancelled:
+            cancelled = True
 
-    def test_what_is_submitted(self, tmp_path: Path, commands: Commands) -> None:
-        jobs = prepare(tmp_path, pairs=4)
+            def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
+
+        jobs = prepare()
+        assert list(SlurmExecutor().run(jobs, QUICK, Cancelled())) == []
+        assert commands.calls("scancel") == ["--quiet 7_0 7_1"]
+
+    def test_where_cancelling_fails_the_array_is_remembered(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        finish(jobs[0])
+        commands.answer("squeue", "7_0|RUNNING\n7_1|RUNNING\n")
+        commands.answer("scancel", error=SILENCE)
+        outcomes = SlurmExecutor().run(jobs, QUICK, silent)
+        next(outcomes)
+        outcomes.close()
+        commands.answer("squeue", "7_1|RUNNING\n")
+        finish(jobs[1])
+        assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
+        assert len(commands.calls("sbatch")) == 1
+
+
+class TestSilence:
+    def test_of_the_controller_is_waited_for_and_then_given_up(
+        self, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = prepare()[:1]
+        commands.answer("squeue", error=SILENCE)
+        slept: list[float] = []
+        monkeypatch.setattr(watching, "sleep", slept.append)
+        monkeypatch.setattr(watching, "monotonic", lambda: 60 * len(slept))
+        (failed,) = SlurmExecutor().run(jobs, SlurmOptions(timeout_min=30), silent)
+        assert failed.error is not None
+        assert f"Neither SLURM nor the task 7_0 has said anything for 40 minutes ({SILENCE})" in failed.error
+        assert len(slept) == 41
+        assert commands.calls("scancel") == ["--quiet 7_0"]
+
+    def test_about_an_earlier_array_stops_before_anything_is_submitted(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        finish(jobs[0])
+        array = leave_behind(commands, jobs)
+        commands.answer("squeue", error=SILENCE)
+        with pytest.raises(
+            JobError, match=f"dupekit-{array.name}, may still be at work .*{SILENCE}"
+        ) as caught:
+            next(SlurmExecutor().run(jobs[1:], QUICK, silent))
+        assert "Nothing was submitted. Look with `squeue --me`" in caught.value.hint
+        assert commands.calls("sbatch") == []
+        assert (array / "array.json").exists()
+
+    def test_that_lost_sbatch_s_answer_leaves_nothing_at_work(
+        self, prepare: Prepare, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        commands.answer("sbatch", error="sbatch: error: Batch job submission failed: Socket timed out")
+        commands.answer("squeue", "8_0|PENDING\n8_1|PENDING\n")
+        with pytest.raises(JobError, match=r"sbatch refused the job array: .*Socket timed out"):
+            next(SlurmExecutor().run(jobs, QUICK, silent))
+        assert commands.calls("scancel") == ["--quiet 8_0 8_1"]
+
+    def test_then_and_after_it_is_asked_again(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        commands.answer("sbatch", error="sbatch: error: Batch job submission failed: Socket timed out")
+        commands.answer("squeue", error=SILENCE)
+        with pytest.raises(JobError, match="Socket timed out"):
+            next(SlurmExecutor().run(jobs, QUICK, silent))
+        commands.answer("sbatch", "9\n")
+        with pytest.raises(JobError, match="may still be at work on these runs"):
+            next(SlurmExecutor().run(jobs, QUICK, silent))
+        commands.answer("squeue", "8_0|RUNNING\n8_1|COMPLETED\n")  # it had been submitted all the same
+        for job in jobs:
+            finish(job)
+        assert len(list(SlurmExecutor().run(jobs, QUICK, silent))) == 2
+        assert len(commands.calls("sbatch")) == 2
+        assert not any((array / "array.json").exists() for array in arrays(jobs))
+
+
+class TestTakingOver:
+    def test_what_is_alive_and_submits_the_rest(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare(pairs=2)
+        finish(jobs[0])
+        leave_behind(commands, jobs)
+        for job in jobs:
+            finish(job)
+        commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n7_2|TIMEOUT\n7_3|PENDING\n")
+        commands.answer("sbatch", "9\n")
+        assert len(list(SlurmExecutor().run(jobs, QUICK, silent))) == 4
+        assert "--array=0-1%16" in commands.calls("sbatch")[0]
+        assert commands.calls("scancel") == []
+
+    @pytest.mark.parametrize("damage", ["other options", "{}", "[1]", '{"options": {}, "tasks": []}', "\x00"])
+    def test_what_is_not_as_wanted_is_cancelled_and_its_end_waited_for(
+        self, prepare: Prepare, finish: Finish, commands: Commands, damage: str
+    ) -> None:
+        jobs = prepare()
+        finish(jobs[0])
+        array = leave_behind(commands, jobs, replace(QUICK, timeout_min=7))
+        if damage != "other options":
+            (array / "array.json").write_text(damage)
+        finish(jobs[1])
+        answers = commands.folder
+        ending = f"mv '{answers}/next.out' '{answers}/squeue.out'"
+        (answers / "next.out").write_text("7_0|COMPLETED\n7_1|COMPLETING\n")
+        commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n")
+        commands.answer("scancel", before=ending)
+        waited: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            assert commands.calls("sbatch") == []
+            if len(waited) == 3:
+                commands.answer("squeue", "7_0|COMPLETED\n7_1|CANCELLED\n")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dupekit_slurm.arrays.sleep", sleep)
+            assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
+        assert commands.calls("scancel") == ["--quiet 7_1"]
+        assert (len(waited), len(commands.calls("sbatch"))) == (3, 1)
+        assert not (array / "array.json").exists()
+
+    def test_what_does_not_end_is_told(
+        self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = prepare()
+        finish(jobs[0])
+        array = leave_behind(commands, jobs)
+        commands.answer("squeue", "7_1|COMPLETING\n")
+        waited: list[float] = []
+        monkeypatch.setattr("dupekit_slurm.arrays.sleep", waited.append)
+        monkeypatch.setattr("dupekit_slurm.arrays.monotonic", lambda: 30 * len(waited))
+        with pytest.raises(JobError, match="may still be at work on these runs: it has not ended in 120 s"):
+            next(SlurmExecutor().run(jobs[1:], QUICK, silent))
+        assert commands.calls("sbatch") == []
+        assert (array / "array.json").exists()
+
+
+class TestSubmitting:
+    def test_what_is_submitted(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
+        jobs = prepare("100%", pairs=4)
+        for job in jobs:
+            finish(job)
         options = SlurmOptions(
             partition="gpu",
             account="plankton",
@@ -161,49 +341,60 @@ class TestScripted:
             parallel=2,
             mem_gb=1.5,
             setup="module load cuda",
-            extra="--constraint='a100|h100' --exclusive",
+            extra="--constraint='a100|h100' --exclusive --job-name=mine",
         )
-        tasks = submit(jobs, tmp_path / "logs", options)
-        assert [task.id for task in tasks] == ["7_0", "7_1", "7_2"]
-        assert [len(task.jobs) for task in tasks] == [2, 3, 3]
-        assert [job for task in tasks for job in task.jobs] == jobs
-        (script,) = (tmp_path / "logs").glob("*_submission.sh")
-        text = script.read_text()
-        for line in (
-            "#SBATCH --partition=gpu",
-            "#SBATCH --account=plankton",
-            "#SBATCH --array=0-2%2",
-            "#SBATCH --gpus-per-node=1",
-            "#SBATCH --cpus-per-task=4",
-            "#SBATCH --mem=1536MB",
-            "#SBATCH --time=240",
-            "#SBATCH --constraint='a100|h100'",
-            "#SBATCH --exclusive",
+        assert [outcome.job for outcome in SlurmExecutor().run(jobs, options, silent)] == jobs
+        (array,) = arrays(jobs)
+        (call,) = commands.calls("sbatch")
+        assert call == (
+            "--parsable --nodes=1 --ntasks=1 --time=240 --cpus-per-task=4 --mem=1536M --gpus-per-node=1"
+            " --partition=gpu --account=plankton --constraint=a100|h100 --exclusive --job-name=mine"
+            f" --job-name=dupekit-{array.name} --array=0-2%2"
+            f" --output={str(array).replace('100%', '100%%')}/task-%a.log"
+            f" --open-mode=append --signal=B:USR1@30 {array}/array.sh"
+        )
+        assert (array / "array.sh").read_text().splitlines() == [
+            "#!/bin/bash",
             "module load cuda",
-        ):
-            assert line in text.splitlines()
-        assert "--qos" not in text
+            f'exec {sys.executable} -P -m dupekit_slurm {array} "$SLURM_ARRAY_TASK_ID"',
+        ]
+
+    def test_no_pickles(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
+        jobs = prepare(pairs=2)
+        finish(jobs[0])
+        array = leave_behind(commands, jobs)
+        assert sorted(file.name for file in array.iterdir()) == ["array.json", "array.sh"]
+        for file in array.iterdir():
+            assert file.read_text(encoding="utf-8").replace("\n", "").isprintable()
+        assert json.loads((array / "array.json").read_text())["tasks"] == [[str(job.folder)] for job in jobs]
 
     def test_a_job_that_dupekit_runs_in_is_not_inherited(
-        self, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("SLURM_JOB_ID", "1")
-        monkeypatch.setenv("SLURM_CONF", "/cluster/slurm.conf")
+        given = {"SLURM_CONF": "/cluster/slurm.conf", "SBATCH_ACCOUNT": "plankton"}
+        of_job = {
+            "SLURM_JOB_ID": "1",
+            "SLURM_MEM_PER_NODE": "5",
+            "SBATCH_CPU_BIND": "quiet",
+            "SRUN_DEBUG": "3",
+        }
+        for name, value in (given | of_job).items():
+            monkeypatch.setenv(name, value)
         seen = tmp_path / "environment"
-        (commands.folder / "sbatch").write_text(f"#!/bin/sh\nenv > '{seen}'\necho Submitted batch job 7\n")
-        submit(prepare(tmp_path), tmp_path / "logs", QUICK)
-        variables = [line for line in seen.read_text().splitlines() if line.startswith("SLURM_")]
-        assert variables == ["SLURM_CONF=/cluster/slurm.conf"]
+        commands.answer("sbatch", "7\n", before=f"env > '{seen}'")
+        list(SlurmExecutor().run(prepare(), QUICK, silent))
+        found = dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
+        assert {name: value for name, value in found.items() if name in given | of_job} == given
         assert os.environ["SLURM_JOB_ID"] == "1"
 
-    def test_nothing_is_printed(
-        self, tmp_path: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
+    def test_what_a_user_has_set_outside_of_jobs_is_kept(
+        self, tmp_path: Path, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        jobs = prepare(tmp_path)
-        for job in jobs:
-            finish(job)
-        list(SlurmExecutor().run(jobs, QUICK, silent))
-        assert capsys.readouterr() == ("", "")
+        monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+        seen = tmp_path / "environment"
+        commands.answer("sbatch", "7\n", before=f"env > '{seen}'")
+        list(SlurmExecutor().run(prepare(), QUICK, silent))
+        assert "SLURM_TIME_FORMAT=relative" in seen.read_text().splitlines()
 
     def test_no_jobs_need_no_slurm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
@@ -213,30 +404,29 @@ class TestScripted:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(PluginError, match="needs sbatch, srun, squeue, scancel") as caught:
+        with pytest.raises(PluginError, match="needs sbatch, squeue, scancel") as caught:
             next(SlurmExecutor().run([Job("p01-a", tmp_path)], QUICK, silent))
         assert "login node" in caught.value.hint
 
-    def test_states_of_other_arrays_are_left_out(self, commands: Commands) -> None:
-        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n71_0|FAILED\n")
-        assert states(["7_0"]) == {"7_0": "RUNNING"}
-        assert commands.calls("squeue") == ["--noheader --array --states=all --format=%i|%T --jobs=7"]
-
 
 class TestOptions:
+    def test_it_is_an_executor(self) -> None:
+        made: Executor[SlurmOptions] = SlurmExecutor()
+        assert isinstance(made, Executor)
+        assert load(EXECUTORS, "slurm") is SlurmExecutor
+
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"timeout_min": 0}, "timeout_min=0 is not at least 1"),
-            ({"gpus": -1}, "gpus=-1 is not at least 0"),
-            ({"mem_gb": 0}, "mem_gb=0"),
+            ({"timeout_min": 0}, "timeout_min=0: it must be a whole number from 1 on"),
+            ({"gpus": -1}, "gpus=-1: it must be a whole number from 0 on"),
+            ({"mem_gb": 0}, "mem_gb=0: it must be a number above 0"),
+            ({"extra": "-C a100"}, "'-C' is not --NAME or --NAME=VALUE"),
+            ({"extra": "--constraint a100"}, "'a100' is not --NAME or --NAME=VALUE"),
+            ({"extra": "--"}, "'--' is not --NAME or --NAME=VALUE"),
+            ({"extra": "--comment='a"}, "No closing quotation"),
         ],
     )
     def test_what_cannot_be_is_refused(self, given: dict[str, Any], message: str) -> None:
         with pytest.raises(OptionError, match=message):
-            SlurmOptions(**given)
-
-    @pytest.mark.parametrize("extra", ["-C a100", "--constraint a100", "--"])
-    def test_extra_must_be_in_long_form(self, tmp_path: Path, commands: Commands, extra: str) -> None:
-        with pytest.raises(OptionError, match=r"is not --NAME or --NAME=VALUE"):
-            submit([Job("p01-a", tmp_path)], tmp_path / "logs", SlurmOptions(extra=extra))
+            options_for(SlurmExecutor, given)

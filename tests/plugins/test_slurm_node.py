@@ -1,0 +1,106 @@
+"""What a task of the executor "slurm" does on its node: no SLURM is needed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dupekit.api import Job
+from tests.plugins.conftest import Finish, Prepare
+
+pytestmark = [
+    pytest.mark.usefixtures("workers"),
+    pytest.mark.skipif(sys.platform != "linux", reason="signals, and children in /proc"),
+]
+
+
+def start(folder: Path, jobs: Sequence[Job]) -> subprocess.Popen[str]:
+    """The command of an array's only task."""
+    array = folder / "array"
+    array.mkdir()
+    record = {"options": {}, "tasks": [[str(job.folder) for job in jobs]]}
+    (array / "array.json").write_text(json.dumps(record))
+    command = [sys.executable, "-P", "-m", "dupekit_slurm", str(array), "0"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def finished(jobs: Sequence[Job]) -> list[str]:
+    return [job.name for job in jobs if (job.folder / "predictions.npz").is_file()]
+
+
+def test_does_what_has_no_result(tmp_path: Path, prepare: Prepare, finish: Finish) -> None:
+    jobs = prepare()
+    finish(jobs[0])
+    _, said = (task := start(tmp_path, jobs)).communicate()
+    assert (task.returncode, said) == (0, "")
+    assert finished(jobs) == ["p01-b"]
+
+
+def test_goes_on_after_a_crash(tmp_path: Path, prepare: Prepare) -> None:
+    jobs = prepare(trainer="crashing")
+    (task := start(tmp_path, jobs)).communicate()
+    assert task.returncode == 0
+    assert finished(jobs) == ["p01-b"]
+    assert jobs[0].outcome() is None
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGUSR1, "SLURM ends this task (SIGUSR1): its time limit is near."),
+        (
+            signal.SIGTERM,
+            "SLURM ends this task (SIGTERM): it was cancelled or preempted, or its time is over.",
+        ),
+    ],
+)
+def test_told_to_end_it_ends_its_worker(
+    tmp_path: Path, prepare: Prepare, number: signal.Signals, why: str
+) -> None:
+    jobs = prepare(trainer="gated")
+    task = start(tmp_path, jobs)
+    stop = time.monotonic() + 30
+    while not children(task.pid):
+        assert time.monotonic() < stop
+        time.sleep(0.02)
+    (worker,) = children(task.pid)
+    task.send_signal(number)
+    _, said = task.communicate(timeout=30)
+    assert said.splitlines()[-1] == why
+    assert task.returncode != 0
+    assert not Path(f"/proc/{worker}").exists()
+    assert finished(jobs) == []
+
+
+def test_of_an_array_that_nobody_waits_for_it_does_nothing(tmp_path: Path, prepare: Prepare) -> None:
+    jobs = prepare()
+    array = tmp_path / "array"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "dupekit_slurm", str(array), "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"No dupekit waits for this array any more: {array / 'array.json'} is gone." in done.stderr
+    assert finished(jobs) == []
+
+
+def test_a_file_beside_the_user_takes_no_library_s_place(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = prepare()
+    (tmp_path / "random.py").write_text("raise SystemExit('the user\\'s own')")
+    monkeypatch.chdir(tmp_path)
+    (task := start(tmp_path, jobs)).communicate()
+    assert task.returncode == 0
+    assert finished(jobs) == ["p01-a", "p01-b"]
+
+
+def children(parent: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
