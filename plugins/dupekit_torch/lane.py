@@ -35,9 +35,9 @@ def schedule_of(task: TrainTask[Options]) -> Schedule:
 
 
 class Lane:
-    """Trains runs one after the other, with so many threads."""
+    """Trains runs one after the other, with so many threads; `beside` others, on CUDA in a stream of its own."""
 
-    def __init__(self, shared: Shared, *, threads: int) -> None:
+    def __init__(self, shared: Shared, *, threads: int, beside: bool) -> None:
         self.shared, self.threads = shared, threads
         self.network = build(shared.spec, seed=0).to(shared.device)
         self.network.to(memory_format=torch.channels_last)  # 1.1 to 1.5 times as fast on CPU
@@ -52,25 +52,22 @@ class Lane:
         self.compile_seconds = 0.0
         self.parts = 1
         self.stream: torch.cuda.Stream | None = None
-
-    def stand_alone(self) -> None:
-        """On CUDA: from now on other lanes compute at the same time."""
-        if self.shared.device.type == "cuda" and self.stream is None:
-            self.stream = torch.cuda.Stream(self.shared.device)  # type: ignore[no-untyped-call]
+        if beside and shared.device.type == "cuda":
+            self.stream = torch.cuda.Stream(shared.device)  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize(shared.device)  # pixels and weights were put there in another one
 
     def compile(self, batch: int) -> None:
         """Compiles the step, once for all runs; where that fails, it stays as it is."""
         if self.compiled is not None:
             return
         began = time.monotonic()
-        wanted, self.compiled = self.shared.options.compile, False
+        wanted, faster = self.shared.options.compile, None
         # On CPU compiling takes a minute and gains nothing.
         if wanted == "on" or (wanted == "auto" and self.shared.device.type == "cuda"):
             with self._entered():  # what is compiled for another number of threads is compiled again
                 trial = Batch.trial(self.shared.source, batch)
                 faster = compiled(self.loss, trial, required=wanted == "on")
-            if faster is not None:
-                self.loss, self.compiled = faster, True
+        self.loss, self.compiled = faster or self.loss, faster is not None
         self.compile_seconds = round(time.monotonic() - began, 3)
 
     def run(self, task: TrainTask[Options], progress: Progress) -> Model:

@@ -33,9 +33,13 @@ class Worker:
             # of another number of threads differ in their last digits, and the same job must give the same votes.
             self._at_once = wanted or min(MOST_AT_ONCE, cores)
             self._threads = max(1, cores // self._at_once)
-        self._lanes = [Lane(self._shared, threads=self._threads)]
+        self._lanes: list[Lane] = []
+        self._add_lane()
         if draws(self._lanes[0].network):  # from the process's random state, which two cannot share
             self._at_once = 1
+
+    def _add_lane(self) -> None:
+        self._lanes.append(Lane(self._shared, threads=self._threads, beside=self._at_once > 1))
 
     def run(self, tasks: Sequence[TrainTask[Options]], progress: Progress) -> Iterator[Model]:
         """All these trainings, as many at once as fill the device; the models in the tasks' order.
@@ -58,14 +62,10 @@ class Worker:
         free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         for number in range(count):
             if number == len(self._lanes):
-                self._lanes.append(Lane(self._shared, threads=self._threads))
-            lane = self._lanes[number]
-            lane.stand_alone()
-            lane.compile(schedule_of(tasks[0]).batch)  # torch's compiler bears no training beside it
-            free.put(lane)
-        if self._shared.device.type == "cuda":
-            # Pixels and weights were put there in another stream.
-            torch.cuda.synchronize(self._shared.device)
+                self._add_lane()
+            # torch's compiler bears no training beside it.
+            self._lanes[number].compile(schedule_of(tasks[0]).batch)
+            free.put(self._lanes[number])
 
         def train(position: int) -> Model:
             lane = free.get()
