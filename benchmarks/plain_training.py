@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from dupekit_torch.descent import Descent
-from dupekit_torch.models import Spec, build, stem_shape
-from dupekit_torch.options import Options
-from dupekit_torch.schedule import one_cycle
-from dupekit_torch.whitening import whitening
+from dupekit_torch import Options
+from dupekit_torch.fit.descent import Descent
+from dupekit_torch.fit.schedule import one_cycle
+from dupekit_torch.network.classifier import Spec, build
+from dupekit_torch.network.stem import whitening_filters
 
 WEIGHT_DECAY = {"compact": Options().weight_decay, "resnet18": 0.05}
 
@@ -100,9 +100,9 @@ def make(
     name: str, some: Iterable[tuple[Tensor, int]], size: int, channels: int, classes: int, seed: int
 ) -> tuple[nn.Module, bool]:
     if name == "compact":  # dupekit's own network
-        side, stride = stem_shape(size)
-        stem = whitening((pixels for pixels, _ in some), side=side, stride=stride)
-        return build(Spec(name, False, 32, size, channels, classes, None, None, stem), seed=seed), False
+        stem = whitening_filters(pixels for pixels, _ in some)
+        spec = Spec(model=name, size_px=size, channels=channels, classes=classes, stem=stem)
+        return build(spec, seed=seed), False
     weights = torchvision.models.ResNet18_Weights.DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     network = torchvision.models.resnet18(weights=weights if file.is_file() else None)

@@ -193,16 +193,14 @@ def bare(notes: dict[str, Any]) -> None:
     from torch.nn import functional
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dupekit_torch.models import Spec, build, stem_shape
-    from dupekit_torch.whitening import whitening
+    from dupekit_torch.network.classifier import Spec, build
+    from dupekit_torch.network.stem import whitening_filters
 
     device = torch.device("cuda" if notes["device"] != "cpu" else "cpu")
     autocast = notes["precision"] == "bfloat16"
     batch, size, channels = notes["batch_size"], notes["image_size"], notes["channels"]
-    side, stride = stem_shape(size)
-    some = torch.randn(16, channels, size, size)
-    stem = whitening(some, side=side, stride=stride)
-    spec = Spec("compact", False, 32, size, channels, notes["classes"], None, None, stem)
+    stem = whitening_filters(torch.randn(16, channels, size, size))
+    spec = Spec(model="compact", size_px=size, channels=channels, classes=notes["classes"], stem=stem)
     steps = notes["steps"]
 
     def passes(count: int, threads: int) -> None:

@@ -5,16 +5,32 @@ Importing this module loads no torch; the first training does.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from dupekit.api import Model, Progress, TrainTask
 from dupekit_torch.options import Options
 
 if TYPE_CHECKING:
-    from dupekit_torch.worker import Key, Worker
+    from dupekit_torch.worker import Worker
 
 __all__ = ["Options", "TorchTrainer"]
+
+_Task = TrainTask[Options]
+
+
+@dataclass(frozen=True, slots=True)
+class _Likeness:
+    """Equal for tasks that can share a worker."""
+
+    options: Options
+    classes: tuple[str, ...]
+    device: str
+    cache: Path
+    pool: str
 
 
 class TorchTrainer:
@@ -29,31 +45,33 @@ class TorchTrainer:
     produces: ClassVar[str] = "onnx"
 
     def __init__(self) -> None:
-        self._key: Key | None = None
+        self._likeness: _Likeness | None = None
         self._worker: Worker | None = None
 
-    def train(self, task: TrainTask[Any], progress: Progress) -> Model:
+    def train(self, task: _Task, progress: Progress) -> Model:
         """One training. The model lies in `task.workdir` as "model.onnx".
 
         Raises OptionError for options that do not fit the data, UsageError for a device that is not
-        there, PluginError where a training cannot be done.
+        there, PluginError where a training cannot be done, JobError where it is cancelled.
         """
-        return self._worker_for(task, progress).run(task, progress)
+        (model,) = self.train_many([task], progress)
+        return model
 
-    def train_many(self, tasks: Sequence[TrainTask[Any]], progress: Progress) -> Iterator[Model]:
+    def train_many(self, tasks: Sequence[_Task], progress: Progress) -> Iterator[Model]:
         """Several trainings at once where that is faster; the same models as `train` makes one by one.
 
         Raises as `train` for the first that fails; those after it have to be asked for again.
         """
         if tasks:
-            yield from self._worker_for(tasks[0], progress).run_many(tasks, progress)
+            yield from self._worker_for(tasks[0], progress).run(tasks, progress)
 
-    def _worker_for(self, task: TrainTask[Any], progress: Progress) -> Worker:
-        from dupekit_torch.worker import Worker, key_of
+    def _worker_for(self, task: _Task, progress: Progress) -> Worker:
+        from dupekit_torch.worker import Worker
 
-        key = key_of(task)
-        if self._worker is None or key != self._key:
+        pool = hashlib.sha256("".join(task.pool.digests).encode()).hexdigest()
+        likeness = _Likeness(task.options, task.classes, task.device, task.cache.folder, pool)
+        if self._worker is None or likeness != self._likeness:
             self._worker = None  # frees the device's memory before the next one fills it
             self._worker = Worker(task, progress)
-            self._key = key
+            self._likeness = likeness
         return self._worker

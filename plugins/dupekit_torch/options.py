@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from dupekit.api import Ge, Le, Lt, OptionError
 from dupekit_nets.pretrained import TORCHVISION
-from dupekit_torch.symmetries import symmetries
+from dupekit_torch.pixels.symmetries import symmetries
 
 COMPACT = "compact"
 

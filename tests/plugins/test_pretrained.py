@@ -23,7 +23,7 @@ pytest.importorskip("onnx", reason="the extra torch is not installed")
 pytest.importorskip("onnxruntime", reason="the extra torch is not installed")
 
 from dupekit_probe.backbone import open_backbone  # noqa: E402
-from dupekit_torch import models  # noqa: E402
+from dupekit_torch.network.classifier import Spec, build  # noqa: E402
 
 URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 
@@ -32,8 +32,8 @@ URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 def read(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
     """Has a plugin read ResNet-18's weights."""
     if request.param == "torch":
-        spec = models.Spec("torchvision:resnet18", True, 8, 32, 3, 5, None, None, None)
-        return lambda: models.build(spec, seed=1)
+        spec = Spec(model="torchvision:resnet18", size_px=32, channels=3, classes=5, pretrained=True)
+        return lambda: build(spec, seed=1)
     cache = Cache(tmp_path / "cache")
     return lambda: open_backbone("torchvision:resnet18", size_px=32, cache=cache, device="cpu")
 

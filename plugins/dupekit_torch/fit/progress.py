@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 from dupekit.api import PluginError, Progress
-from dupekit_torch.memory import peak_memory_mib
-from dupekit_torch.schedule import Plan
+from dupekit_torch.device import peak_memory_mib
+from dupekit_torch.fit.schedule import Schedule
 
 
-class Stopped(Exception):
-    """Raised inside a run that nobody waits for any more."""
-
-
-class Together:
+class JointProgress:
     """Adds up the looks at images of all runs, so that the time left is that of all of them."""
 
     def __init__(self, progress: Progress, looks: Sequence[int]) -> None:
@@ -28,19 +24,19 @@ class Together:
         self._done = [0] * len(looks)
         self._figures: dict[int, Mapping[str, float]] = {}
         self._lock = threading.Lock()
-        self._stopped = False
+        self._closed = False
 
-    def stop(self) -> None:
-        """Ends the runs that still go on: each at its next sign of life."""
-        self._stopped = True
+    def close(self) -> None:
+        """From now on every run is told that it is cancelled."""
+        self._closed = True
 
     @property
-    def stopped(self) -> bool:
-        return self._stopped or self._progress.cancelled
+    def cancelled(self) -> bool:
+        return self._closed or self._progress.cancelled
 
-    def part(self, position: int) -> Progress:
+    def of_run(self, position: int) -> Progress:
         """The progress of one run."""
-        return _Part(self, position)
+        return _OfRun(self, position)
 
     def show(self, position: int, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Takes in how far one run is, and tells how far all are."""
@@ -66,32 +62,28 @@ class Together:
         }
 
 
-class _Part:
-    """The progress of one of several runs."""
-
-    def __init__(self, together: Together, position: int) -> None:
-        self._together, self._position = together, position
+class _OfRun:
+    def __init__(self, joint: JointProgress, position: int) -> None:
+        self._joint, self._position = joint, position
 
     @property
     def cancelled(self) -> bool:
-        return self._together.stopped
+        return self._joint.cancelled
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
-        if self._together.stopped:
-            raise Stopped
-        self._together.show(self._position, stage, done, total, figures)
+        self._joint.show(self._position, stage, done, total, figures)
 
 
 class Meter:
     """Tells the progress about once a second; reading a loss waits for the device, so no oftener."""
 
-    def __init__(self, plan: Plan, progress: Progress, device: torch.device) -> None:
-        self._plan, self._progress, self._device = plan, progress, device
+    def __init__(self, schedule: Schedule, progress: Progress, device: torch.device) -> None:
+        self._schedule, self._progress, self._device = schedule, progress, device
         self._began = self._last = time.monotonic()
-        progress("training", 0, plan.images * plan.epochs)
+        progress("training", 0, schedule.looks)
 
     def show(self, step: int, loss: Tensor) -> None:
-        if time.monotonic() < self._last + 1 and step < self._plan.steps:
+        if time.monotonic() < self._last + 1 and step < self._schedule.steps:
             return
         figures = {"loss": float(loss)}
         if not math.isfinite(figures["loss"]):
@@ -101,7 +93,6 @@ class Meter:
             )
         figures["memory_mib"] = peak_memory_mib(self._device)
         self._last = time.monotonic()
-        seen = step * self._plan.batch
+        seen = min(step * self._schedule.batch, self._schedule.looks)
         figures["images_per_second"] = seen / max(1e-9, self._last - self._began)
-        total = self._plan.images * self._plan.epochs
-        self._progress("training", min(seen, total), total, **figures)
+        self._progress("training", seen, self._schedule.looks, **figures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dupekit_torch.muon import Muon
+from dupekit_torch.fit.muon import Muon
 
 
 class Descent:

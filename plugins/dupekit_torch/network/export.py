@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dupekit.api import Model, PluginError, atomic_write, model_metadata
-from dupekit_torch.augment import views
-from dupekit_torch.models import Classifier, Spec, build
+from dupekit_torch.network.classifier import Classifier, Spec, build
+from dupekit_torch.pixels.augment import views
 
 TOLERANCE = 1e-3
 """By which a probability of the file may differ from the trained network's, in float32."""
@@ -49,14 +50,17 @@ class Probabilities(nn.Module):
 
 
 class Exporter:
-    """Writes networks of one spec, whose predictions are means over views under the symmetries `codes`."""
+    """Writes networks of one spec, whose predictions are means over views under the symmetries `codes`.
+
+    Several threads may use it: all their networks go through one graph, one at a time.
+    """
 
     def __init__(self, spec: Spec, codes: Sequence[int]) -> None:
+        self._lock = threading.Lock()
         # Other weights than any run's: where the check of the first file finds the run's own
         # probabilities, the exchange of the weights works.
         self._twin = Probabilities(build(spec, seed=0), codes).eval()
-        self._inputs = _example(spec)
-        self._graph = _export(self._twin, self._inputs)
+        self._graph = _export(self._twin, _example(spec))
         self._places = {tensor.name: tensor for tensor in self._graph.graph.initializer}
         lost = {
             name for name in self._twin.state_dict() if not name.endswith("num_batches_tracked")
@@ -64,24 +68,29 @@ class Exporter:
         if lost:
             raise PluginError(f"torch.onnx.export of this PyTorch renames weights: {min(lost)} is missing")
 
-    def write(self, weights: Mapping[str, Tensor], model: Model, *, check: tuple[Tensor, ...]) -> None:
-        """Puts a `Classifier`'s state into the file `model.path`, with the model's metadata.
+    def write(self, network: Classifier, model: Model, *, check: tuple[Tensor, ...]) -> None:
+        """Puts a network into the file `model.path`, with the model's metadata.
 
         `check` are inputs, as the graph takes them, for which the file must give the same probabilities
         as the network; raises PluginError where it does not.
         """
+        with self._lock:
+            content = self._content(network, model)
+            self._check(content, check)
+        with atomic_write(model.path) as file:
+            file.write(content)
+
+    def _content(self, network: Classifier, model: Model) -> bytes:
         import onnx
 
-        self._twin.net.load_state_dict(weights)
+        self._twin.net.load_state_dict(network.state_dict())
         for name, value in self._twin.state_dict().items():
             if name in self._places:
                 place = self._places[name]
                 place.CopyFrom(onnx.numpy_helper.from_array(value.contiguous().numpy(), name))
         onnx.helper.set_model_props(self._graph, model_metadata(model))
-        content = self._graph.SerializeToString()
-        self._check(content, check)
-        with atomic_write(model.path) as file:
-            file.write(content)
+        content: bytes = self._graph.SerializeToString()
+        return content
 
     def _check(self, content: bytes, inputs: tuple[Tensor, ...]) -> None:
         with torch.no_grad():
@@ -111,7 +120,7 @@ def run_onnx(content: bytes, inputs: tuple[Tensor, ...]) -> NDArray[np.float32]:
 
 def _example(spec: Spec) -> tuple[Tensor, ...]:
     pixels = torch.zeros(2, spec.channels, spec.size_px, spec.size_px)
-    return (pixels,) if spec.log_mean is None else (pixels, torch.zeros(2, 2))
+    return (pixels,) if spec.log_size is None else (pixels, torch.zeros(2, 2))
 
 
 def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dupekit_torch.symmetries import MIRROR_X, MIRROR_Y, SWAP
+from dupekit_torch.pixels.symmetries import MIRROR_X, MIRROR_Y, SWAP
 
 
 @dataclass(frozen=True, slots=True)

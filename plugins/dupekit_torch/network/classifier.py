@@ -5,7 +5,6 @@ Both are a trunk from pixels to features; `Classifier` adds the image's size and
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ from torch.nn import functional
 from dupekit.api import OptionError
 from dupekit_nets import pretrained
 from dupekit_nets.pretrained import TORCHVISION
+from dupekit_torch.network.compact import Compact
 from dupekit_torch.options import COMPACT
+from dupekit_torch.pixels.statistics import Moments
 
 _RANDOM = threading.Lock()
 """Held while a network draws its weights: the random state is the process's, and runs go on side by side."""
@@ -26,21 +27,21 @@ SIZE_FEATURES = 16
 """How many features the image's width and height become before they join those of the pixels."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Spec:
     """All that a network is made from, but for its random numbers."""
 
     model: str
-    pretrained: bool
-    width: int
     size_px: int
     channels: int
     classes: int
-    log_mean: tuple[float, float] | None
-    """Mean of log width and log height over the pool, None where the size is not fed to the model."""
-    log_std: tuple[float, float] | None
-    stem: Tensor | None
-    """The compact network's first filters, (channels', channels, side, side) float32."""
+    log_size: Moments | None = None
+    """Of the pool's log widths and heights; None where the size is not fed to the network."""
+    pretrained: bool = False
+    """Of torchvision's networks only; of the compact one only the next two."""
+    width: int = 32
+    stem: Tensor | None = None
+    """Its first filters, (channels', channels, side, side) float32."""
 
 
 class Classifier(nn.Module):
@@ -52,10 +53,10 @@ class Classifier(nn.Module):
     def __init__(self, trunk: nn.Module, features: int, spec: Spec) -> None:
         super().__init__()
         self.trunk = trunk
-        self.uses_size = spec.log_mean is not None and spec.log_std is not None
-        if self.uses_size:
-            self.register_buffer("log_mean", torch.tensor(spec.log_mean))
-            self.register_buffer("log_std", torch.tensor(spec.log_std))
+        self.uses_size = spec.log_size is not None
+        if spec.log_size is not None:
+            self.register_buffer("log_mean", torch.tensor(spec.log_size.mean))
+            self.register_buffer("log_std", torch.tensor(spec.log_size.std))
             self.size = nn.Linear(2, SIZE_FEATURES)
             features += SIZE_FEATURES
         self.head = nn.Linear(features, spec.classes)
@@ -68,62 +69,6 @@ class Classifier(nn.Module):
             features = torch.cat([features, functional.relu(self.size(standard))], 1)
         logits: Tensor = self.head(features)
         return logits
-
-
-class Stage(nn.Module):
-    """Two 3 x 3 convolutions; of what the first gives, each square of four pixels keeps its greatest value."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # The squares do not overlap: each gradient comes from one place, so its sum has no order on CUDA.
-        x = functional.relu(self.norm1(functional.max_pool2d(self.conv1(x), 2)))
-        return functional.relu(self.norm2(self.conv2(x)))
-
-
-def stem_shape(size_px: int) -> tuple[int, int]:
-    """Side and stride of the compact network's first filters.
-
-    Above 40 pixels they halve the image: the first stage is most of the cost, and cut-outs of that size are mostly
-    blown-up detail.
-    """
-    return (3, 2) if size_px > 40 else (2, 1)
-
-
-class Compact(nn.Module):
-    """A network for images of 16 to about 100 pixels: fixed filters that whiten patches, and three stages.
-
-    The shape is that of K. Jordan's airbench ("94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024). On 1,331 plankton
-    images, 15 epochs with AdamW, and with first filters that are trained, it reached .725 where a residual network of four
-    stages that took longer reached .670; a shortcut around each second convolution gained nothing, nor did a mean instead of
-    the maximum at the end.
-    """
-
-    def __init__(self, *, width: int, size_px: int, stem: Tensor) -> None:
-        super().__init__()
-        side, stride = stem_shape(size_px)
-        outputs, inputs = stem.shape[:2]
-        self.stem = nn.Conv2d(inputs, outputs, side, stride, side // 3)
-        widths = [outputs, width, 4 * width, 4 * width]
-        self.stages = nn.Sequential(*(Stage(a, b) for a, b in itertools.pairwise(widths)))
-        self.features = widths[-1]
-        for module in self.stages.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        with torch.no_grad():
-            self.stem.weight.copy_(stem)
-            self.stem.bias.zero_()  # type: ignore[union-attr]
-        self.stem.weight.requires_grad_(False)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        x = functional.relu(self.stem(pixels))
-        features: Tensor = self.stages(x).amax((2, 3))
-        return features
 
 
 class ThreeChannels(nn.Module):

@@ -36,8 +36,8 @@ FEW = 640
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is fixed before a training of `images` images."""
+class Schedule:
+    """Of a training of `images` images."""
 
     images: int
     epochs: int
@@ -47,8 +47,13 @@ class Plan:
     muon: bool
     """Whether Muon moves the filters of convolutions, or AdamW moves all."""
 
+    @property
+    def looks(self) -> int:
+        """At images, in all epochs."""
+        return self.images * self.epochs
 
-def plan(images: int, options: Options, *, pool: int) -> Plan:
+
+def schedule(images: int, options: Options, *, pool: int) -> Schedule:
     """Epochs, batch and learning rate by the number of images in the round, unless they are given.
 
     Few images get more epochs and smaller batches, so that a network has steps enough to learn. The round's number
@@ -61,7 +66,7 @@ def plan(images: int, options: Options, *, pool: int) -> Plan:
     epochs = options.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, enough))
     rate = options.learning_rate or _top_rate(options) * min(MOST_GROWTH, math.sqrt(batch / 32))
     steps = max(1, math.ceil(epochs * images / batch))
-    return Plan(images, epochs, batch, steps, rate, muon=not options.pretrained)
+    return Schedule(images, epochs, batch, steps, rate, muon=not options.pretrained)
 
 
 def _top_rate(options: Options) -> float:

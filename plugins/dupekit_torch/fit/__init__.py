@@ -1,0 +1,1 @@
+"""One training: its schedule, its loss, its steps."""

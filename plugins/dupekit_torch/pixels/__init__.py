@@ -1,0 +1,1 @@
+"""Which pixels a network is shown, and how they reach the device."""
