@@ -14,6 +14,7 @@ from dupekit.errors import NotAProject
 from dupekit.ledger import ignores, review, rounds, steps, tallies
 from dupekit.ledger.rounds import Run
 from dupekit.ledger.steps import Change, Step
+from dupekit.review.event_log import Event
 from dupekit.review.ignore_list import Ignored
 from dupekit.review.manifest import Manifest
 from dupekit.settings import FILE, read_settings
@@ -233,8 +234,8 @@ class Project:
         with self._reading() as session:
             return exports.listing_of(session.ledger, self.path, export, name)
 
-    def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
-        """Adds what a watcher saw: time, kind, path and target."""
+    def record_events(self, export: review.Export, events: Sequence[Event]) -> None:
+        """Adds what a watcher saw."""
         with self._reading() as session:  # a short transaction, which SQLite itself guards
             review.record_event(session.ledger, export.number, events)
 

@@ -19,8 +19,8 @@ from dupekit.errors import TreeUnavailable
 from dupekit.files.write import write_lines
 from dupekit.ledger import Ledger
 from dupekit.project import Project
+from dupekit.review.event_log import EVENTS, Event, append_events
 from dupekit.review.manifest import MARKER, read_manifest, write_manifest
-from dupekit.review.marker import EVENTS
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import follow, tree_journal
 from dupekit.testing import make_dataset
@@ -176,10 +176,17 @@ def test_a_growing_log_adds_what_is_new(away) -> None:
 def test_what_the_projects_own_watcher_saw_is_apart(away) -> None:
     project, tree = away
     seen = ("2026-01-01T00:00:00+00:00", "deleted", "a", "")
-    project.record_events(project.tree()[0], [seen])
+    project.record_events(project.tree()[0], [Event(*seen[:3])])
     (tree / MARKER / EVENTS).write_bytes(line("deleted", "a"))
     assert project.collect().events == 1
     assert events(project) == [(*seen, "project"), (*seen, "tree")]
+
+
+def test_an_overflow_is_of_no_path_and_no_garbage(away) -> None:
+    project, tree = away
+    append_events(tree / MARKER / EVENTS, [Event("2026-01-01T00:00:00+00:00", "overflow", None)])
+    found = project.collect()
+    assert (found.events, found.remarks) == (1, [])
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])

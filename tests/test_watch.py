@@ -115,7 +115,7 @@ def test_a_line_that_a_killed_watcher_left_half_written_costs_no_other(tree, wat
     (tree / "c0" / "other_09_0.png").unlink()
     watching.until(lambda s: counts(s)["correct"] == 1)
     watching.end()
-    assert [event[1:3] for event in read_marker(tree, tree_manifest(tree)).events] == [
+    assert [(event.kind, event.path) for event in read_marker(tree, tree_manifest(tree)).events] == [
         ("deleted", "c0/other_09_0.png")
     ]
 
@@ -167,7 +167,7 @@ def test_a_file_overwritten_where_it_lies_is_seen_at_once(tree, watch) -> None:
     watching.until(lambda _: True)
     shutil.copyfile(tree / "c1" / "other_09_1.png", tree / "c0" / "other_09_0.png")
     seen = watching.until(lambda s: counts(s)["correct"] == 1)
-    assert [event[1:3] for event in seen.events] == [("written", "c0/other_09_0.png")]
+    assert [(event.kind, event.path) for event in seen.events] == [("written", "c0/other_09_0.png")]
 
 
 @pytest.mark.parametrize("polled", [False, True])
@@ -197,7 +197,9 @@ def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch
 
 def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
     kept: list[str] = []
-    journal = Journal(lambda: tmp_path / "after.txt", lambda events: kept.extend(e[1] for e in events))
+    journal = Journal(
+        lambda: tmp_path / "after.txt", lambda events: kept.extend(event.kind for event in events)
+    )
     watching = watch(journal, poll_s=0.5)
     watching.until(lambda _: True)
     tree.rename(tmp_path / "unplugged")

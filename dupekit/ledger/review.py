@@ -10,6 +10,7 @@ from dupekit.correct.placements import Correction, Placement
 from dupekit.correct.resolve import Decision, Held, Unapplied, resolve
 from dupekit.ledger import Ledger
 from dupekit.ledger.images import UNREAD
+from dupekit.review.event_log import Event
 from dupekit.review.mistakes import Earlier
 from dupekit.review.verdicts import EXPUNGED, RELABEL, Verdict
 from dupekit.system.stamp import now
@@ -56,16 +57,16 @@ def exported_images(ledger: Ledger, export: int) -> dict[str, int]:
     return dict(ledger.rows("SELECT path, image FROM exported_files WHERE export = ?", (export,)).fetchall())
 
 
-def record_event(ledger: Ledger, export: int, events: Iterable[tuple[str, str, str, str]]) -> None:
-    """Adds what a watcher saw: time, kind, path and target."""
+def record_event(ledger: Ledger, export: int, events: Iterable[Event]) -> None:
+    """Adds what a watcher saw."""
     with ledger.write() as db:
         db.executemany(
             "INSERT INTO events (export, at, kind, path, target) VALUES (?, ?, ?, ?, ?)",
-            [(export, *event) for event in events],
+            [(export, *_row(event)) for event in events],
         )
 
 
-def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str, str, str]]) -> int:
+def pick_up_events(ledger: Ledger, export: int, events: Sequence[Event]) -> int:
     """Adds of a tree's own event log what was not picked up before; returns how many that were.
 
     A log knows no numbers and its times are whole seconds, so equal events are counted, not told apart.
@@ -77,7 +78,7 @@ def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str,
             )
         )
         new = []
-        for event in events:
+        for event in map(_row, events):
             if known[event]:
                 known[event] -= 1
             else:
@@ -86,6 +87,10 @@ def pick_up_events(ledger: Ledger, export: int, events: Sequence[tuple[str, str,
             "INSERT INTO events (export, at, kind, path, target, source) VALUES (?, ?, ?, ?, ?, 'tree')", new
         )
     return len(new)
+
+
+def _row(event: Event) -> tuple[str, str, str, str]:
+    return event.at, event.kind, event.path or "", event.target or ""
 
 
 def record_verdicts(

@@ -34,11 +34,10 @@ from watchdog.observers.api import BaseObserver, EventDispatcher
 from watchdog.utils import BaseThread
 
 from dupekit.files.names import escape
+from dupekit.review.event_log import Event
 from dupekit.review.manifest import MARKER
 from dupekit.system.stamp import now
 
-Event = tuple[str, str, str, str]
-"""Time, kind ("deleted", "moved", "created", "written", "overflow" …), path in the tree and target, both escaped."""
 Heard = queue.SimpleQueue[Event | None]
 """Events as they come; None only wakes who waits."""
 
@@ -180,7 +179,8 @@ class _Overflow(logging.Handler):
         self._heard = heard
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._heard.put((now(), "overflow" if "overflow" in record.getMessage() else "warning", "", ""))
+        kind = "overflow" if "overflow" in record.getMessage() else "warning"
+        self._heard.put(Event(now(), kind, None))
 
 
 class _Handler(FileSystemEventHandler):
@@ -191,9 +191,9 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = self._relative(event.src_path)
         if path != MARKER and not path.startswith(f"{MARKER}/"):
-            target = self._relative(event.dest_path) if event.dest_path else ""
+            target = self._relative(event.dest_path) if event.dest_path else None
             kind = "written" if event.event_type == EVENT_TYPE_CLOSED else event.event_type
-            self._heard.put((now(), kind, path, target))
+            self._heard.put(Event(now(), kind, path, target))
 
     def _relative(self, path: bytes | str) -> str:
         text = os.fsdecode(path).removeprefix(self._prefix)  # not pathlib, which takes most of the time here

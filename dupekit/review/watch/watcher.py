@@ -7,24 +7,23 @@ with the manifest, so lost, doubled or invented events (all three exist) change 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dupekit.errors import LedgerError, TreeUnavailable
 from dupekit.files.lock import exclusive
 from dupekit.files.write import write_lines
+from dupekit.review.event_log import EVENTS, Event, append_events
 from dupekit.review.listing import Entry, Listing, Vanished, list_tree
 from dupekit.review.manifest import MARKER, Manifest, export_key
-from dupekit.review.marker import EVENTS
 from dupekit.review.match import Index
 from dupekit.review.verdicts import Review, digest_of, judge
-from dupekit.review.watch.events import Ears, Event, Heard
+from dupekit.review.watch.events import Ears, Heard
 from dupekit.system.mounts import is_network
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
@@ -74,17 +73,8 @@ class Journal:
 
 def tree_journal(tree: Path) -> Journal:
     """A journal inside the tree itself, for a computer that has no project."""
-
-    def record(events: Sequence[Event]) -> None:
-        with (tree / MARKER / EVENTS).open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
-                file.write(b"\n")
-            for at, kind, path, target in events:
-                row = {"at": at, "kind": kind, "path": path, "target": target}
-                file.write(json.dumps(row).encode() + b"\n")
-
-    return Journal(lambda: tree / MARKER / "after.txt", record)
+    marker = tree / MARKER
+    return Journal(lambda: marker / "after.txt", partial(append_events, marker / EVENTS))
 
 
 def follow(
