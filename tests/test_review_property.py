@@ -29,14 +29,15 @@ from PIL import Image
 
 from dupekit.errors import NothingToDo
 from dupekit.files.write import read_lines
-from dupekit.ledger import Ledger, images, review, rounds
+from dupekit.ledger import Ledger, exports, images, rounds
 from dupekit.project import Project
 from dupekit.review.listing import list_tree
-from dupekit.review.manifest import MARKER, Manifest, write_manifest
+from dupekit.review.manifest import MARKER, Manifest
 from dupekit.review.verdicts import Review, review_tree
-from dupekit.review.watch.watcher import Snapshot, follow, tree_journal
+from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
+from dupekit.workflow.exports import keep
 from tests.review_oracle import CLUTTER, TRASH, Said, allowed, contents
 
 CLASSES = ["amoeba", "ciliate: with cilia", "diatom_ä", "rotifer"]
@@ -80,18 +81,17 @@ def make_project(folder: Path, exported: Iterable[str]) -> None:
     project.scan()
     with Ledger(project.path / "ledger.db") as ledger:
         rounds.begin(ledger, number=1, dataset=str(dataset), pairs=1, images=len(IMAGES), plan="{}")
-        found = {file.path: (image, digest) for image, file, digest in images.present(ledger)}
+        found = {source.path: source for source in images.present(ledger)}
         dupes = [
-            Dupe(found[path][0], path, found[path][1], path.split("/")[0], suggested, 1, 1.0, 0.1, 0.9)
+            Dupe(found[path].image, path, found[path].digest, path.split("/")[0], suggested, 1, 1.0, 0.1, 0.9)
             for path in exported
             for _, suggested in [IMAGES[path]]
         ]
         manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=1, created="")
         manifest = write_tree(manifest, dataset, tree)
-        numbers = {file.path: found[file.original][0] for file in manifest.files}
-        review.record_export(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
-    (project.path / "rounds" / "01").mkdir(parents=True)
-    write_manifest(manifest, project.path / "rounds" / "01" / "manifest.json")
+        numbers = {file.path: found[file.original].image for file in manifest.files}
+        exports.record(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
+    keep(project.folder_of(project.tree(tree)[0]), manifest)
 
 
 def said(found: Review) -> State:
@@ -382,7 +382,7 @@ class Reviewing(RuleBasedStateMachine):
     def start_watcher(self) -> None:
         self.stop = threading.Event()
         self.snapshots = follow(
-            self.watched, self.manifest, tree_journal(self.watched), stop=self.stop, poll_s=0.01
+            self.watched, self.manifest, self.watched / MARKER, stop=self.stop, poll_s=0.01
         )
         self.heed(next(self.snapshots))
 
@@ -440,7 +440,9 @@ class Reviewing(RuleBasedStateMachine):
             confirmed = {
                 (v.file.digest, v.label) for v in collected.review.verdicts if v.verdict == "correct"
             }
-            assert read_lines(project.path / "rounds/01/after.txt") == remaining(collected.review)
+            assert read_lines(project.folder_of(project.tree(tree)[0]) / "after.txt") == remaining(
+                collected.review
+            )
             assert project.collect(tree).changed == []  # nor is anything asked again
             assert recorded(project) == (verdicts, confirmed)
         if (verdicts, confirmed) != previous:

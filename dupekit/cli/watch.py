@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dupekit.review.manifest import Manifest
     from dupekit.review.watch.pace import Count, Progress
-    from dupekit.review.watch.watcher import Journal, Snapshot
+    from dupekit.review.watch.watcher import Snapshot
 
 
 def watch(
@@ -38,11 +38,11 @@ def watch(
     """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
     from dupekit.review.watch.watcher import follow
 
-    path, manifest, journal = _what_to_watch(tree, project)
+    path, manifest, kept_in = _what_to_watch(tree, project)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    seen = _with_progress(follow(path, manifest, journal, stop=stop, poll_s=poll))
+    seen = _with_progress(follow(path, manifest, kept_in, stop=stop, poll_s=poll))
     kept = _log(path, seen, quiet=quiet) if quiet or not sys.stdout.isatty() else _show(path, seen)
     if not kept:
         raise typer.Exit(1)  # what was last said says why
@@ -51,12 +51,13 @@ def watch(
 Seen = Iterator[tuple["Snapshot", "Progress | None"]]
 
 
-def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
-    """A tree of the project, or, where there is no project, one that came from elsewhere."""
+def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Path]:
+    """A tree of the project, or, where there is no project, one that came from elsewhere; its manifest; and where to keep
+    what is seen."""
     from dupekit.errors import NotAProject, TreeUnavailable, UsageError
     from dupekit.review.listing import list_tree
+    from dupekit.review.manifest import MARKER
     from dupekit.review.verdicts import tree_manifest
-    from dupekit.review.watch.watcher import Journal, tree_journal
 
     if tree is not None:
         _require_there(tree)
@@ -73,12 +74,9 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
             raise
         path = tree.absolute()
         list_tree(path)
-        return path, tree_manifest(path), tree_journal(path)
+        return path, tree_manifest(path), path / MARKER
     _require_there(path)
-    journal = Journal(
-        lambda: opened.listing_of(export, "after.txt"), lambda events: opened.record_events(export, events)
-    )
-    return path, opened.manifest_of(export, path), journal
+    return path, opened.manifest_of(export, path), opened.folder_of(export)
 
 
 def _require_there(tree: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dupekit.ledger import Ledger
+from dupekit.ledger.database import Ledger
 from dupekit.review.verdicts import EXPUNGED, RELABEL
 
 

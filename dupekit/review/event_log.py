@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Event:
     """In the tree, escaped; None where no one path is meant."""
     target: str | None = None
     """Where it was moved to, escaped."""
+    from_tree: bool = False
+    """In a project's log: whether a tree's own log had it, and not the project's watcher. In the file: source "tree"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,37 @@ class EventLog:
     """What could not be read of it, for people."""
 
 
+def event_lines(events: Iterable[Event]) -> bytes:
+    """What a log holds of these events."""
+    return b"".join(_line(event) for event in events)
+
+
 def append_events(log: Path, events: Iterable[Event]) -> None:
     """Adds events to a log, which is made where there is none."""
-    with log.open("a+b") as file:
+    lines = event_lines(events)
+    # Written at once: a watcher and a collect may add to a project's log at the same time.
+    with log.open("a+b", buffering=0) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
-            file.write(b"\n")
-        for event in events:
-            row = {
-                "at": event.at,
-                "kind": event.kind,
-                "path": event.path or "",
-                "target": event.target or "",
-            }
-            file.write(json.dumps(row).encode() + b"\n")
+            lines = b"\n" + lines
+        file.write(lines)
+
+
+def pick_up_events(log: Path, brought: Iterable[Event]) -> int:
+    """Adds to a project's log what a tree's own holds and was not picked up before; returns how many that were.
+
+    Times are whole seconds, so equal events are counted, not told apart.
+    """
+    known = Counter(event for event in read_events(log).events if event.from_tree)
+    new = []
+    for event in (replace(event, from_tree=True) for event in brought):
+        if known[event]:
+            known[event] -= 1
+        else:
+            new.append(event)
+    if new:
+        append_events(log, new)
+    return len(new)
 
 
 def read_events(log: Path) -> EventLog:
@@ -77,6 +97,11 @@ def read_events(log: Path) -> EventLog:
     return EventLog(events, [remark])
 
 
+def _line(event: Event) -> bytes:
+    row = {"at": event.at, "kind": event.kind, "path": event.path or "", "target": event.target or ""}
+    return json.dumps({**row, "source": "tree"} if event.from_tree else row).encode() + b"\n"
+
+
 def _event(line: bytes) -> Event | None:
     try:
         row = json.loads(line)
@@ -87,4 +112,4 @@ def _event(line: bytes) -> Event | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     at, kind, path, target = texts
-    return Event(at, kind, path or None, target or None) if kind else None
+    return Event(at, kind, path or None, target or None, row.get("source") == "tree") if kind else None

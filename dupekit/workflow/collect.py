@@ -10,7 +10,10 @@ from dupekit.errors import NothingToDo, TreeUnavailable
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute
 from dupekit.files.write import write_lines
-from dupekit.ledger import Ledger, review, rounds
+from dupekit.ledger import Ledger, applications, exports, rounds, verdicts
+from dupekit.ledger.exports import Export
+from dupekit.ledger.verdicts import Overruled
+from dupekit.review.event_log import EVENTS, pick_up_events
 from dupekit.review.listing import require_marker
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import Earlier, Evidence, overturned, slips, unusable
@@ -18,7 +21,7 @@ from dupekit.review.questions import Question, refused
 from dupekit.review.survey import survey
 from dupekit.review.verdicts import EXPUNGED, Review, Verdict, review_tree, tree_manifest
 from dupekit.system.stamp import user
-from dupekit.workflow.exports import listing_of, manifest_of, mend
+from dupekit.workflow.exports import manifest_of, mend
 from dupekit.workflow.session import Session
 
 _CLOSED = (
@@ -59,14 +62,14 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
     the default place, of another export.
     """
-    ledger, project = session.ledger, session.root
+    ledger = session.ledger
     export, path = find_tree(session, tree)
-    mended = mend(ledger, project, export, path)
-    manifest = manifest_of(ledger, project, export, path)
+    mended = mend(session, export, path)
+    manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
     reviewed = review_tree(path, manifest)
     surveyed = survey(path)
-    decided = review.earlier(ledger, export)
+    decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
     def check(changed: list[Verdict]) -> None:
@@ -74,22 +77,23 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
-    changed = review.record_verdicts(
+    changed = verdicts.record(
         ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
     )
     remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
-    write_lines(listing_of(ledger, project, export, "after.txt"), remaining)
-    events = review.pick_up_events(ledger, export.number, brought.events)
-    overruled = review.overruled(ledger, export, reviewed.verdicts)
+    folder = session.folder(export.round).export(export.key)
+    write_lines(folder / "after.txt", remaining)
+    events = pick_up_events(folder / EVENTS, brought.events)
+    overruled = verdicts.overruled(ledger, export, reviewed.verdicts)
     closed = rounds.get(ledger, export.round).closed is not None
-    uncounted = {verdict.file.path for verdict, _, _ in overruled}
+    uncounted = {one.verdict.file.path for one in overruled}
     counting = [v for v in reviewed.verdicts if v.file.path not in uncounted]
     return Collected(
         round=export.round,
         tree=path,
         review=reviewed,
         changed=changed,
-        overruled=[verdict for verdict, _, _ in overruled],
+        overruled=[one.verdict for one in overruled],
         closed=closed,
         too_late=_too_late(ledger, export, counting) if closed else [],
         events=events,
@@ -104,30 +108,30 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     )
 
 
-def _too_late(ledger: Ledger, export: review.Export, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _too_late(ledger: Ledger, export: Export, decided: Sequence[Verdict]) -> list[Verdict]:
     """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
-    made = review.applied(ledger, export.round)
+    made = applications.labels(ledger, export.round)
 
     def as_applied(v: Verdict) -> bool:
         label = "" if v.verdict == EXPUNGED else v.label
         return made.get((v.file.digest, v.file.given), v.file.given) == label
 
-    return [v for v in verdicts if not as_applied(v)]
+    return [v for v in decided if not as_applied(v)]
 
 
-def find_tree(session: Session, tree: Path | None) -> tuple[review.Export, Path]:
+def find_tree(session: Session, tree: Path | None) -> tuple[Export, Path]:
     """The export that a review tree is of, and where it lies; default the last one exported."""
     ledger = session.ledger
     if tree is None:
         current = rounds.current(ledger)
-        found = review.exports(ledger, current.number)
+        found = exports.of_round(ledger, current.number)
         if not found:
             raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
         return found[-1], Path(unescape(found[-1].tree))
     path = absolute(tree)
     require_marker(path)
     key = tree_manifest(path).export
-    export = review.export_by_key(ledger, key)
+    export = exports.by_key(ledger, key)
     if export is None:
         raise TreeUnavailable(
             f"{path} was exported by another project (export {key[:8]}).",
@@ -136,14 +140,14 @@ def find_tree(session: Session, tree: Path | None) -> tuple[review.Export, Path]
     return export, path
 
 
-def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
+def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:
     if not overruled:
         return []
-    _, tree, at = max(overruled, key=lambda one: one[2])
+    last = max(overruled, key=lambda one: one.at)
     count = len(overruled)
     return [
         f"{count} {'verdicts of this tree do' if count > 1 else 'verdict of this tree does'} not count: of an image"
-        f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
+        f" the latest decision does, and {last.tree}, collected on {last.at}, says otherwise. Only what has changed in a tree"
         " since it was collected is a new decision. `dupekit undo` takes the last collect back."
     ]
 

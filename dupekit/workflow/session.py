@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dupekit.files.lock import exclusive
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger
 from dupekit.settings import Settings
+from dupekit.workflow.upgrade import upgrade_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Session:
 
 @contextlib.contextmanager
 def reading(root: Path, settings: Settings) -> Iterator[Session]:
-    """A session that others may write beside."""
-    with Ledger(root / "ledger.db") as ledger:
+    """A session that others may write beside. A project of an older dupekit is brought up to date first."""
+    with Ledger(root / "ledger.db", before_migrating=partial(upgrade_files, root)) as ledger:
         yield Session(ledger, root, settings)
 
 

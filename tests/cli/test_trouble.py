@@ -44,7 +44,7 @@ def test_what_the_system_refuses_is_said_with_the_file_and_a_remedy(trained, tmp
     trained.flag(threshold=3)
     trained.export(tmp_path / "tree")
     trained.collect()
-    after = trained.path / "rounds/01/after.txt"
+    after = trained.folder_of(trained.tree()[0]) / "after.txt"
     after.unlink()
     after.mkdir()
     said = dupekit("collect", "-p", trained.path, code=1).stderr

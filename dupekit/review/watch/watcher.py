@@ -10,12 +10,11 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from dupekit.errors import LedgerError, TreeUnavailable
+from dupekit.errors import TreeUnavailable
 from dupekit.files.lock import exclusive
 from dupekit.files.write import write_lines
 from dupekit.review.event_log import EVENTS, Event, append_events
@@ -62,32 +61,19 @@ class Snapshot:
     """Whether after.txt holds what the review says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """Where a watcher keeps what it finds."""
-
-    after: Callable[[], Path]
-    """Where after.txt lies now: a project gives it another name when there is another export of the round."""
-    record: Callable[[Sequence[Event]], None]
-
-
-def tree_journal(tree: Path) -> Journal:
-    """A journal inside the tree itself, for a computer that has no project."""
-    marker = tree / MARKER
-    return Journal(lambda: marker / "after.txt", partial(append_events, marker / EVENTS))
-
-
 def follow(
     tree: Path,
     manifest: Manifest,
-    journal: Journal,
+    kept_in: Path,
     *,
     stop: threading.Event,
     poll_s: float | None = None,
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
-    after.txt is current before a snapshot is yielded, or the snapshot says that it is not `kept`. Raises
+    after.txt and the log of events are kept in the folder `kept_in`: the project's of this export, or, on a computer
+    that has no project, the tree's marker folder. after.txt is current before a snapshot is yielded, or the snapshot says
+    that it is not `kept`. Raises
     LockedError where the tree has a watcher already, and TreeUnavailable where it cannot be read at the
     start; later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
@@ -100,13 +86,13 @@ def follow(
         try:
             watcher.attend()
             current = watcher.look() or current  # what happened before events came
-            yield from _rounds(watcher, journal, stop, current)
+            yield from _rounds(watcher, kept_in, stop, current)
         finally:
             stop.set()
             watcher.ears.close()
 
 
-def _rounds(watcher: _Watcher, journal: Journal, stop: threading.Event, current: _Look) -> Iterator[Snapshot]:
+def _rounds(watcher: _Watcher, kept_in: Path, stop: threading.Event, current: _Look) -> Iterator[Snapshot]:
     events: list[Event] = []
     shown: tuple[_Look, str] | None = None
     last = False
@@ -114,7 +100,7 @@ def _rounds(watcher: _Watcher, journal: Journal, stop: threading.Event, current:
         state = (current, watcher.deaf)
         heard = events and (not watcher.busy or len(events) >= _AT_ONCE)
         if heard or last or shown is None or shown[0] is not current or shown[1] != watcher.deaf:
-            trouble = _keep(current.review, events, journal)
+            trouble = _keep(current.review, events, kept_in)
             shown = None if trouble else state
             yield Snapshot(
                 current.review,
@@ -144,14 +130,14 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
     heard.put(None)
 
 
-def _keep(review: Review | None, events: Sequence[Event], journal: Journal) -> str:
+def _keep(review: Review | None, events: Sequence[Event], folder: Path) -> str:
     """Writes after.txt and the events; returns why that failed, as where a share has just gone away."""
     try:
         if review is not None:
-            write_lines(journal.after(), [v.now_at for v in review.verdicts if v.now_at])
+            write_lines(folder / "after.txt", [v.now_at for v in review.verdicts if v.now_at])
         if events:
-            journal.record(events)
-    except (OSError, LedgerError) as error:
+            append_events(folder / EVENTS, events)
+    except OSError as error:
         return f"after.txt could not be written: {error}; will be tried again."
     return ""
 
