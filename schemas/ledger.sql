@@ -52,7 +52,6 @@ CREATE TABLE tallies (
     score REAL NOT NULL,
     PRIMARY KEY (round, image)
 ) WITHOUT ROWID;
-CREATE INDEX tallies_votes ON tallies (round, votes, score);
 CREATE TABLE flags (
     round INTEGER NOT NULL REFERENCES rounds (id),
     rank INTEGER NOT NULL,

@@ -13,7 +13,7 @@ from dupekit.errors import TreeUnavailable
 from dupekit.ledger import exports
 from dupekit.project import Project
 from dupekit.review.manifest import read_manifest
-from tests.support import tree_state
+from tests.support import Killed, Killer, tree_state
 
 
 @pytest.fixture
@@ -104,10 +104,6 @@ def test_an_export_that_fails_leaves_nothing_in_the_project(exported: Project, t
     assert tree_state(exported.path / "rounds") == before
 
 
-class _Killed(BaseException):
-    pass
-
-
 def test_wherever_an_export_is_cut_off_every_recorded_tree_can_be_collected(
     exported: Project, tmp_path: Path, monkeypatch
 ) -> None:
@@ -116,27 +112,16 @@ def test_wherever_an_export_is_cut_off_every_recorded_tree_can_be_collected(
     recorded = exports.record
     finished = False
     for step in range(1, 30):
-        left = step
-
-        def countdown(real: Callable[..., object]) -> Callable[..., object]:
-            def counted(*values: object, **named: object) -> object:
-                nonlocal left
-                left -= 1
-                if not left:
-                    raise _Killed
-                return real(*values, **named)
-
-            return counted
-
+        killer = Killer(step)
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "rename", countdown(Path.rename))
-            patched.setattr(Path, "replace", countdown(Path.replace))
-            patched.setattr(exports, "record", countdown(recorded))
-            patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # who is killed clears nothing away
+            patched.setattr(Path, "rename", killer.before(Path.rename))
+            patched.setattr(Path, "replace", killer.before(Path.replace))
+            patched.setattr(exports, "record", killer.before(recorded))
+            patched.setattr(shutil, "rmtree", killer.unless_dead(shutil.rmtree))
             try:
                 exported.export(tmp_path / f"tree{step}")
                 finished = True
-            except _Killed:
+            except Killed:
                 pass
         known = {Path(export.tree).name: export.key[:8] for export in exported.status().exports}
         assert ("tree" + str(step) in known) == finished

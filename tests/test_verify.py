@@ -218,7 +218,7 @@ def test_a_dataset_that_is_away_is_no_crash(applied: Project, tmp_path: Path) ->
 def test_bytes_flipped_in_the_ledger_are_found(applied: Project) -> None:
     file = applied.path / "ledger.db"
     with Ledger(file) as ledger:
-        page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'tallies_votes'")
+        page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'verdicts_image'")
         size = ledger.value("PRAGMA page_size")
     content = bytearray(file.read_bytes())
     for i in range((page - 1) * size + 8, page * size, 7):

@@ -252,7 +252,8 @@ def m005_predictions_in_the_order_of_writing(db: Database) -> None:
     rewrote the whole table.
 
     No foreign keys on this one table: at 1.28 million images 17 s, not 61 s, for the twenty runs. Ingesting checks the
-    numbers. What watchers saw stands in files beside each export now, to which it was brought before this step.
+    numbers. The index on votes goes: reading 400,000 tallies instead takes 0.06 s, and counting them is three times as
+    fast without it. What watchers saw stands in files beside each export now, to which it was brought before this step.
     """
     _statements(
         db,
@@ -269,6 +270,7 @@ CREATE TABLE predictions (
 INSERT INTO predictions (run, image, predicted, probability, probability_given)
 SELECT run, image, predicted, probability, probability_given FROM old_predictions ORDER BY run, image;
 DROP TABLE old_predictions;
+DROP INDEX tallies_votes;
 DROP TABLE events
 """,
     )
