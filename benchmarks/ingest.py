@@ -1,11 +1,12 @@
 """What it costs to record predictions in the ledger, as every run that ends does.
 
-    python benchmarks/ingest.py [--images 200000] [--runs 20] [--before] [--place FOLDER]
+    python benchmarks/ingest.py [--images 200000] [--runs 20] [--repeats 3] [--place FOLDER]
 
 IMAGES images, half of them in each run, chosen at random as a split does; RUNS runs recorded one after the other, each
-in a transaction that is on the disk when it ends. `--before`: the table as it was up to the ledger's version 4, with its
-key by image and its foreign keys. Bytes are those that this process caused to be written, as the kernel counts them: a
-file system in memory counts none. At the end the time to read what `dupekit verify` asks, predictions by run.
+in a transaction that is on the disk when it ends; REPEATS times. Three tables take turns: today's; today's with the
+foreign keys that it does without; and that of the ledger's versions 1 to 4, with its key by image and foreign keys. Bytes
+are those that this process caused to be written, as the kernel counts them: a file system in memory counts none. Counting
+is what `dupekit verify` asks, the predictions of each run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import sqlite3
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +25,21 @@ from reporting import machine, show
 from dupekit.ledger import Ledger, predictions, rounds
 from dupekit.ledger.predictions import RunPredictions
 
-BEFORE = """
+REFERRING = """
 CREATE TABLE predictions (
-    image INTEGER NOT NULL REFERENCES images (id),
-    run INTEGER NOT NULL REFERENCES runs (id),
+    {} INTEGER NOT NULL REFERENCES {}s (id),
+    {} INTEGER NOT NULL REFERENCES {}s (id),
     predicted INTEGER NOT NULL REFERENCES classes (id),
     probability REAL NOT NULL,
     probability_given REAL NOT NULL,
-    PRIMARY KEY (image, run)
+    PRIMARY KEY ({}, {})
 ) WITHOUT ROWID
 """
+TABLES = {
+    "today's table": None,
+    "the same with foreign keys": REFERRING.format("run", "run", "image", "image", "run", "image"),
+    "the table of versions 1 to 4": REFERRING.format("image", "image", "run", "run", "image", "run"),
+}
 CLASSES = 100
 
 
@@ -42,38 +49,44 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--before", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--place", type=Path, help="A folder on the file system to measure.")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=chosen.place) as folder:
-        path = Path(folder) / "ledger.db"
-        with Ledger(path, create=True) as ledger:
-            prepare(ledger, chosen.images, chosen.runs, before=chosen.before)
-            seconds, written = record(ledger, chosen.images)
-            started = time.perf_counter()
-            assert sum(predictions.counts(ledger).values()) == chosen.images * chosen.runs // 2
-            counting_s = time.perf_counter() - started
-        size = path.stat().st_size
-    show(
-        f"Recording {chosen.runs} runs of {chosen.images} images{', the table as before' if chosen.before else ''}",
-        {
-            "all runs, s": [sum(seconds)],
-            "a run, s": seconds,
-            "the last five runs, s": seconds[-5:],
-            "written, MiB": [written / 2**20],
-            "ledger at the end, MiB": [size / 2**20],
-            "counting by run, s": [counting_s],
-        },
-    )
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in TABLES}
+    for _ in range(chosen.repeats):
+        for name, sql in TABLES.items():
+            with tempfile.TemporaryDirectory(dir=chosen.place) as folder:
+                for figure, value in measure(
+                    Path(folder) / "ledger.db", chosen.images, chosen.runs, sql
+                ).items():
+                    found[name][figure].append(value)
+    for name, figures in found.items():
+        show(f"{chosen.runs} runs of {chosen.images} images: {name}", figures)
     print(f"{machine()}, SQLite {sqlite3.sqlite_version}")
 
 
-def prepare(ledger: Ledger, images: int, runs: int, *, before: bool) -> None:
+def measure(path: Path, images: int, runs: int, sql: str | None) -> dict[str, float]:
+    with Ledger(path, create=True) as ledger:
+        prepare(ledger, images, runs, sql)
+        seconds, written = record(ledger, images)
+        started = time.perf_counter()
+        assert sum(predictions.counts(ledger).values()) == images * runs // 2
+        counting_s = time.perf_counter() - started
+    return {
+        "all runs, s": sum(seconds),
+        "the last run, s": seconds[-1],
+        "written, MiB": written / 2**20,
+        "ledger at the end, MiB": path.stat().st_size / 2**20,
+        "counting by run, s": counting_s,
+    }
+
+
+def prepare(ledger: Ledger, images: int, runs: int, sql: str | None) -> None:
     rounds.begin(ledger, number=1, dataset="/data", pairs=-(-runs // 2), images=images, plan="{}")
     with ledger.write() as db:
-        if before:
+        if sql is not None:
             db.execute("DROP TABLE predictions")
-            db.execute(BEFORE)
+            db.execute(sql)
         db.executemany("INSERT INTO classes (name) VALUES (?)", ((f"class {i}",) for i in range(CLASSES)))
         db.executemany(
             "INSERT INTO images (path, class, size, mtime_ns, digest, width, height, mode, state)"

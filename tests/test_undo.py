@@ -24,8 +24,8 @@ State = tuple[dict[str, int], list[object], list[Ignored]]
 def state(project: Project) -> State:
     """Verdict counts, corrections and ignore list."""
     with Ledger(project.path / "ledger.db") as ledger:
-        corrections, _ = verdicts.resolved(ledger, 1)
-    return project.status().verdicts, list(corrections), project.ignores()
+        corrections = verdicts.resolved(ledger, 1).corrections
+    return project.status().verdicts, corrections, project.ignores()
 
 
 def delete_all(tree: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dupekit.correct.placements import Correction
-from dupekit.correct.resolve import Decision, Held, Unapplied, resolve
+from dupekit.correct.resolve import Decision, Held, Resolution, resolve
 from dupekit.ledger import exports
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.exports import Export
@@ -128,8 +127,8 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     return dict(found.fetchall())
 
 
-def resolved(ledger: Ledger, round_number: int) -> tuple[list[Correction], list[Unapplied]]:
-    """What the round's verdicts change in the dataset that the last scan saw, and which of them change nothing."""
+def resolved(ledger: Ledger, round_number: int) -> Resolution:
+    """What the round's verdicts come to in the dataset that the last scan saw."""
     decisions = [
         Decision(*row)
         for row in ledger.rows(

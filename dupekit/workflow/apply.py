@@ -54,7 +54,8 @@ def apply(
         check_destination(session.dataset, destination)
         _refuse_inside_project(session.root, destination)
     require_unchanged(session)
-    corrections, unapplied = verdicts.resolved(ledger, current.number)
+    resolved = verdicts.resolved(ledger, current.number)
+    corrections, unapplied = resolved.corrections, resolved.unapplied
     placements, unread = _planned(session, corrections)
     folder = session.folder(current.number).path
     patch = folder / "patch.csv"

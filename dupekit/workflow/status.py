@@ -48,7 +48,7 @@ def status(session: Session) -> Status:
         flags=len(tallies.flagged(ledger, number)),
         exports=exports.of_round(ledger, number),
         verdicts=verdicts.counts(ledger, number),
-        unapplied=verdicts.resolved(ledger, number)[1] if current and not current.closed else [],
+        unapplied=verdicts.resolved(ledger, number).unapplied if current and not current.closed else [],
         ignored=len(ignores.ignores(ledger)),
         applications=applications.of_round(ledger, number),
         rounds=convergence.by_round(ledger),

@@ -118,7 +118,7 @@ def _unapplied(ledger: Ledger) -> list[Unapplied]:
     latest = rounds.latest(ledger)
     if latest is None or latest.closed is not None:
         return []
-    return verdicts.resolved(ledger, latest.number)[1]
+    return verdicts.resolved(ledger, latest.number).unapplied
 
 
 def _check_exports(work: _Work) -> Iterator[Fault]:
