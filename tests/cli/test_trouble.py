@@ -191,4 +191,4 @@ def test_another_locale_does_not_rename_every_file(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["read"], found["gone"]) == (0, 0)
-    assert ["Müller", 2] in found["classes"]
+    assert {"name": "Müller", "images": 2, "different": 2} in found["classes"]
