@@ -151,7 +151,7 @@ class Reviewing(RuleBasedStateMachine):
         """What was recorded before each collect, and now."""
         self.snapshots: Generator[Snapshot] | None = None
         self.stop = threading.Event()
-        self.last = (list_tree(self.watched), Review([]))
+        self.last = (list_tree(self.watched).files, Review([]))
         """The tree as the watcher saw it, and what it said."""
 
     def teardown(self) -> None:
@@ -387,7 +387,7 @@ class Reviewing(RuleBasedStateMachine):
         self.heed(next(self.snapshots))
 
     def let_it_look(self) -> None:
-        if self.snapshots is not None and self.last[0] != list_tree(self.watched):
+        if self.snapshots is not None and self.last[0] != list_tree(self.watched).files:
             never = threading.Timer(30, self.stop.set)
             never.start()
             found = next(self.snapshots)
@@ -422,9 +422,9 @@ class Reviewing(RuleBasedStateMachine):
 
     def heed(self, snapshot: Snapshot) -> None:
         found = review_tree(self.watched, self.manifest)
-        assert (snapshot.trouble, snapshot.kept, snapshot.review) == ("", True, found)
+        assert (snapshot.trouble, snapshot.kept, snapshot.review) == (None, True, found)
         assert read_lines(self.watched / MARKER / "after.txt") == remaining(found)
-        self.last = list_tree(self.watched), found
+        self.last = list_tree(self.watched).files, found
 
     @precondition(lambda self: self.changed)
     @rule()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import queue
@@ -16,7 +17,7 @@ import pytest
 
 from dupekit.errors import LockedError, TreeUnavailable
 from dupekit.files.write import digest_file, read_lines
-from dupekit.review.listing import list_tree
+from dupekit.review.listing import Listing, list_tree
 from dupekit.review.manifest import MARKER
 from dupekit.review.marker import read_marker
 from dupekit.review.verdicts import review_tree, tree_manifest
@@ -99,8 +100,8 @@ def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
     files[5].rename(tree / "_unsure" / "moved.png")
     shutil.rmtree(tree / "c1")
     last = watching.until(lambda s: counts(s) == {"correct": 25, "unsure": 1, "relabel": 34})
-    assert last.trouble == ""
-    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree), key=str.encode)
+    assert last.trouble is None
+    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree).files, key=str.encode)
     watching.end()
     events = [json.loads(line) for line in (tree / MARKER / "events.jsonl").read_text().splitlines()]
     assert {"deleted", "moved"} <= {event["kind"] for event in events}
@@ -173,8 +174,13 @@ def test_a_file_overwritten_where_it_lies_is_seen_at_once(tree, watch) -> None:
 @pytest.mark.parametrize("polled", [False, True])
 def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch, polled) -> None:
     """Where the files' times cannot tell, as on a file system whose clock ticks coarsely."""
-    ticks = lambda at: {path: entry._replace(changed_ns=2**62) for path, entry in list_tree(at).items()}  # noqa: E731
-    monkeypatch.setattr("dupekit.review.watch.watcher.list_tree", ticks)
+
+    def ticks(at: Path) -> Listing:
+        found = list_tree(at)
+        files = {path: entry._replace(changed_ns=2**62) for path, entry in found.files.items()}
+        return dataclasses.replace(found, files=files)
+
+    monkeypatch.setattr("dupekit.review.watch.look.list_tree", ticks)
     dupes = dupes_in(
         tmp_path / "data", {f"{label}/{i}.png": (f"{label}{i}", "x") for label in "ab" for i in "12"}
     )

@@ -10,8 +10,8 @@ from dupekit.ledger import exports
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.exports import Export
 from dupekit.ledger.images import UNREAD
-from dupekit.review.mistakes import Earlier
-from dupekit.review.verdicts import EXPUNGED, RELABEL, Verdict
+from dupekit.review.evidence import Earlier
+from dupekit.review.verdicts import FileVerdict, Verdict
 from dupekit.system.stamp import now
 
 
@@ -19,7 +19,7 @@ from dupekit.system.stamp import now
 class Overruled:
     """A verdict of a tree that does not count, for a later collect of another tree decided otherwise."""
 
-    verdict: Verdict
+    verdict: FileVerdict
     tree: str
     """The place of the other tree: absolute, escaped."""
     at: str
@@ -29,12 +29,12 @@ class Overruled:
 def record(
     ledger: Ledger,
     export: Export,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[FileVerdict],
     *,
     who: str,
     tree: str,
-    check: Callable[[list[Verdict]], None],
-) -> list[Verdict]:
+    check: Callable[[list[FileVerdict]], None],
+) -> list[FileVerdict]:
     """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
 
     `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
@@ -92,10 +92,12 @@ def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
         """,
         (export.number, export.round),
     )
-    return {path: Earlier(verdict, label, tree, bool(here)) for path, verdict, label, tree, here in rows}
+    return {
+        path: Earlier(Verdict(verdict), label, tree, bool(here)) for path, verdict, label, tree, here in rows
+    }
 
 
-def overruled(ledger: Ledger, export: Export, verdicts: Iterable[Verdict]) -> list[Overruled]:
+def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[Overruled]:
     """Of a tree's recorded verdicts those that do not count."""
     images = exports.numbers(ledger, export.number)
     current = {
@@ -145,7 +147,7 @@ def resolved(ledger: Ledger, round_number: int) -> Resolution:
             JOIN collections ON collections.id = v.collection
             WHERE v.round = ? ORDER BY v.image
             """,
-            (RELABEL, EXPUNGED, UNREAD, round_number),
+            (Verdict.RELABEL, Verdict.EXPUNGE, UNREAD, round_number),
         )
     ]
     held = ledger.rows(

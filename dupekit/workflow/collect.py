@@ -14,12 +14,12 @@ from dupekit.ledger import Ledger, applications, exports, rounds, verdicts
 from dupekit.ledger.exports import Export
 from dupekit.ledger.verdicts import Overruled
 from dupekit.review.event_log import EVENTS, pick_up_events
+from dupekit.review.evidence import Earlier, Evidence, overturned
 from dupekit.review.listing import require_marker
 from dupekit.review.marker import read_marker
-from dupekit.review.mistakes import Earlier, Evidence, overturned, slips, unusable
+from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
-from dupekit.review.survey import survey
-from dupekit.review.verdicts import EXPUNGED, Review, Verdict, review_tree, tree_manifest
+from dupekit.review.verdicts import FileVerdict, Review, Verdict, read_tree, tree_manifest, unusable
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import manifest_of, mend
 from dupekit.workflow.session import Session
@@ -35,13 +35,13 @@ class Collected:
     round: int
     tree: Path
     review: Review
-    changed: list[Verdict]
+    changed: list[FileVerdict]
     """The verdicts that differ from what was recorded of this tree before."""
-    overruled: list[Verdict]
+    overruled: list[FileVerdict]
     """Those that do not count, for a later collect of another tree decided otherwise."""
     closed: bool
     """Whether the round has ended, so that its labels are not applied any more."""
-    too_late: list[Verdict]
+    too_late: list[FileVerdict]
     """Where the round has ended: those that are otherwise than what was applied."""
     events: int
     """New ones in the tree's own event log."""
@@ -67,22 +67,21 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     mended = mend(session, export, path)
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
-    reviewed = review_tree(path, manifest)
-    surveyed = survey(path)
+    reading = read_tree(path, manifest)
+    reviewed = reading.review
     decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
-    def check(changed: list[Verdict]) -> None:
-        asked = slips(Evidence(manifest, reviewed, changed, surveyed, decided, carried, brought.seen))
+    def check(changed: list[FileVerdict]) -> None:
+        asked = slips(Evidence(manifest, reading.listing, reviewed, changed, decided, carried, brought.seen))
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
     changed = verdicts.record(
         ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
     )
-    remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
     folder = session.folder(export.round).export(export.key)
-    write_lines(folder / "after.txt", remaining)
+    write_lines(folder / "after.txt", reviewed.places())
     events = pick_up_events(folder / EVENTS, brought.events)
     overruled = verdicts.overruled(ledger, export, reviewed.verdicts)
     closed = rounds.get(ledger, export.round).closed is not None
@@ -108,12 +107,12 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     )
 
 
-def _too_late(ledger: Ledger, export: Export, decided: Sequence[Verdict]) -> list[Verdict]:
+def _too_late(ledger: Ledger, export: Export, decided: Sequence[FileVerdict]) -> list[FileVerdict]:
     """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
     made = applications.labels(ledger, export.round)
 
-    def as_applied(v: Verdict) -> bool:
-        label = "" if v.verdict == EXPUNGED else v.label
+    def as_applied(v: FileVerdict) -> bool:
+        label = "" if v.verdict == Verdict.EXPUNGE else v.label
         return made.get((v.file.digest, v.file.given), v.file.given) == label
 
     return [v for v in decided if not as_applied(v)]
@@ -152,11 +151,11 @@ def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:
     ]
 
 
-def _say_overturned(found: Sequence[tuple[Verdict, Earlier]]) -> list[str]:
+def _say_overturned(found: Sequence[Earlier]) -> list[str]:
     if not found:
         return []
     count = len(found)
-    trees = " and ".join(dict.fromkeys(decision.tree for _, decision in found))
+    trees = " and ".join(dict.fromkeys(decision.tree for decision in found))
     return [
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"

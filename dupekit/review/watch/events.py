@@ -36,6 +36,7 @@ from watchdog.utils import BaseThread
 from dupekit.files.names import escape
 from dupekit.review.event_log import Event
 from dupekit.review.manifest import MARKER
+from dupekit.review.watch.look import Identity, identity
 from dupekit.system.stamp import now
 
 Heard = queue.SimpleQueue[Event | None]
@@ -56,19 +57,51 @@ after reading: reading the tree oneself would be heard, too."""
 _INTERVALS = "looking at intervals instead. Remedy: sudo sysctl fs.inotify."
 
 
+RETRY_S = 900.0
+"""Where not every folder is heard, it is tried anew after this time."""
+
+
 class Ears:
     """Puts what happens in a tree into a queue, from `open` until `close`."""
 
     def __init__(self, tree: Path, heard: Heard) -> None:
+        self.deaf: str | None = None
+        """Why not every folder is heard."""
         self._tree = tree
         self._heard = heard
+        self._root: Identity | None = None
+        """What is listened to."""
+        self._retry_at = 0.0
         self._observer: BaseObserver | None = None
         self._descriptors: set[str] = set()
         self._threads: list[BaseThread] = []
         self._overflow = _Overflow(heard)
 
-    def open(self) -> str:
-        """Starts, anew where it had; returns why not every folder is heard, or nothing."""
+    def attend(self) -> bool:
+        """Sees to it that every folder of the tree that is there now is heard, and no other; True where that was begun
+        anew, so that another look is due."""
+        root = identity(self._tree)
+        if root is None:
+            self.close()
+            self._root = self.deaf = None
+            return False
+        if root == self._root:
+            waits = time.monotonic() < self._retry_at if self.deaf else self.in_order()
+            if waits:
+                return False
+        self.deaf = self.open()
+        self._root, self._retry_at = root, time.monotonic() + RETRY_S
+        return True
+
+    def at_work(self) -> bool:
+        """Whether the tree is still the one that is listened to: what an idle watcher asks.
+
+        It does not count how many folders are watched, which took most of its time.
+        """
+        return self.alive() and identity(self._tree) == self._root
+
+    def open(self) -> str | None:
+        """Starts, anew where it had; returns why not every folder is heard, if so."""
         self.close()
         _silence()
         others, before = _inotify_descriptors(), set(threading.enumerate())
@@ -124,13 +157,13 @@ class Ears:
                 count += info.count("inotify wd:")
         return count
 
-    def missing(self) -> str:
-        """Says how many folders are not heard; empty where all are, or where the system does not say."""
+    def missing(self) -> str | None:
+        """Says how many folders are not heard; None where all are, or where the system does not say."""
         if not self._descriptors:
-            return ""
+            return None
         watched, folders = self._counts()
         if watched >= folders:
-            return ""
+            return None
         return (
             f"{folders - watched} of {folders} folders give no events (the inotify watch limit is reached, or they"
             f" came and went); {_INTERVALS}max_user_watches=1048576"
