@@ -57,6 +57,8 @@ after reading: reading the tree oneself would be heard, too."""
 _INTERVALS = "looking at intervals instead. Remedy: sudo sysctl fs.inotify."
 
 
+PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2)
+"""Watches of a new folder come a moment after it, and go after one that is deleted: so it is counted again."""
 RETRY_S = 900.0
 """Where not every folder is heard, it is tried anew after this time."""
 
@@ -172,10 +174,10 @@ class Ears:
     def _counts(self) -> tuple[int, int]:
         """Folders that are watched, and that there are; after a moment, if they are not as many."""
         watched, folders = self.watched(), _folders(self._tree)
-        for _ in range(5):  # watches of a new folder come a moment after it, and go after one that is deleted
+        for pause_s in PAUSES_S:
             if watched == folders or not self._descriptors:
                 break
-            time.sleep(0.1)
+            time.sleep(pause_s)
             watched, folders = self.watched(), _folders(self._tree)
         return watched, folders
 
