@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reporting import machine
 
+from dupekit import Choices
 from dupekit.project import Project
 
 VARIANTS = [
@@ -70,7 +71,7 @@ def one_round(dataset: Path, trainer: str, options: dict[str, object], pairs: in
     with tempfile.TemporaryDirectory() as place:
         project = Project.create(dataset, Path(place))
         project.scan()
-        done = project.train(trainer=trainer, pairs=pairs, seed=seed, options=options)
+        done = project.train(Choices(trainer=trainer, pairs=pairs, seed=seed, options=options))
         if done.failed:
             raise SystemExit(f"{done.failed[0]}")
         return [json.loads(file.read_text()) for file in Path(place).glob("rounds/01/runs/*/result.json")]

@@ -94,8 +94,8 @@ def one_round(
     whole = time.perf_counter() - began
     opened = Project(project)
     scores = opened.scores()
-    wrong = [truth[row[0]] != row[1] for row in scores]
-    right = [predicted == truth[path] for path, predicted in opened.predictions()]
+    wrong = [truth[path] != given for path, given in zip(scores.paths, scores.given, strict=True)]
+    right = [made.label == truth[made.path] for made in opened.predictions()]
     files = sorted(project.glob("rounds/01/runs/*/result.json"))
     results = [(file.stat().st_mtime, json.loads(file.read_text())) for file in files]
     found = {
@@ -103,7 +103,7 @@ def one_round(
         **{f"  {name}, s": value for name, value in seconds.items()},
         **of_the_runs(results),
         "accuracy on the clean labels": float(np.mean(right)),
-        "average precision": average_precision([row[4] for row in scores], wrong),
+        "average precision": average_precision(scores.scores, wrong),
     }
     shutil.rmtree(project)
     told = {", ".join(f"{name} {result['notes'].get(name, '?')}" for name in TOLD) for _, result in results}

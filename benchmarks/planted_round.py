@@ -54,9 +54,14 @@ def main() -> None:
     run(seconds, "train", "-p", str(project), *arguments.train)
     flagged = {row["path"]: row for row in run(seconds, "flag", "-p", str(project), "--json")["dupes"]}
     opened = Project(project)
-    scores = [row for row in opened.scores() if row[0] in truth]
-    ap = average_precision([row[4] for row in scores], [row[0] in wrong for row in scores])
-    right = [predicted == truth[path] for path, predicted in opened.predictions()]
+    counted = opened.scores()
+    scores = {
+        path: score
+        for path, score in zip(counted.paths, counted.scores.tolist(), strict=True)
+        if path in truth
+    }
+    ap = average_precision(list(scores.values()), [path in wrong for path in scores])
+    right = [made.label == truth[made.path] for made in opened.predictions()]
     run(seconds, "export", "-p", str(project))
     tree = opened.tree()[1]
     play_technician(tree, opened.manifest_of(opened.tree()[0]).files, truth)

@@ -18,23 +18,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from reporting import machine, show
 
 from dupekit.files.names import escape
 from dupekit.files.write import read_lines
-from dupekit.ledger import Ledger, review, rounds
+from dupekit.ledger import Ledger, exports, rounds
 from dupekit.project import Project
+from dupekit.review.event_log import EVENTS, read_events
 from dupekit.review.manifest import MARKER, ExportedFile, Manifest, read_manifest, write_manifest
-from dupekit.review.verdicts import CORRECT, review_tree
+from dupekit.review.verdicts import Verdict, review_tree
 from dupekit.testing import make_dataset
+from dupekit.workflow.exports import keep
 
 BARE = """
 import sys, threading
 from watchdog.events import FileSystemEventHandler
 from watchdog.observers import Observer
-from dupekit.hearing import KINDS
+from dupekit.review.watch.events import KINDS
 observer = Observer()
 observer.schedule(FileSystemEventHandler(), sys.argv[1], recursive=True, event_filter=KINDS)
 observer.start()
@@ -84,7 +87,8 @@ def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, f
     tree, project = place / "tree", place / "project"
     manifest = build(tree, files + folders, folders)
     build_project(place / "data", project, tree, manifest)
-    after = project / "rounds" / "01" / "after.txt"
+    kept = Project(project).folder_of(Project(project).tree()[0])
+    after = kept / "after.txt"
     bare = subprocess.Popen([sys.executable, "-c", BARE, tree], stdout=subprocess.PIPE)
     watcher = subprocess.Popen(
         [sys.executable, "-m", "dupekit", "watch", "--quiet", "-p", project], stdout=subprocess.PIPE
@@ -123,11 +127,9 @@ def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, f
     left = set(read_lines(after))
     done = set(gone)
     judged = review_tree(tree, read_manifest(tree / MARKER / "manifest.json")).verdicts
-    lost = sum((v.file.path in done) != (v.verdict == CORRECT) for v in judged)
+    lost = sum((v.file.path in done) != (v.verdict == Verdict.CORRECT) for v in judged)
     lost += sum((file.path in done) == (file.path in left) for file in manifest.files)
-    with Ledger(project / "ledger.db") as ledger:
-        events = ledger.value("SELECT count(*) FROM events WHERE kind = 'deleted'")
-        overflows = ledger.value("SELECT count(*) FROM events WHERE kind = 'overflow'")
+    heard = Counter(event.kind for event in read_events(kept / EVENTS).events)
     return {
         "verdicts lost": lost,
         "exit code after SIGTERM": code,
@@ -136,8 +138,8 @@ def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, f
         "idle CPU, watcher, % of a core": 100 * idle[1] / idle_s,
         "idle CPU, bare observer, %": 100 * idle[0] / idle_s,
         "deletions a second": len(gone) / (ended - started),
-        "deletions heard": events,
-        "overflows": overflows,
+        "deletions heard": heard["deleted"],
+        "overflows": heard["overflow"],
     }
 
 
@@ -186,9 +188,9 @@ def build_project(dataset: Path, project: Path, tree: Path, manifest: Manifest) 
     Project.create(dataset, project).scan()
     with Ledger(project / "ledger.db") as ledger:
         rounds.begin(ledger, number=1, dataset=escape(str(dataset)), pairs=1, images=4, plan="{}")
-        review.record_export(ledger, round_number=1, key=manifest.export, tree=escape(str(tree)), files={})
-    (project / "rounds" / "01").mkdir(parents=True)
-    write_manifest(manifest, project / "rounds" / "01" / "manifest.json")
+        exports.record(ledger, round_number=1, key=manifest.export, tree=escape(str(tree)), files={})
+    opened = Project(project)
+    keep(opened.folder_of(opened.tree()[0]), manifest)
 
 
 def cpu_s(pid: int) -> float:

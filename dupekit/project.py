@@ -11,9 +11,13 @@ from pathlib import Path
 
 from dupekit.correct.copying import Mode
 from dupekit.errors import NotAProject
-from dupekit.ledger import ignores, review, rounds, steps, tallies
+from dupekit.jobs.folder import RoundFolder
+from dupekit.ledger import ignores, predictions, rounds, steps, tallies
+from dupekit.ledger.exports import Export
+from dupekit.ledger.predictions import Prediction
 from dupekit.ledger.rounds import Run
 from dupekit.ledger.steps import Change, Step
+from dupekit.ledger.tallies import Scores
 from dupekit.review.ignore_list import Ignored
 from dupekit.review.manifest import Manifest
 from dupekit.settings import FILE, read_settings
@@ -163,7 +167,7 @@ class Project:
 
     def verify(self, *, quick: bool = False, progress: Progress = silent) -> Verified:
         """Compares ledger, files, dataset and the last corrected dataset; writes nothing, and takes no lock."""
-        return verify(self.path, self.dataset, self.settings, quick=quick, progress=progress)
+        return verify(self.path, self.settings, quick=quick, progress=progress)
 
     def next_round(self, dataset: Path | None = None) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.
@@ -216,37 +220,30 @@ class Project:
         with self._writing("ignore") as session:
             return ignore.import_csv(session, content, name)
 
-    def tree(self, tree: Path | None = None) -> tuple[review.Export, Path]:
+    def tree(self, tree: Path | None = None) -> tuple[Export, Path]:
         """The export that a review tree is of, and where it lies; default the last one exported."""
         with self._reading() as session:
             return find_tree(session, tree)
 
-    def manifest_of(self, export: review.Export, tree: Path | None = None) -> Manifest:
+    def manifest_of(self, export: Export, tree: Path | None = None) -> Manifest:
         """The project's own copy of an export's manifest: the one that is believed. Where it is missing or damaged, that
         of the tree (default: where it was exported to) if it agrees with the ledger, else raises TreeUnavailable."""
         with self._reading() as session:
-            return exports.manifest_of(session.ledger, self.path, export, tree)
+            return exports.manifest_of(session, export, tree)
 
-    def listing_of(self, export: review.Export, name: str) -> Path:
-        """Where manifest.json, before.txt or after.txt of an export stands: under its plain name for the
-        round's last export, as in "after.1a2b3c4d.txt" for an earlier one."""
-        with self._reading() as session:
-            return exports.listing_of(session.ledger, self.path, export, name)
+    def folder_of(self, export: Export) -> Path:
+        """The folder of an export in the project: manifest.json, before.txt, after.txt and events.jsonl."""
+        return RoundFolder(self.path, export.round).export(export.key)
 
-    def record_events(self, export: review.Export, events: Sequence[tuple[str, str, str, str]]) -> None:
-        """Adds what a watcher saw: time, kind, path and target."""
-        with self._reading() as session:  # a short transaction, which SQLite itself guards
-            review.record_event(session.ledger, export.number, events)
-
-    def scores(self) -> list[tuple[str, str, str, int, float]]:
-        """Path, given label, suggested label, votes and score of every image of the current round."""
+    def scores(self) -> Scores:
+        """What was counted of every image of the current round."""
         with self._reading() as session:
             return tallies.scores(session.ledger, rounds.current(session.ledger).number)
 
-    def predictions(self) -> Iterator[tuple[str, str]]:
-        """Path and predicted label of every held-out prediction of the current round."""
+    def predictions(self) -> Iterator[Prediction]:
+        """Every held-out prediction of the current round, one by one."""
         with self._reading() as session:
-            yield from rounds.predictions(session.ledger, rounds.current(session.ledger).number)
+            yield from predictions.of_round(session.ledger, rounds.current(session.ledger).number)
 
     def _reading(self) -> AbstractContextManager[Session]:
         return reading(self.path, self.settings)

@@ -38,14 +38,6 @@ CREATE TABLE runs (
     error TEXT NOT NULL DEFAULT '',
     UNIQUE (round, pair, half)
 );
-CREATE TABLE predictions (
-    image INTEGER NOT NULL REFERENCES images (id),
-    run INTEGER NOT NULL REFERENCES runs (id),
-    predicted INTEGER NOT NULL REFERENCES classes (id),
-    probability REAL NOT NULL,
-    probability_given REAL NOT NULL,
-    PRIMARY KEY (image, run)
-) WITHOUT ROWID;
 CREATE TABLE tallies (
     round INTEGER NOT NULL REFERENCES rounds (id),
     image INTEGER NOT NULL REFERENCES images (id),
@@ -60,7 +52,6 @@ CREATE TABLE tallies (
     score REAL NOT NULL,
     PRIMARY KEY (round, image)
 ) WITHOUT ROWID;
-CREATE INDEX tallies_votes ON tallies (round, votes, score);
 CREATE TABLE flags (
     round INTEGER NOT NULL REFERENCES rounds (id),
     rank INTEGER NOT NULL,
@@ -80,14 +71,6 @@ CREATE TABLE exported_files (
     image INTEGER NOT NULL REFERENCES images (id),
     PRIMARY KEY (export, path)
 ) WITHOUT ROWID;
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    export INTEGER NOT NULL REFERENCES exports (id),
-    at TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    path TEXT NOT NULL,
-    target TEXT NOT NULL DEFAULT ''
-, source TEXT NOT NULL DEFAULT 'project');
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY,
     export INTEGER NOT NULL REFERENCES exports (id),
@@ -151,3 +134,11 @@ SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
 JOIN verdicts AS v ON v.id = confirmed.id
 JOIN images ON images.id = v.image
 JOIN collections ON collections.id = v.collection;
+CREATE TABLE predictions (
+    run INTEGER NOT NULL,
+    image INTEGER NOT NULL,
+    predicted INTEGER NOT NULL,
+    probability REAL NOT NULL,
+    probability_given REAL NOT NULL,
+    PRIMARY KEY (run, image)
+) WITHOUT ROWID;

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from dupekit.ledger import Ledger, images, review, rounds
+from dupekit.ledger import Ledger, exports, images, rounds
 from dupekit.project import Project
-from dupekit.review.manifest import Manifest, write_manifest
+from dupekit.review.manifest import Manifest
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
+from dupekit.workflow.exports import keep
 
 
 def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
@@ -29,7 +30,6 @@ def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
     project.scan()
     with Ledger(project.path / "ledger.db") as ledger:
         rounds.begin(ledger, number=1, dataset=str(dataset), pairs=1, images=len(suggested), plan="{}")
-    (project.path / "rounds" / "01").mkdir(parents=True)
     export_again(project, suggested, folder / "tree")
     return project
 
@@ -37,24 +37,15 @@ def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
 def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> Manifest:
     """Another tree of the same images, as `export` makes it."""
     with Ledger(project.path / "ledger.db") as ledger:
-        found = {file.path: (image, digest) for image, file, digest in images.present(ledger)}
-        classes = [label for label, _, _ in images.class_sizes(ledger)]
+        found = {source.path: source for source in images.present(ledger)}
+        classes = [size.name for size in images.class_sizes(ledger)]
         dupes = [
-            Dupe(*found[path][:1], path, found[path][1], path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
+            Dupe(found[path].image, path, found[path].digest, path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
             for path, label in suggested.items()
         ]
         manifest = plan_tree(dupes, classes, round_number=1, pairs=1, created="")
         manifest = write_tree(manifest, project.dataset, tree)
-        numbers = {file.path: found[file.original][0] for file in manifest.files}
-        review.record_export(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
-    listing = project.path / "rounds" / "01" / "manifest.json"
-    if listing.is_file():
-        listing.rename(listing.with_name(f"manifest.{_key_of(listing)}.json"))
-    write_manifest(manifest, listing)
+        numbers = {file.path: found[file.original].image for file in manifest.files}
+        exports.record(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
+    keep(project.folder_of(project.tree(tree)[0]), manifest)
     return manifest
-
-
-def _key_of(listing: Path) -> str:
-    from dupekit.review.manifest import read_manifest
-
-    return read_manifest(listing).export[:8]

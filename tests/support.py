@@ -93,6 +93,32 @@ PLACES = (
 """Where a ledger holds absolute paths."""
 
 
+class Killed(BaseException):
+    """As by SIGKILL: nothing that catches errors catches it."""
+
+
+class Killer:
+    """Counts steps of the code under test, and ends it before the one of this number."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def before(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """A step that is counted."""
+
+        def counted(*values: Any, **named: Any) -> Any:
+            self.left -= 1
+            if not self.left:
+                raise Killed
+            return real(*values, **named)
+
+        return counted
+
+    def unless_dead(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """What clears up: who was killed does not come to it."""
+        return lambda *values, **named: real(*values, **named) if self.left > 0 else None
+
+
 def tree_state(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Every file below a folder with its content and modification time."""
     return {

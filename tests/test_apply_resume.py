@@ -189,7 +189,7 @@ def test_a_dataset_that_was_not_recorded_is_recorded_by_the_same_command(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("dupekit.ledger.review.record_application", interrupted)
+        patched.setattr("dupekit.ledger.applications.record", interrupted)
         with pytest.raises(KeyboardInterrupt):
             trained.apply(tmp_path / "fixed")
     made = tree_state(tmp_path / "fixed")

@@ -95,7 +95,7 @@ def test_the_last_reviewed_round_is_shown_while_the_next_is_not(noisy: Project, 
     noisy.apply(tmp_path / "fixed")
     noisy.next_round()
     assert not noisy.train(Choices(pairs=2, **fast)).failed
-    noisy.ignore([path for path, *_ in noisy.scores()][:2])
+    noisy.ignore(noisy.scores().paths[:2])
     found = noisy.status()
     one, two = found.rounds
     assert (one.round, one.reviewed, one.accepted, one.ignored) == (1, one.flagged, one.flagged - 1, 1)

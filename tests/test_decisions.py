@@ -255,7 +255,8 @@ def test_no_decision_is_lost_and_no_file_gets_one_that_is_not_on_its_content_and
         for number in range(100, 100 + data.draw(st.integers(0, 4)))
         for label in [data.draw(st.sampled_from(LABELS))]
     ]
-    corrections, unapplied = resolve(decisions, held)
+    found = resolve(decisions, held)
+    corrections, unapplied = found.corrections, found.unapplied
     files = {file.image: file for file in held}
     assert len({c.image for c in corrections}) == len(corrections)
     for c in corrections:

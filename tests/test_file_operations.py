@@ -15,6 +15,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -186,28 +187,47 @@ def test_nobody_watches(tmp_path, tool, command, expected) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["watched", "watcher killed half-way"])
 def test_somebody_watches(tmp_path, end) -> None:
-    """One watcher lives through all operations, each followed by putting everything back.
+    """A watcher lives through many operations, each followed by putting everything back.
 
-    Killed half-way: after the first half of the operations on one tree, without a word; and a new one goes on.
+    Killed half-way: after the first half of the operations on a tree, without a word; and a new one goes on. The
+    watchers mostly wait whether more comes, so several trees are watched at once.
     """
-    tree = make_tree(tmp_path)
     rows = [row for row in OPERATIONS if not row[1] or shutil.which(row[0])]
-    shutil.copytree(tree, tmp_path / "fresh")
-    half = len(rows) // 2
-    for part in (rows[:half], rows[half:]):
-        with watching(tree) as process:
-            for i, (tool, command, expected) in enumerate(part):
-                renew(tree, tmp_path / "fresh")
-                operate(tree, tool, command)
-                if i < len(part) - 1 or end == signal.SIGTERM:
-                    after = check(tree, expected)
-                    until(lambda after=after: read_lines(tree / MARKER / "after.txt") == after)
-            os.kill(process.pid, end)  # SIGKILL: while it has not yet seen the last operation
-            process.wait(30)
+    with ThreadPoolExecutor(TREES) as pool:
+        folders = [tmp_path / str(i) for i in range(TREES)]
+        list(pool.map(watched_through, folders, [rows[i::TREES] for i in range(TREES)], [end] * TREES))
+
+
+TREES = 3
+
+
+def watched_through(folder: Path, rows: list[tuple[str, str, dict[str, tuple[str, str]]]], end: int) -> None:
+    tree = make_tree(folder)
+    shutil.copytree(tree, folder / "fresh")
+
+    def told(expected: dict[str, tuple[str, str]]) -> None:
         after = check(tree, expected)
-        if end == signal.SIGKILL:  # what the dead one left behind harms no one
-            with watching(tree):
-                until(lambda after=after: read_lines(tree / MARKER / "after.txt") == after)
+        until(lambda: read_lines(tree / MARKER / "after.txt") == after)
+
+    half = len(rows) // 2
+    expected: dict[str, tuple[str, str]] = {}
+    for part in (rows[:half], rows[half:]) if end == signal.SIGKILL else (rows,):
+        with watching(tree) as process:
+            told(expected)  # what a dead watcher left behind harms no one
+            for tool, command, expected in part[:-1]:
+                renew(tree, folder / "fresh")
+                operate(tree, tool, command)
+                told(expected)
+            renew(tree, folder / "fresh")
+            tool, command, expected = part[-1]
+            operate(tree, tool, command)
+            os.kill(process.pid, end)  # while it has not yet seen the last operation
+            process.wait(30)
+    if end == signal.SIGTERM:
+        assert read_lines(tree / MARKER / "after.txt") == check(tree, expected)
+    else:
+        with watching(tree):
+            told(expected)
 
 
 def renew(tree: Path, fresh: Path) -> None:

@@ -1,17 +1,19 @@
-"""The project's manifests: damaged, missing, or caught in the middle of an export."""
+"""What a project keeps of its exports: damaged, missing, or caught in the middle of an export."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dupekit.errors import TreeUnavailable
+from dupekit.ledger import exports
 from dupekit.project import Project
 from dupekit.review.manifest import read_manifest
-from tests.support import tree_state
+from tests.support import Killed, Killer, tree_state
 
 
 @pytest.fixture
@@ -19,6 +21,11 @@ def exported(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "first")
     return trained
+
+
+def kept(project: Project) -> Path:
+    """The last export's folder."""
+    return project.folder_of(project.tree()[0])
 
 
 def edited(file: Path, change: Callable[[dict], object]) -> None:
@@ -36,12 +43,14 @@ SPOIL: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("how", SPOIL)
 def test_a_lost_manifest_comes_back_from_the_tree(exported: Project, tmp_path: Path, how: str) -> None:
-    file = exported.path / "rounds/01/manifest.json"
+    file = kept(exported) / "manifest.json"
     before = read_manifest(file)
     SPOIL[how](file)
     export, tree = exported.tree()
     assert exported.manifest_of(export) == before  # which only reads
-    assert {d.where for d in exported.verify(quick=True).differences} == {"rounds/01/manifest.json"}
+    assert {d.where for d in exported.verify(quick=True).differences} == {
+        file.relative_to(exported.path).as_posix()
+    }
     (remark,) = exported.collect().remarks
     assert remark.startswith(f"{file} ")
     assert "restored from the tree's copy" in remark
@@ -65,7 +74,7 @@ EDITS: dict[str, tuple[Callable[[dict], object], str]] = {
 @pytest.mark.parametrize("what", EDITS)
 def test_a_copy_that_says_otherwise_than_the_ledger_is_not_believed(exported: Project, what: str) -> None:
     change, why = EDITS[what]
-    file = exported.path / "rounds/01/manifest.json"
+    file = kept(exported) / "manifest.json"
     file.write_text("{")
     _, tree = exported.tree()
     edited(tree / ".dupekit/manifest.json", change)
@@ -79,7 +88,7 @@ def test_a_copy_that_says_otherwise_than_the_ledger_is_not_believed(exported: Pr
 
 
 def test_a_damaged_manifest_holds_up_no_export(exported: Project, tmp_path: Path) -> None:
-    (exported.path / "rounds/01/manifest.json").write_text("{")
+    (kept(exported) / "manifest.json").write_text("{")
     exported.export(tmp_path / "second")
     assert exported.collect().remarks == []
     (remark,) = (r for r in exported.collect(tmp_path / "first").remarks if "restored" in r)
@@ -95,47 +104,46 @@ def test_an_export_that_fails_leaves_nothing_in_the_project(exported: Project, t
     assert tree_state(exported.path / "rounds") == before
 
 
-class _Killed(BaseException):
-    pass
-
-
 def test_wherever_an_export_is_cut_off_every_recorded_tree_can_be_collected(
     exported: Project, tmp_path: Path, monkeypatch
 ) -> None:
-    """Before each of its renames in turn: those are all steps that can be seen from outside."""
+    """Before each of its renames in turn, and before it is recorded: those are all steps that can be seen from outside."""
     exported.collect()  # so that there is an after.txt
-    known = {"first": 1}
+    recorded = exports.record
     finished = False
     for step in range(1, 30):
-        name = f"tree{step}"
-        left = step
-
-        def countdown(real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
-            def rename(self: Path, target: Path) -> Path:
-                nonlocal left
-                left -= 1
-                if not left:
-                    raise _Killed
-                return real(self, target)
-
-            return rename
-
+        killer = Killer(step)
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "rename", countdown(Path.rename))
-            patched.setattr(Path, "replace", countdown(Path.replace))
+            patched.setattr(Path, "rename", killer.before(Path.rename))
+            patched.setattr(Path, "replace", killer.before(Path.replace))
+            patched.setattr(exports, "record", killer.before(recorded))
+            patched.setattr(shutil, "rmtree", killer.unless_dead(shutil.rmtree))
             try:
-                exported.export(tmp_path / name)
+                exported.export(tmp_path / f"tree{step}")
                 finished = True
-            except _Killed:
+            except Killed:
                 pass
-        recorded = {Path(export.tree).name for export in exported.status().exports}
-        for tree in sorted(recorded, reverse=True):
+        known = {Path(export.tree).name: export.key[:8] for export in exported.status().exports}
+        assert ("tree" + str(step) in known) == finished
+        for tree in known:
             found = exported.collect(tmp_path / tree)
-            assert not [r for r in found.remarks if "restored" in r]
+            assert found.remarks == []
             assert len(found.review.verdicts) == 2
-            known[tree] = 1
         assert exported.verify(quick=True).differences == []
         if finished:
             break
     assert finished
-    assert len(known) >= 5  # so it was cut off also after it had been recorded
+    assert step > 4
+    # The last one has cleared away what all others had left.
+    assert {path.name for path in (exported.path / "rounds/01/exports").iterdir()} == set(known.values())
+
+
+def test_what_is_no_export_that_was_cut_off_is_not_cleared_away(exported: Project, tmp_path: Path) -> None:
+    folder = exported.path / "rounds/01/exports"
+    for name in ("notes", "0123abcd", "deadbeef"):
+        (folder / name).mkdir()
+        (folder / name / "manifest.json").write_text("{}")
+    (folder / "deadbeef" / "after.txt").write_text("")  # was collected: the ledger is an older copy
+    exported.export(tmp_path / "second")
+    keys = {export.key[:8] for export in exported.status().exports}
+    assert {path.name for path in folder.iterdir()} == {*keys, "notes", "deadbeef"}

@@ -1,11 +1,11 @@
-"""Progress is a value: no clock, no terminal."""
+"""Headway is a value: no clock, no terminal."""
 
 from __future__ import annotations
 
 from dupekit.cli.watch import summary
 from dupekit.review.manifest import ExportedFile
-from dupekit.review.verdicts import Review, Verdict
-from dupekit.review.watch.pace import Count, Progress, progress
+from dupekit.review.verdicts import FileVerdict, Review, Verdict
+from dupekit.review.watch.pace import Count, Headway, headway
 
 
 def review(*places: str) -> Review:
@@ -22,14 +22,14 @@ def review(*places: str) -> Review:
             score=1,
             digest="0" * 64,
         )
-        verdicts.append(Verdict(file, "", "", now_at))
+        verdicts.append(FileVerdict(file, Verdict.RELABEL, "", now_at or None))
     return Review(verdicts)
 
 
-def after(*steps: tuple[float, Review]) -> Progress:
+def after(*steps: tuple[float, Review]) -> Headway:
     reached = None
     for at_s, seen in steps:
-        reached = progress(reached, seen, at_s)
+        reached = headway(reached, seen, at_s)
     assert reached is not None
     return reached
 
@@ -55,7 +55,7 @@ def test_the_pace_is_of_working_time() -> None:
     assert after((0, ALL), (50, one), (100, one), (170, two)).per_hour == 30  # looks that find nothing new
 
 
-def test_a_file_put_back_is_no_progress() -> None:
+def test_a_file_put_back_is_no_headway() -> None:
     one, two = review("", "A/1", "B/2", "B/3"), review("", "", "B/2", "B/3")
     reached = after((0, ALL), (50, one), (170, two), (230, one))
     assert (reached.all.reviewed, reached.paced, reached.per_hour) == (1, 0, None)
@@ -65,6 +65,6 @@ def test_it_is_told_in_a_line() -> None:
     one, two = review("", "A/1", "B/2", "B/3"), review("", "", "B/2", "B/3")
     before = after((0, ALL), (50, one))
     assert summary(before) == "1 of 4 reviewed (1 deleted, 0 moved), 3 left"
-    assert summary(progress(before, two, 170), before) == (
+    assert summary(headway(before, two, 170), before) == (
         "2 of 4 reviewed (2 deleted, 0 moved), 2 left; 30 an hour, at most 0 h 04 min left; A 2/2"
     )

@@ -10,19 +10,17 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dupekit import Choices
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import write_lines
-from dupekit.ledger import Ledger
 from dupekit.project import Project
+from dupekit.review.event_log import EVENTS, Event, append_events
 from dupekit.review.manifest import MARKER, read_manifest, write_manifest
-from dupekit.review.marker import EVENTS
 from dupekit.review.verdicts import tree_manifest
-from dupekit.review.watch.watcher import follow, tree_journal
+from dupekit.review.watch.watcher import follow
 from dupekit.testing import make_dataset
 
 CLASSES = ("Größe ä", "ciliate", "diatom")
@@ -43,9 +41,10 @@ def away(tmp_path: Path, fast: dict[str, object]) -> tuple[Project, Path]:
     return project, project.export(tmp_path / "sent").tree
 
 
-def events(project: Project) -> list[tuple[Any, ...]]:
-    with Ledger(project.path / "ledger.db") as ledger:
-        return ledger.rows("SELECT at, kind, path, target, source FROM events ORDER BY id").fetchall()
+def events(project: Project) -> list[dict[str, str]]:
+    """What the project's log of the tree holds."""
+    log = project.folder_of(project.tree()[0]) / EVENTS
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def by_tar(tree: Path, target: Path) -> None:
@@ -123,7 +122,7 @@ def test_a_journey_changes_no_verdict_and_brings_the_events(away, tmp_path, out:
     there.parent.mkdir()
     JOURNEYS[out](sent, there)
     stop, cleaned = threading.Event(), False
-    for snapshot in follow(there, tree_manifest(there), tree_journal(there), stop=stop):
+    for snapshot in follow(there, tree_manifest(there), there / MARKER, stop=stop):
         assert snapshot.review is not None
         if not cleaned:
             assert {v.verdict for v in snapshot.review.verdicts} == {"relabel"}
@@ -148,7 +147,7 @@ def test_a_journey_changes_no_verdict_and_brings_the_events(away, tmp_path, out:
     logged = [json.loads(line) for line in (there / MARKER / EVENTS).read_text().splitlines()]
     assert "deleted" in {event["kind"] for event in logged}
     assert found.events == len(logged)
-    assert events(project) == [(*event.values(), "tree") for event in logged]
+    assert events(project) == [{**event, "source": "tree"} for event in logged]
     again = project.collect(tmp_path / "back")
     assert (again.changed, again.events, len(events(project))) == ([], 0, len(logged))
 
@@ -168,18 +167,27 @@ def test_a_growing_log_adds_what_is_new(away) -> None:
     assert project.collect().events == 2
     log.write_bytes(line("deleted", "c"))  # from a second copy of the tree
     assert project.collect().events == 1
-    assert [(kind, path) for _, kind, path, _, _ in events(project)] == [
+    assert [(event["kind"], event["path"]) for event in events(project)] == [
         ("deleted", "a"), ("created", "a"), ("deleted", "a"), ("deleted", "a"), ("deleted", "b"), ("deleted", "c"),
     ]  # fmt: skip
 
 
 def test_what_the_projects_own_watcher_saw_is_apart(away) -> None:
     project, tree = away
-    seen = ("2026-01-01T00:00:00+00:00", "deleted", "a", "")
-    project.record_events(project.tree()[0], [seen])
+    seen = Event("2026-01-01T00:00:00+00:00", "deleted", "a")
+    append_events(project.folder_of(project.tree()[0]) / EVENTS, [seen])
     (tree / MARKER / EVENTS).write_bytes(line("deleted", "a"))
     assert project.collect().events == 1
-    assert events(project) == [(*seen, "project"), (*seen, "tree")]
+    row = {"at": seen.at, "kind": "deleted", "path": "a", "target": ""}
+    assert events(project) == [row, {**row, "source": "tree"}]
+    assert project.collect().events == 0
+
+
+def test_an_overflow_is_of_no_path_and_no_garbage(away) -> None:
+    project, tree = away
+    append_events(tree / MARKER / EVENTS, [Event("2026-01-01T00:00:00+00:00", "overflow", None)])
+    found = project.collect()
+    assert (found.events, found.remarks) == (1, [])
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])

@@ -32,6 +32,7 @@ from dupekit.errors import (
 from dupekit.files.lock import exclusive
 from dupekit.files.write import read_lines
 from dupekit.ledger import Ledger
+from dupekit.ledger.images import ClassSize, Problem
 from dupekit.project import Project
 from dupekit.testing import make_dataset
 from tests.support import tree_state
@@ -46,9 +47,8 @@ def test_the_whole_loop(trained: Project, dataset: Path, tmp_path: Path) -> None
     assert [dupe.score for dupe in flagged.dupes] == sorted((d.score for d in flagged.dupes), reverse=True)
     exported = trained.export()
     assert exported.tree == trained.path / "rounds/01/dupes"
-    assert read_lines(trained.path / "rounds/01/before.txt") == sorted(
-        f.path for f in exported.manifest.files
-    )
+    folder = trained.folder_of(trained.tree()[0])
+    assert read_lines(folder / "before.txt") == sorted(f.path for f in exported.manifest.files)
     collected = trained.collect()
     assert {v.file.original: (v.verdict, v.label) for v in collected.review.verdicts} == {
         path: ("relabel", label) for path, label in WRONG.items()
@@ -69,7 +69,7 @@ def test_deleting_everything_gives_the_dataset_back(trained, dataset, tmp_path) 
         file.unlink()
     collected = trained.collect()
     assert {v.verdict for v in collected.review.verdicts} == {"correct"}
-    assert read_lines(trained.path / "rounds/01/after.txt") == []
+    assert read_lines(trained.folder_of(trained.tree()[0]) / "after.txt") == []
     trained.apply(tmp_path / "same")
     assert tree_state(tmp_path / "same") == tree_state(dataset)
     assert trained.flag(threshold=1).dupes == []  # all are on the ignore list
@@ -147,7 +147,8 @@ def test_the_same_seed_gives_the_same_votes(dataset, tmp_path, fast) -> None:
         project = Project.create(dataset, tmp_path / name)
         project.scan()
         project.train(Choices(pairs=2, seed=seed, **fast))
-        scores.append(project.scores())
+        found = project.scores()
+        scores.append([found.paths, found.suggested, found.votes.tolist(), found.scores.tolist()])
     assert scores[0] == scores[1]
     assert scores[0] != scores[2]
 
@@ -202,7 +203,7 @@ def test_a_change_behind_the_scans_back_fails_the_run_with_its_name(project, dat
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     done = project.train(Choices(pairs=1, **fast))
     assert len(done.failed) == 2
-    assert file.name in done.failed[0][1]
+    assert file.name in (done.failed[0].error or "")
 
 
 def test_a_second_scan_reads_no_file(project, dataset, monkeypatch) -> None:
@@ -221,7 +222,7 @@ def test_a_scan_follows_what_changes(project, dataset) -> None:
     (dataset / "amoeba" / "bad.png").write_text("no image")
     found = project.scan()
     assert (found.read, found.gone, found.images) == (2, 2, 35)
-    assert found.problems == [("amoeba/bad.png", "not a readable image of a known format")]
+    assert found.problems == [Problem("amoeba/bad.png", "not a readable image of a known format")]
     (dataset / "amoeba" / "bad.png").unlink()
     assert project.scan().problems == []
 
@@ -254,9 +255,11 @@ def test_small_classes_are_reported_not_dropped(dataset, tmp_path, fast) -> None
             Image.new("L", (8, 8), 5).save(dataset / name / f"{name}{i}.png")  # equal files
     (dataset / "empty").mkdir()
     project = Project.create(dataset, tmp_path / "project")
-    assert project.scan().not_assessable == [("empty", 0), ("single", 1), ("twins", 1)]
+    assert project.scan().not_assessable == [
+        ClassSize("empty", 0, 0), ClassSize("single", 1, 1), ClassSize("twins", 2, 1)
+    ]  # fmt: skip
     done = project.train(Choices(pairs=1, **fast))
-    assert done.not_assessable == [("single", 1), ("twins", 1)]
+    assert [size.name for size in done.not_assessable] == ["single", "twins"]
     assert (done.failed, done.classes) == ([], 3)
 
 
@@ -424,9 +427,9 @@ def test_a_round_is_of_one_kind(project, fast) -> None:
 )
 def test_a_run_that_fails_stops_no_other(project, fast, how, error) -> None:
     done = project.train(Choices(pairs=2, **{**fast, "trainer": "broken"}, options={"how": how}))
-    ((name, said),) = done.failed
-    assert name == "p02-a"
-    assert error in said
+    (failed,) = done.failed
+    assert failed.name == "p02-a"
+    assert error in (failed.error or "")
     flagged = project.flag(threshold=1)
     assert (flagged.pairs, flagged.pairs_planned) == (1, 2)
     again = project.train(Choices(**{**fast, "trainer": "broken"}))
@@ -594,9 +597,8 @@ def test_an_older_tree_takes_nothing_back(trained, tmp_path) -> None:
     assert {v.verdict for v in trained.collect().changed} == {"correct"}
     assert trained.collect(first).changed == []
     assert len(trained.ignores()) == 2
-    assert read_lines(trained.path / "rounds/01/after.txt") == []
-    (earlier,) = (trained.path / "rounds/01").glob("after.*.txt")
-    assert len(read_lines(earlier)) == 2
+    left = [read_lines(trained.folder_of(trained.tree(tree)[0]) / "after.txt") for tree in (first, second)]
+    assert [len(paths) for paths in left] == [2, 0]
 
 
 def test_a_copy_that_was_confirmed_too_keeps_its_place_on_the_ignore_list(dataset, tmp_path, fast) -> None:
@@ -631,7 +633,7 @@ def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, mo
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     project = Project.create(dataset, tmp_path / "project")
-    assert project.scan().problems == [("amoeba/locked.png", "cannot be read: Permission denied")]
+    assert project.scan().problems == [Problem("amoeba/locked.png", "cannot be read: Permission denied")]
     assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=3)
     project.export()
@@ -679,7 +681,7 @@ def test_raising_the_limit_takes_large_images_in(dataset, tmp_path) -> None:
     toml.write_text(toml.read_text() + "\nmax_pixels = 1100\n")
     small = Project(project.path).scan()
     assert 0 < len(small.problems) < 36
-    assert "more than the limit of 1100" in small.problems[0][1]
+    assert "more than the limit of 1100" in small.problems[0].problem
     assert Project(project.path).scan().read == 0
     toml.write_text(toml.read_text().replace("max_pixels = 1100", "max_pixels = 100000"))
     again = Project(project.path).scan()

@@ -17,7 +17,7 @@ from tests.reviewed import export_again, exported_project
 
 SIZES = {"big": 20, "big/cruise": 10, "middle": 12, "middle/deep": 4, "small": 2, "tiny": 2}
 IMAGES = {f"{folder}/{n}.bmp": "rare" for folder, count in SIZES.items() for n in range(count)}
-Asked = tuple[str, tuple[str, ...], str, int]
+Asked = tuple[str, tuple[str, ...], str | None, int]
 
 
 @pytest.fixture(scope="module")
@@ -131,23 +131,23 @@ WORK = {
     ),
 }
 SLIPS: dict[str, tuple[Do, list[Asked]]] = {
-    "a folder deleted": (remove("middle"), [("deleted", ("middle",), "", 16)]),
-    "a sub-folder deleted": (remove("big/cruise"), [("deleted", ("big/cruise",), "", 10)]),
+    "a folder deleted": (remove("middle"), [("deleted", ("middle",), None, 16)]),
+    "a sub-folder deleted": (remove("big/cruise"), [("deleted", ("big/cruise",), None, 10)]),
     "folders deleted that are small each": (
         each(remove("small", "middle/deep")),
-        [("deleted", ("middle/deep", "small"), "", 6)],
+        [("deleted", ("middle/deep", "small"), None, 6)],
     ),
     "into a trash folder": (
         rename("middle", ".Trash-1000/middle"),
-        [("deleted", ("middle",), "", 16)],
+        [("deleted", ("middle",), None, 16)],
     ),
-    "every folder": (remove("big", "middle", "small", "tiny"), [("emptied", (), "", 50)]),
-    "every file": (empty(*SIZES), [("emptied", (), "", 50)]),
-    "all files of most classes": (empty("big"), [("emptied", ("big",), "", 30)]),
+    "every folder": (remove("big", "middle", "small", "tiny"), [("emptied", (), None, 50)]),
+    "every file": (empty(*SIZES), [("emptied", (), None, 50)]),
+    "all files of most classes": (empty("big"), [("emptied", ("big",), None, 30)]),
     "renamed": (rename("middle", "a new class"), [("renamed", ("middle",), "a new class", 16)]),
     "renamed after work in it": (
         each(empty("middle", leave=5), carry("middle", "small", 1), rename("middle", "mid")),
-        [("renamed", ("middle",), "mid", 4), ("deleted", ("middle",), "", 11)],
+        [("renamed", ("middle",), "mid", 4), ("deleted", ("middle",), None, 11)],
     ),
     "into another class": (rename("small", "big/small"), [("moved", ("small",), "big", 2)]),
     "into another class, after one was moved": (
@@ -156,7 +156,7 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
     ),
     "into another class, after most were deleted": (
         each(empty("middle", leave=3), rename("middle", "big/middle")),
-        [("moved", ("middle",), "big", 3), ("deleted", ("middle",), "", 13)],
+        [("moved", ("middle",), "big", 3), ("deleted", ("middle",), None, 13)],
     ),
     "into _expunge": (rename("small", "_expunge/small"), [("moved", ("small",), "_expunge", 2)]),
     "a sub-folder into another class": (
@@ -181,7 +181,7 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
     "a class made inside a class": (carry("big", "big/rare2/middle", 2), [("moved", ("middle",), "big", 2)]),
     "_expunge deleted": (
         each(carry("middle", "_expunge", 3), remove("_expunge")),
-        [("discarded", ("_expunge",), "", 3)],
+        [("discarded", ("_expunge",), None, 3)],
     ),
     "_unsure in other words": (
         each(carry("middle", "_unsure", 3), rename("_unsure", "unsicher")),
@@ -202,14 +202,14 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
     "many into a misspelt class": (carry("big", "Midle"), [("new", ("big",), "Midle", 20)]),
     "into the marker's folder": (
         rename("middle", f"{MARKER}/middle"),
-        [("hidden", (MARKER,), "", 16)],
+        [("hidden", (MARKER,), None, 16)],
     ),
     "a file that was being copied": (
         each(
             empty("middle", leave=2),
             lambda tree: (tree / "middle" / ".rare_01_0.bmp.mJozKl").write_bytes(b"BM"),
         ),
-        [("transfer", (), "", 14)],
+        [("transfer", (), None, 14)],
     ),
 }
 
@@ -230,17 +230,17 @@ RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
     "_expunge thrown away": (
         carry("middle", "_expunge"),
         remove("_expunge"),
-        [("turned", ("_expunge",), "", 12)],
+        [("turned", ("_expunge",), None, 12)],
     ),
     "one file in _expunge thrown away": (
         carry("middle", "_expunge"),
         lambda tree: files(tree / "_expunge")[0].unlink(),
-        [("turned", ("_expunge",), "", 1)],
+        [("turned", ("_expunge",), None, 1)],
     ),
     "_unsure thrown away": (
         carry("middle", "_unsure", 3),
         remove("_unsure"),
-        [("turned", ("_unsure",), "", 3)],
+        [("turned", ("_unsure",), None, 3)],
     ),
     "_unsure into a class": (
         carry("middle", "_unsure", 3),
@@ -262,7 +262,7 @@ RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
     "restored from a backup": (
         empty("middle"),
         lambda tree: shutil.copytree(tree.parent / "kept", tree, dirs_exist_ok=True),
-        [("restored", (), "", 16)],
+        [("restored", (), None, 16)],
     ),
     "one put back": (
         empty("middle"),
@@ -284,8 +284,8 @@ def test_what_was_recorded_is_not_turned_unasked(project, tree, before: Do, do: 
 @pytest.mark.parametrize(
     ("there", "classes", "expected"),
     [
-        (None, 1, [("transfer", (), "", 16)]),
-        ("all", 1, [("transfer", (), "", 16)]),
+        (None, 1, [("transfer", (), None, 16)]),
+        ("all", 1, [("transfer", (), None, 16)]),
         ("what is left", 1, []),
         ("all", 0, []),  # the watcher was stopped early, and the work went on
         (None, 0, []),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dupekit import Choices
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.paths import real_path
-from dupekit.ledger import Ledger, review
+from dupekit.ledger import Ledger, verdicts
 from dupekit.project import Project
 from dupekit.review.ignore_list import Ignored
 from dupekit.system.stamp import user
@@ -24,8 +24,8 @@ State = tuple[dict[str, int], list[object], list[Ignored]]
 def state(project: Project) -> State:
     """Verdict counts, corrections and ignore list."""
     with Ledger(project.path / "ledger.db") as ledger:
-        corrections, _ = review.resolved(ledger, 1)
-    return project.status().verdicts, list(corrections), project.ignores()
+        corrections = verdicts.resolved(ledger, 1).corrections
+    return project.status().verdicts, corrections, project.ignores()
 
 
 def delete_all(tree: Path) -> None:
@@ -231,7 +231,7 @@ def test_the_history_of_an_image_names_who_when_from_and_to(reviewed: Project) -
     reviewed.collect(who="Grace")
     reviewed.undo()
     first, second = reviewed.history_of("amoeba/wrong_diatom.png")
-    assert (first.who, first.previous, first.verdict, first.label) == ("Ada", "", "relabel", "diatom")
+    assert (first.who, first.previous, first.verdict, first.label) == ("Ada", None, "relabel", "diatom")
     assert (second.who, second.previous, second.verdict) == ("Grace", "relabel diatom", "correct")
     assert first.undone is None
     assert second.undone is not None

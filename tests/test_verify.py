@@ -53,31 +53,34 @@ def _edit_json(file: Path, change: Callable[[dict], None]) -> None:
     file.write_text(json.dumps(document))
 
 
-def _older(root: Path) -> Path:
-    return next(p for p in (root / "rounds/01").glob("manifest.*.json"))
+def _kept(root: Path, name: str, tree: str = "second") -> Path:
+    """A file of the export of a tree."""
+    marked = json.loads((root.parent / tree / ".dupekit/manifest.json").read_text())
+    return root / "rounds/01/exports" / marked["export"][:8] / name
 
 
 ROUND = "rounds/01"
+EXPORT = f"{ROUND}/exports/KEY"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "manifest edited": (
-        lambda p: _edit_json(p / ROUND / "manifest.json", lambda d: d["files"][0].update(original="a/b.png")),
-        "export", f"{ROUND}/manifest.json", "differs from the ledger in 1 files",
+        lambda p: _edit_json(_kept(p, "manifest.json"), lambda d: d["files"][0].update(original="a/b.png")),
+        "export", f"{EXPORT}/manifest.json", "differs from the ledger in 1 files",
     ),
     "manifest with a file less": (
-        lambda p: _edit_json(p / ROUND / "manifest.json", lambda d: d["files"].pop()),
-        "export", f"{ROUND}/manifest.json", "differs from the ledger in 1 files",
+        lambda p: _edit_json(_kept(p, "manifest.json"), lambda d: d["files"].pop()),
+        "export", f"{EXPORT}/manifest.json", "differs from the ledger in 1 files",
     ),
     "manifest of another export": (
-        lambda p: shutil.copy(_older(p), p / ROUND / "manifest.json"),
-        "export", f"{ROUND}/manifest.json", "another export",
+        lambda p: shutil.copy(_kept(p, "manifest.json", "first"), _kept(p, "manifest.json")),
+        "export", f"{EXPORT}/manifest.json", "another export",
     ),
     "manifest gone": (
-        lambda p: (p / ROUND / "manifest.json").unlink(),
-        "export", f"{ROUND}/manifest.json", "cannot be read",
+        lambda p: _kept(p, "manifest.json").unlink(),
+        "export", f"{EXPORT}/manifest.json", "cannot be read",
     ),
     "before.txt cut": (
-        lambda p: (p / ROUND / "before.txt").write_text(""),
-        "export", f"{ROUND}/before.txt", "does not list the files",
+        lambda p: _kept(p, "before.txt").write_text(""),
+        "export", f"{EXPORT}/before.txt", "does not list the files",
     ),
     "images.json of other images": (
         lambda p: _edit_json(p / ROUND / "images.json", lambda d: d["paths"].__setitem__(0, "x/y.png")),
@@ -118,7 +121,7 @@ def test_a_damaged_file_of_the_project_is_named(applied: Project, name: str) -> 
     damage, what, where, how = DAMAGES[name]
     damage(applied.path)
     ((got_what, got_where, got_how),) = found(applied)
-    assert (got_what, got_where) == (what, where)
+    assert (got_what, got_where) == (what, where.replace("KEY", _kept(applied.path, "").name))
     assert how in got_how
 
 
@@ -215,7 +218,7 @@ def test_a_dataset_that_is_away_is_no_crash(applied: Project, tmp_path: Path) ->
 def test_bytes_flipped_in_the_ledger_are_found(applied: Project) -> None:
     file = applied.path / "ledger.db"
     with Ledger(file) as ledger:
-        page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'tallies_votes'")
+        page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'verdicts_image'")
         size = ledger.value("PRAGMA page_size")
     content = bytearray(file.read_bytes())
     for i in range((page - 1) * size + 8, page * size, 7):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import queue
@@ -16,11 +17,11 @@ import pytest
 
 from dupekit.errors import LockedError, TreeUnavailable
 from dupekit.files.write import digest_file, read_lines
-from dupekit.review.listing import list_tree
+from dupekit.review.listing import Listing, list_tree
 from dupekit.review.manifest import MARKER
 from dupekit.review.marker import read_marker
 from dupekit.review.verdicts import review_tree, tree_manifest
-from dupekit.review.watch.watcher import Journal, Snapshot, follow, tree_journal
+from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
 from dupekit.system.mounts import is_network
@@ -43,14 +44,14 @@ def tree(tmp_path: Path) -> Path:
 class Watching:
     """A watcher in a thread, and the last thing it said."""
 
-    def __init__(self, tree: Path, journal: Journal, **options: float) -> None:
+    def __init__(self, tree: Path, kept_in: Path, **options: float) -> None:
         self.stop = threading.Event()
         self.said: queue.SimpleQueue[Snapshot] = queue.SimpleQueue()
         self.snapshots: list[Snapshot] = []
         manifest = tree_manifest(tree)
 
         def work() -> None:
-            for snapshot in follow(tree, manifest, journal, stop=self.stop, **options):
+            for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
                 self.said.put(snapshot)
 
         self.thread = threading.Thread(target=work)
@@ -76,8 +77,8 @@ class Watching:
 def watch(tree: Path) -> Iterator[Callable[..., Watching]]:
     started: list[Watching] = []
 
-    def start(journal: Journal | None = None, **options: float) -> Watching:
-        started.append(Watching(tree, journal or tree_journal(tree), **options))
+    def start(kept_in: Path | None = None, **options: float) -> Watching:
+        started.append(Watching(tree, kept_in or tree / MARKER, **options))
         return started[-1]
 
     yield start
@@ -99,8 +100,8 @@ def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
     files[5].rename(tree / "_unsure" / "moved.png")
     shutil.rmtree(tree / "c1")
     last = watching.until(lambda s: counts(s) == {"correct": 25, "unsure": 1, "relabel": 34})
-    assert last.trouble == ""
-    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree), key=str.encode)
+    assert last.trouble is None
+    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree).files, key=str.encode)
     watching.end()
     events = [json.loads(line) for line in (tree / MARKER / "events.jsonl").read_text().splitlines()]
     assert {"deleted", "moved"} <= {event["kind"] for event in events}
@@ -115,7 +116,7 @@ def test_a_line_that_a_killed_watcher_left_half_written_costs_no_other(tree, wat
     (tree / "c0" / "other_09_0.png").unlink()
     watching.until(lambda s: counts(s)["correct"] == 1)
     watching.end()
-    assert [event[1:3] for event in read_marker(tree, tree_manifest(tree)).events] == [
+    assert [(event.kind, event.path) for event in read_marker(tree, tree_manifest(tree)).events] == [
         ("deleted", "c0/other_09_0.png")
     ]
 
@@ -148,7 +149,7 @@ def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> N
     manifest = plan_tree(dupes, ["c0", "c1", "other"], round_number=1, pairs=10, created="")
     tree = tmp_path / "tree"
     write_tree(manifest, tmp_path / "data", tree)
-    snapshots = follow(tree, manifest, tree_journal(tree), stop=threading.Event(), poll_s=0.1)
+    snapshots = follow(tree, manifest, tree / MARKER, stop=threading.Event(), poll_s=0.1)
     next(snapshots)
     one, two = (tree / file.path for file in manifest.files)
     if swap:
@@ -167,14 +168,19 @@ def test_a_file_overwritten_where_it_lies_is_seen_at_once(tree, watch) -> None:
     watching.until(lambda _: True)
     shutil.copyfile(tree / "c1" / "other_09_1.png", tree / "c0" / "other_09_0.png")
     seen = watching.until(lambda s: counts(s)["correct"] == 1)
-    assert [event[1:3] for event in seen.events] == [("written", "c0/other_09_0.png")]
+    assert [(event.kind, event.path) for event in seen.events] == [("written", "c0/other_09_0.png")]
 
 
 @pytest.mark.parametrize("polled", [False, True])
 def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch, polled) -> None:
     """Where the files' times cannot tell, as on a file system whose clock ticks coarsely."""
-    ticks = lambda at: {path: entry._replace(changed_ns=2**62) for path, entry in list_tree(at).items()}  # noqa: E731
-    monkeypatch.setattr("dupekit.review.watch.watcher.list_tree", ticks)
+
+    def ticks(at: Path) -> Listing:
+        found = list_tree(at)
+        files = {path: entry._replace(changed_ns=2**62) for path, entry in found.files.items()}
+        return dataclasses.replace(found, files=files)
+
+    monkeypatch.setattr("dupekit.review.watch.look.list_tree", ticks)
     dupes = dupes_in(
         tmp_path / "data", {f"{label}/{i}.png": (f"{label}{i}", "x") for label in "ab" for i in "12"}
     )
@@ -184,7 +190,7 @@ def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch
     tree = tmp_path / "tree"
     manifest = write_tree(manifest, tmp_path / "data", tree)
     poll_s = 0.1 if polled else None
-    snapshots = follow(tree, manifest, tree_journal(tree), stop=threading.Event(), poll_s=poll_s)
+    snapshots = follow(tree, manifest, tree / MARKER, stop=threading.Event(), poll_s=poll_s)
     assert {v.label for v in next(snapshots).review.verdicts} == {"x"}
     (tree / "a").rename(tree / "kept")
     (tree / "b").rename(tree / "a")
@@ -196,9 +202,7 @@ def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch
 
 
 def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
-    kept: list[str] = []
-    journal = Journal(lambda: tmp_path / "after.txt", lambda events: kept.extend(e[1] for e in events))
-    watching = watch(journal, poll_s=0.5)
+    watching = watch(tmp_path, poll_s=0.5)
     watching.until(lambda _: True)
     tree.rename(tmp_path / "unplugged")
     assert "not available" in watching.until(lambda s: s.review is None).trouble
@@ -223,7 +227,7 @@ def test_looking_alone_finds_everything(tree, watch, monkeypatch) -> None:
 
 def test_a_second_watcher_is_refused(tree, watch) -> None:
     watch().until(lambda _: True)
-    second = follow(tree, tree_manifest(tree), tree_journal(tree), stop=threading.Event())
+    second = follow(tree, tree_manifest(tree), tree / MARKER, stop=threading.Event())
     with pytest.raises(LockedError, match="`dupekit watch`, process"):
         next(second)
 
@@ -232,7 +236,7 @@ def test_a_folder_that_is_no_tree_is_refused(tree) -> None:
     manifest = tree_manifest(tree)
     shutil.rmtree(tree / MARKER)
     with pytest.raises(TreeUnavailable, match=r"no folder \.dupekit"):
-        next(follow(tree, manifest, tree_journal(tree), stop=threading.Event()))
+        next(follow(tree, manifest, tree / MARKER, stop=threading.Event()))
     assert not (tree / MARKER).exists()  # a lock file must not make the mark
 
 

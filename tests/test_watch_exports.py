@@ -13,8 +13,9 @@ import pytest
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import read_lines
 from dupekit.project import Project
+from dupekit.review.manifest import MARKER
 from dupekit.review.verdicts import tree_manifest
-from dupekit.review.watch.watcher import follow, tree_journal
+from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from tests.test_review_tree import dupes_in
 from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
@@ -61,10 +62,9 @@ def test_a_watcher_keeps_to_its_own_export(trained: Project, tmp_path: Path) -> 
         watcher.terminate()
         watcher.communicate(timeout=30)
     every = sorted((file.path for file in first.manifest.files), key=str.encode)
-    after = {key: trained.listing_of(trained.tree(made.tree)[0], "after.txt") for key, made in
-             (("first", first), ("second", second))}  # fmt: skip
-    assert read_lines(after["first"]) == [path for path in every if path != gone]
-    assert not after["second"].exists()
+    kept = [trained.folder_of(trained.tree(made.tree)[0]) for made in (first, second)]
+    assert read_lines(kept[0] / "after.txt") == [path for path in every if path != gone]
+    assert not (kept[1] / "after.txt").exists()
 
 
 def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setattr("dupekit.review.verdicts.digest_file", locked)
 
     with pytest.raises(TreeUnavailable, match=r"c1/moved\.png in the review tree cannot be read") as caught:
-        next(follow(tree, tree_manifest(tree), tree_journal(tree), stop=threading.Event()))
+        next(follow(tree, tree_manifest(tree), tree / MARKER, stop=threading.Event()))
     assert "Make it readable" in caught.value.hint
 
 
@@ -85,5 +85,5 @@ def test_a_tree_that_is_not_there_says_what_to_check(tree, tmp_path) -> None:  #
     manifest = tree_manifest(tree)
     shutil.move(tree, tmp_path / "away")
     with pytest.raises(TreeUnavailable, match="not available as a review tree") as caught:
-        next(follow(tree, manifest, tree_journal(tree), stop=threading.Event()))
+        next(follow(tree, manifest, tree / MARKER, stop=threading.Event()))
     assert "its share is mounted" in caught.value.hint

@@ -38,18 +38,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     listed: list[Path] = []
-    monkeypatch.setattr(
-        "dupekit.review.watch.watcher.list_tree", lambda at: listed.append(at) or list_tree(at)
-    )
+    monkeypatch.setattr("dupekit.review.watch.look.list_tree", lambda at: listed.append(at) or list_tree(at))
     return listed
 
 
 @linux
 def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monkeypatch) -> None:  # noqa: F811
     checks: list[bool] = []
-    due = watcher_module._Watcher.due
+    due = watcher_module._Rhythm.due
     monkeypatch.setattr(
-        "dupekit.review.watch.watcher._Watcher.due", lambda self: checks.append(due(self)) or checks[-1]
+        "dupekit.review.watch.watcher._Rhythm.due", lambda *state: checks.append(due(*state)) or checks[-1]
     )
     listed = count_listings(monkeypatch)
     watching = watch()
@@ -73,8 +71,8 @@ def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> N
     watching.until(lambda s: counts(s) == {"correct": 1, "relabel": 59})
     (tree / "c0" / "other_09_3.png").unlink()
     last = watching.until(lambda s: counts(s) == {"correct": 2, "relabel": 58})
-    assert last.trouble == ""
-    assert any(event[1:3] == ("deleted", "c0/other_09_3.png") for event in last.events)
+    assert last.trouble is None
+    assert any((event.kind, event.path) == ("deleted", "c0/other_09_3.png") for event in last.events)
 
 
 @linux
@@ -120,7 +118,7 @@ def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None: 
     (tree / "c0" / "other_09_0.png").unlink()
     logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; events were lost")
     seen = watching.until(lambda s: counts(s)["correct"] == 1)
-    assert [event[1] for event in seen.events] == ["overflow"]
+    assert [event.kind for event in seen.events] == ["overflow"]
 
 
 @linux
@@ -144,11 +142,11 @@ def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:  # noq
     (tree / "c0" / "other_09_3.png").unlink()
     reading.set()
     watching.until(lambda s: counts(s)["correct"] == 1 and "new/moved.png" in s.review.verdicts[0].now_at)
-    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree), key=str.encode)
+    assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree).files, key=str.encode)
     (tree / "new" / "moved.png").unlink()  # and the folder made meanwhile is heard
     watching.until(lambda s: counts(s)["correct"] == 2)
-    heard = [event[1:3] for s in watching.snapshots for event in s.events]
-    assert ("overflow", "") in heard
+    heard = [(event.kind, event.path) for s in watching.snapshots for event in s.events]
+    assert ("overflow", None) in heard
     assert ("deleted", "new/moved.png") in heard
     assert ("deleted", "c0/other_09_3.png") not in heard  # it was truly lost
 
@@ -156,7 +154,7 @@ def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:  # noq
 def listen(tree: Path) -> tuple[Ears, Heard]:  # noqa: F811
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
-    assert ears.open() == ""
+    assert ears.open() is None
     return ears, heard
 
 
@@ -166,7 +164,7 @@ def hear(heard: Heard, *events: tuple[str, str]) -> None:
         event = heard.get(timeout=30)
         assert event is not None
         with contextlib.suppress(ValueError):
-            missing.remove(event[1:3])
+            missing.remove((event.kind, event.path))
 
 
 def confuse(tree: Path, out: Path, heard: Heard) -> None:  # noqa: F811
@@ -183,7 +181,7 @@ def test_it_stops_though_a_folder_that_was_moved_out_confused_watchdog(tree, tmp
     ears, heard = listen(tree)
     confuse(tree, tmp_path / "out", heard)
     ears.close()  # where watchdog raises KeyError
-    assert ears.open() == ""
+    assert ears.open() is None
     (tree / "c1" / "other_09_1.png").unlink()
     hear(heard, ("deleted", "c1/other_09_1.png"))
     ears.close()
@@ -198,7 +196,7 @@ def test_a_thread_of_watchdog_that_dies_is_noticed(tree, tmp_path) -> None:  # n
     confuse(tree, tmp_path / "out", heard)
     shutil.rmtree(tmp_path / "out")  # here it raises KeyError
     until(lambda: not ears.in_order())
-    assert ears.open() == ""
+    assert ears.open() is None
     assert ears.in_order()
     ears.close()
 
@@ -212,12 +210,12 @@ def test_a_folder_moved_out_is_heard_no_more_and_heard_again_when_it_is_back(tre
     (tmp_path / "out" / "other_09_0.png").unlink()
     (tree / "c1" / "other_09_1.png").unlink()
     last = watching.until(lambda s: counts(s)["correct"] == 21)
-    assert [event[1:3] for event in last.events] == [("deleted", "c1/other_09_1.png")]
+    assert [(event.kind, event.path) for event in last.events] == [("deleted", "c1/other_09_1.png")]
     (tmp_path / "out").rename(tree / "c0")
     watching.until(lambda s: counts(s)["correct"] == 2)
     (tree / "c0" / "other_09_3.png").unlink()
     last = watching.until(lambda s: counts(s)["correct"] == 3)
-    assert ("deleted", "c0/other_09_3.png") in [event[1:3] for event in last.events]
+    assert ("deleted", "c0/other_09_3.png") in [(event.kind, event.path) for event in last.events]
 
 
 def start(tree: Path, *options: str) -> subprocess.Popen[str]:  # noqa: F811

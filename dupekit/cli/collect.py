@@ -41,6 +41,8 @@ def collect(
     json: JsonOption = False,
 ) -> None:
     """Compares the review tree with what was exported and records the verdicts."""
+    from dupekit.review.verdicts import Verdict
+
     found = open_project(project).collect(tree, confirm=_confirm(yes))
     for remark in found.remarks:
         warn(remark)
@@ -67,23 +69,25 @@ def collect(
     if found.closed:
         _show_too_late(found)
     else:
-        changes = Counter((v.file.given, v.label) for v in counting if v.verdict == "relabel")
+        changes = Counter((v.file.given, v.label) for v in counting if v.verdict == Verdict.RELABEL)
         table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
     if found.review.strangers:
         table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
     counts = Counter(v.verdict for v in counting)
     elsewhere = f", {len(overruled)} decided otherwise by a later collect" if overruled else ""
     say(
-        f"{counted(len(verdicts), 'reviewed image')}: {counts['correct']} labelled right (on the ignore list now),"
-        f" {counts['relabel']} to relabel, {counts['expunge']} to expunge, {counts['unsure']} unsure{elsewhere};"
+        f"{counted(len(verdicts), 'reviewed image')}: {counts[Verdict.CORRECT]} labelled right (on the ignore list now),"
+        f" {counts[Verdict.RELABEL]} to relabel, {counts[Verdict.EXPUNGE]} to expunge, {counts[Verdict.UNSURE]} unsure{elsewhere};"
         f" {counted(len(found.changed), 'verdict')} new or changed."
         + ("" if found.closed else " Next: dupekit apply DEST")
     )
 
 
 def _show_too_late(found: Collected) -> None:
+    from dupekit.review.verdicts import Verdict
+
     labels = Counter(
-        (v.file.given, "(expunge)" if v.verdict == "expunge" else v.label) for v in found.too_late
+        (v.file.given, "(expunge)" if v.verdict == Verdict.EXPUNGE else v.label) for v in found.too_late
     )
     if labels:
         rows = [(*k, n) for k, n in sorted(labels.items())]

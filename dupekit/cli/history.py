@@ -23,9 +23,7 @@ def history(
         if json:
             print_json(changes)
             return
-        rows = [
-            (c.round, c.at, c.who, c.previous or None, f"{c.verdict} {c.label}", c.undone) for c in changes
-        ]
+        rows = [(c.round, c.at, c.who, c.previous, f"{c.verdict} {c.label}", c.undone) for c in changes]
         table(f"Verdicts on {image}", ["#round", "when", "who", "from", "to", "undone"], rows)
         return
     steps = opened.history()

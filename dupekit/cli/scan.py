@@ -40,9 +40,9 @@ def scan(
 
 def show_scan(found: Scan, *, compared: bool = False) -> None:
     """`compared`: known files were read again, so that none with another content is news, too."""
-    table("Classes", ["class", "#images"], found.classes)
+    table("Classes", ["class", "#images"], [(size.name, size.images) for size in found.classes])
     if found.problems:
-        table("Images left out", ["image", "problem"], found.problems)
+        table("Images left out", ["image", "problem"], [(one.path, one.problem) for one in found.problems])
     if found.skipped:
         table("Not part of the dataset", ["path", "why"], found.skipped)
     for names in found.twins:
@@ -56,8 +56,8 @@ def show_scan(found: Scan, *, compared: bool = False) -> None:
         rows = [(other.label, other.extension or "(none)", other.count) for other in found.other_files]
         table("Files that are no images, by their extension", ["class", "extension", "#files"], rows)
     if found.not_assessable:
-        title = "Not assessable: too few different images to be split"
-        table(title, ["class", "#different images"], found.not_assessable)
+        small = [(size.name, size.different) for size in found.not_assessable]
+        table("Not assessable: too few different images to be split", ["class", "#different images"], small)
     changed = (
         f" {found.changed} of them with another content than before," if compared or found.changed else ""
     )

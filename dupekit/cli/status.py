@@ -15,13 +15,15 @@ TOP = 10
 
 def status(project: ProjectOption = None, json: JsonOption = False) -> None:
     """Where the project stands: round, runs done, flags, verdicts; and how the rounds converge."""
+    from dupekit.ledger.rounds import RunState
+
     found = open_project(project).status()
     if json:
         print_json(found)
         return
     current = found.round
-    done = sum(run.state == "done" for run in found.runs)
-    failed = sum(run.state == "failed" for run in found.runs)
+    done = sum(run.state is RunState.DONE for run in found.runs)
+    failed = sum(run.state is RunState.FAILED for run in found.runs)
     rows: list[tuple[str, object]] = [
         ("dataset", found.dataset),
         ("images", f"{found.images} in {found.classes} classes, {found.problems} left out"),
@@ -41,7 +43,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),
         *_unapplied(found),
         ("ignore list", found.ignored),
-        *[("corrected dataset", f"{place} ({mode}, {at})") for place, mode, at in found.applications],
+        *[("corrected dataset", f"{one.destination} ({one.mode}, {one.at})") for one in found.applications],
     ]
     table("Project", ["what", "state"], rows)
     _show_convergence(found)

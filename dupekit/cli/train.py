@@ -139,15 +139,15 @@ def show_plan(plan: Trained) -> None:
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
     if plan.not_assessable:
-        rows = plan.not_assessable
+        rows = [(size.name, size.different) for size in plan.not_assessable]
         table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
 
 
 def show_end(done: Trained) -> None:
     if done.failed:
         by_error: dict[str, list[str]] = {}
-        for name, error in done.failed:
-            by_error.setdefault(error, []).append(name)
+        for run in done.failed:
+            by_error.setdefault(run.error or "", []).append(run.name)
         rows = [(" ".join(names), error) for error, names in by_error.items()]
         table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
     agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from dupekit.review.manifest import Manifest
-    from dupekit.review.watch.pace import Count, Progress
-    from dupekit.review.watch.watcher import Journal, Snapshot
+    from dupekit.review.watch.pace import Count, Headway
+    from dupekit.review.watch.watcher import Snapshot
 
 
 def watch(
@@ -38,25 +38,26 @@ def watch(
     """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
     from dupekit.review.watch.watcher import follow
 
-    path, manifest, journal = _what_to_watch(tree, project)
+    path, manifest, kept_in = _what_to_watch(tree, project)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    seen = _with_progress(follow(path, manifest, journal, stop=stop, poll_s=poll))
+    seen = _with_headway(follow(path, manifest, kept_in, stop=stop, poll_s=poll))
     kept = _log(path, seen, quiet=quiet) if quiet or not sys.stdout.isatty() else _show(path, seen)
     if not kept:
         raise typer.Exit(1)  # what was last said says why
 
 
-Seen = Iterator[tuple["Snapshot", "Progress | None"]]
+Seen = Iterator[tuple["Snapshot", "Headway | None"]]
 
 
-def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Journal]:
-    """A tree of the project, or, where there is no project, one that came from elsewhere."""
+def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Path]:
+    """A tree of the project, or, where there is no project, one that came from elsewhere; its manifest; and where to keep
+    what is seen."""
     from dupekit.errors import NotAProject, TreeUnavailable, UsageError
-    from dupekit.review.listing import list_tree
+    from dupekit.review.listing import require_marker
+    from dupekit.review.manifest import MARKER
     from dupekit.review.verdicts import tree_manifest
-    from dupekit.review.watch.watcher import Journal, tree_journal
 
     if tree is not None:
         _require_there(tree)
@@ -72,13 +73,10 @@ def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manif
         if tree is None or project is not None:
             raise
         path = tree.absolute()
-        list_tree(path)
-        return path, tree_manifest(path), tree_journal(path)
+        require_marker(path)
+        return path, tree_manifest(path), path / MARKER
     _require_there(path)
-    journal = Journal(
-        lambda: opened.listing_of(export, "after.txt"), lambda events: opened.record_events(export, events)
-    )
-    return path, opened.manifest_of(export, path), journal
+    return path, opened.manifest_of(export, path), opened.folder_of(export)
 
 
 def _require_there(tree: Path) -> None:
@@ -96,13 +94,13 @@ def _require_there(tree: Path) -> None:
         return
 
 
-def _with_progress(snapshots: Iterator[Snapshot]) -> Seen:
-    from dupekit.review.watch.pace import progress
+def _with_headway(snapshots: Iterator[Snapshot]) -> Seen:
+    from dupekit.review.watch.pace import headway
 
-    reached: Progress | None = None
+    reached: Headway | None = None
     for snapshot in snapshots:
         if snapshot.review is not None:
-            reached = progress(reached, snapshot.review, snapshot.at_s)
+            reached = headway(reached, snapshot.review, snapshot.at_s)
         yield snapshot, reached
 
 
@@ -110,7 +108,7 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
     """A line for every change, or in quiet mode only for what matters; whether after.txt is current."""
     from dupekit.system.stamp import now
 
-    trouble, before, kept = "", None, False
+    trouble, before, kept = None, None, False
     for snapshot, reached in seen:
         lines = []
         if before is None and reached is not None:
@@ -150,7 +148,7 @@ class _Redrawn:
 
     def __init__(self, live: Live, path: Path) -> None:
         self.live, self.path = live, path
-        self.shows: tuple[Snapshot, Progress | None] | None = None
+        self.shows: tuple[Snapshot, Headway | None] | None = None
         self.due = self.drawing = False
 
     def draw(self) -> None:
@@ -178,7 +176,7 @@ def _on_resize(draw: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def summary(reached: Progress, before: Progress | None = None) -> str:
+def summary(reached: Headway, before: Headway | None = None) -> str:
     """One line: the whole, the pace, and the classes that changed since `before`."""
     every = reached.all
     text = (
@@ -195,7 +193,7 @@ def summary(reached: Progress, before: Progress | None = None) -> str:
     return f"{text}; {', '.join(changed)}" if changed else text
 
 
-def _pace(reached: Progress) -> str:
+def _pace(reached: Headway) -> str:
     if reached.per_hour is None or reached.left_s is None:
         return ""
     minutes = round(reached.left_s / 60)
@@ -203,14 +201,15 @@ def _pace(reached: Progress) -> str:
 
 
 def _trouble(snapshot: Snapshot) -> str:
-    return snapshot.trouble if snapshot.review else f"{snapshot.trouble} Nothing is taken as deleted."
+    trouble = snapshot.trouble or ""
+    return trouble if snapshot.review else f"{trouble} Nothing is taken as deleted."
 
 
 def _stopped(snapshot: Snapshot) -> str:
     return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
 
 
-def _screen(path: Path, snapshot: Snapshot, reached: Progress | None, height: int | None) -> Any:
+def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, height: int | None) -> Any:
     """What matters for all classes stands above the table, which a long list of classes would push off the screen."""
     from rich.console import Group
     from rich.text import Text
@@ -232,7 +231,7 @@ def _screen(path: Path, snapshot: Snapshot, reached: Progress | None, height: in
     return Group(*head, _table(reached, room), end)
 
 
-def _table(reached: Progress, room: int | None) -> Any:
+def _table(reached: Headway, room: int | None) -> Any:
     """A row a class; where there is no room for all, those that are being worked on, then those to be done."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

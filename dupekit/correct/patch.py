@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ from dupekit.correct.placements import Correction, Placement, Source
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape, unescape
+from dupekit.files.spreadsheet import NoTable, read_table, table_text
 from dupekit.files.write import write_text
 
 COLUMNS = (
@@ -40,17 +39,12 @@ class PatchRow:
 def write_patch(path: Path, corrections: Sequence[Correction], placements: Sequence[Placement]) -> None:
     """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset."""
     new_paths = {placement.source.image: placement.path for placement in placements}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for c in sorted(corrections, key=lambda correction: correction.path):
-        action = "relabel" if c.new_label else "expunge"
-        new_path = new_paths.get(c.image, "")
-        score = f"{c.score:.6f}"
-        writer.writerow(
-            [c.path, action, c.old_label, c.new_label, new_path, c.votes, score, c.decided, c.digest]
-        )
-    write_text(path, text.getvalue())
+    rows = [
+        (c.path, _action(c.new_label), c.old_label, c.new_label, new_paths.get(c.image, ""), c.votes,
+         f"{c.score:.6f}", c.decided, c.digest)
+        for c in sorted(corrections, key=lambda correction: correction.path)
+    ]  # fmt: skip
+    write_text(path, table_text(COLUMNS, rows))
 
 
 def write_unapplied(path: Path, unapplied: Sequence[Unapplied]) -> None:
@@ -58,48 +52,37 @@ def write_unapplied(path: Path, unapplied: Sequence[Unapplied]) -> None:
     if not unapplied:
         path.unlink(missing_ok=True)  # of an earlier apply of the round
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "action", "old_label", "new_label", "reason", "now_at"))
-    for one in unapplied:
-        action = "relabel" if one.new_label else "expunge"
-        writer.writerow((one.path, action, one.old_label, one.new_label, one.reason, one.now_at))
-    write_text(path, text.getvalue())
+    rows = [
+        (one.path, _action(one.new_label), one.old_label, one.new_label, one.reason, one.now_at)
+        for one in unapplied
+    ]
+    write_text(path, table_text(("path", "action", "old_label", "new_label", "reason", "now_at"), rows))
+
+
+def _action(new_label: str) -> str:
+    return "relabel" if new_label else "expunge"
 
 
 def read_patch(path: Path) -> list[PatchRow]:
-    """Reads a patch, also one that a spreadsheet has saved: with a byte order mark, CRLF, semicolons, tabs.
+    """Reads a patch, also one that a spreadsheet has saved.
 
     Raises UsageError where it is no patch, naming the lines that are wrong; so a path that leads out of
     the dataset is refused here.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        found = read_table(path.read_bytes(), columns=COLUMNS, needed=_NEEDED)
     except OSError as error:
         raise UsageError(
             f"The patch {path} cannot be read: {error.strerror}.", hint="Name a patch.csv with --patch."
         ) from None
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"The patch {path} is not UTF-8 (byte {error.start + 1}).",
-            hint='Save it as "CSV UTF-8", or take the patch.csv that `dupekit apply` wrote.',
-        ) from None
-    heading = text.partition("\n")[0]
-    delimiter = max(",;\t", key=heading.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise _malformed(path, [f"not CSV: {error}"]) from None
-    _check_heading(path, lines[0] if lines else [])
-    rows: list[PatchRow] = []
-    faults: list[str] = []
-    for number, cells in enumerate(lines[1:], 2):
-        if not any(cells):  # an empty line, which spreadsheets leave at the end
-            continue
-        row, fault = _row(dict(zip(lines[0], cells, strict=False)), len(cells) == len(lines[0]))
-        if fault:
-            faults.append(f"row {number}: {fault}")
-        rows.append(row)
+    except NoTable as error:
+        raise _malformed(path, [str(error)], hint=error.hint) from None
+    rows = [_row(row.cells) for row in found]
+    faults = [
+        f"line {one.line}: {fault}"
+        for one, row in zip(found, rows, strict=True)
+        if (fault := one.fault or _fault(row, one.cells.get("action", "")))
+    ]
     faults += _repeated("path", [row.path for row in rows])
     faults += _repeated("new_path", [row.new_path for row in rows if row.new_path])
     if faults:
@@ -175,34 +158,28 @@ def _faults(there: Mapping[str, Source], moves: Mapping[str, PatchRow]) -> list[
     return faults
 
 
-def _check_heading(path: Path, heading: list[str]) -> None:
-    if missing := [name for name in _NEEDED if name not in heading]:
-        raise _malformed(path, [f"no column {', '.join(missing)} in its first row"])
-    if unknown := [name for name in heading if name not in COLUMNS]:
-        raise _malformed(path, [f"unknown column {name!r}" for name in unknown])
-    if len(set(heading)) < len(heading):
-        raise _malformed(path, ["a column stands twice in its first row"])
+def _row(cells: Mapping[str, str]) -> PatchRow:
+    path, old_label, new_label, new_path, digest = (
+        cells.get(name, "") for name in ("path", "old_label", "new_label", "new_path", "digest")
+    )
+    return PatchRow(path, old_label, new_label, new_path, digest)
 
 
-def _row(cells: dict[str, str], complete: bool) -> tuple[PatchRow, str]:
-    """The row, and what is wrong with it."""
-    get = {name: cells.get(name, "") for name in _NEEDED}
-    row = PatchRow(get["path"], get["old_label"], get["new_label"], get["new_path"], get["digest"])
-    relabel = get["action"] == "relabel"
-    if not complete:
-        return row, "has another number of cells than the first row"
-    if get["action"] not in ("relabel", "expunge"):
-        return row, f"the action is {get['action']!r}, not relabel or expunge"
+def _fault(row: PatchRow, action: str) -> str | None:
+    """What is wrong with a row."""
+    relabel = action == "relabel"
+    if action not in ("relabel", "expunge"):
+        return f"the action is {action!r}, not relabel or expunge"
     for path, label in [(row.path, row.old_label)] + [(row.new_path, row.new_label)] * relabel:
         if not _is_safe(path):
-            return row, f"{path!r} is no path within a dataset"
+            return f"{path!r} is no path within a dataset"
         if path.partition("/")[0] != label:
-            return row, f"{path!r} does not lie in the class {label!r}"
+            return f"{path!r} does not lie in the class {label!r}"
     if not relabel and (row.new_label or row.new_path):
-        return row, "an expunged file has no new label or path"
+        return "an expunged file has no new label or path"
     if not _DIGEST.fullmatch(row.digest):
-        return row, "the digest is not 64 hexadecimal digits in lower case"
-    return row, ""
+        return "the digest is not 64 hexadecimal digits in lower case"
+    return None
 
 
 def _is_safe(path: str) -> bool:
@@ -222,10 +199,10 @@ def _repeated(column: str, values: list[str]) -> list[str]:
     return [f"{column} {value!r} stands twice" for value, count in Counter(values).items() if count > 1]
 
 
-def _malformed(path: Path, faults: list[str]) -> UsageError:
+def _malformed(path: Path, faults: list[str], *, hint: str = "") -> UsageError:
     return UsageError(
         f"{path} is not a patch that can be applied:\n" + _listed(faults),
-        hint="Nothing was written. Take the patch.csv that `dupekit apply` wrote; docs/files.md describes it.",
+        hint=f"Nothing was written. {hint or 'Take the patch.csv that `dupekit apply` wrote; docs/files.md describes it.'}",
     )
 
 

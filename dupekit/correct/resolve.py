@@ -73,8 +73,17 @@ class Unapplied:
         return f"{self.reason} ({self.now_at})" if self.now_at else self.reason
 
 
-def resolve(decisions: Sequence[Decision], held: Sequence[Held]) -> tuple[list[Correction], list[Unapplied]]:
-    """The corrections, by path, and the decisions that are none, likewise.
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a round's decisions come to; both by path."""
+
+    corrections: list[Correction]
+    unapplied: list[Unapplied]
+    """Those that change nothing."""
+
+
+def resolve(decisions: Sequence[Decision], held: Sequence[Held]) -> Resolution:
+    """The corrections, and the decisions that are none.
 
     A file gets the decision on itself while it holds what was decided on; else that on an image of its content
     and given label whose file is not there any more, for it was renamed, or moved within its class; else, as a
@@ -105,7 +114,7 @@ def resolve(decisions: Sequence[Decision], held: Sequence[Held]) -> tuple[list[C
             lost = [decision for decision in homeless if decision.new_label != decision.label]
             unapplied += [_unapplied(decision, others, elsewhere[decision.digest]) for decision in lost]
     made = [correction for correction in corrections if correction.new_label != correction.old_label]
-    return sorted(made, key=lambda c: c.path), sorted(unapplied, key=lambda one: one.path)
+    return Resolution(sorted(made, key=lambda c: c.path), sorted(unapplied, key=lambda one: one.path))
 
 
 def _correction(decision: Decision, file: Held) -> Correction:

@@ -131,8 +131,8 @@ def _write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
 def _train(project: Project, options: dict[str, Any], progress: Progress) -> None:
     done = project.train(Choices(trainer="probe", pairs=PAIRS, options=options), progress=progress)
     if done.failed:
-        name, error = done.failed[0]
-        raise DupekitError(f"Run {name} failed: {error}", hint="See log.txt in its folder.")
+        first = done.failed[0]
+        raise DupekitError(f"Run {first.name} failed: {first.error}", hint="See log.txt in its folder.")
 
 
 def _play_technician(tree: Path, files: list[ExportedFile], truth: dict[str, tuple[str, str]]) -> None:
@@ -149,7 +149,7 @@ def _play_technician(tree: Path, files: list[ExportedFile], truth: dict[str, tup
 
 
 def _accuracy(project: Project, truth: dict[str, tuple[str, str]]) -> float:
-    right = [predicted == truth[_name(path)][0] for path, predicted in project.predictions()]
+    right = [made.label == truth[_name(made.path)][0] for made in project.predictions()]
     return sum(right) / len(right)
 
 

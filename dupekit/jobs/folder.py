@@ -1,4 +1,4 @@
-"""rounds/NN of a project: its images, its splits, and a folder a run."""
+"""rounds/NN of a project: its images, its splits, a folder a run, and a folder an export."""
 
 from __future__ import annotations
 
@@ -69,6 +69,10 @@ class RoundFolder:
     def run(self, pair: int, half: Half) -> Path:
         """The job folder of a run."""
         return self.path / "runs" / run_name(pair, half)
+
+    def export(self, key: str) -> Path:
+        """The folder of an export: manifest.json, before.txt, after.txt and events.jsonl."""
+        return self.path / "exports" / key[:8]
 
     def split_file(self, pair: int) -> Path:
         return self.path / "splits" / f"p{pair:02d}.npy"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dupekit.ledger import Ledger
-from dupekit.review.verdicts import EXPUNGED, RELABEL
+from dupekit.ledger.database import Ledger
+from dupekit.review.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def by_round(ledger: Ledger) -> list[RoundFigures]:
         ) ON round = rounds.id
         ORDER BY id
         """,
-        (RELABEL, EXPUNGED),
+        (Verdict.RELABEL, Verdict.EXPUNGE),
     )
     return [RoundFigures(*row) for row in found]
 
@@ -99,7 +99,7 @@ def acceptance(ledger: Ledger) -> Acceptance | None:
             WHERE v.round = ?
         ) GROUP BY {group} ORDER BY {order}
     """
-    values = (RELABEL, EXPUNGED, number)
+    values = (Verdict.RELABEL, Verdict.EXPUNGE, number)
     votes = ledger.rows(counted.format(group="votes", order="votes DESC"), values)
     pairs = ledger.rows(
         counted.format(group="given, suggested", order="reviewed DESC, given, suggested"), values

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dupekit.ledger import Ledger
+from dupekit.ledger.database import Ledger
 from dupekit.review.ignore_list import Ignored
 from dupekit.system.stamp import now
 

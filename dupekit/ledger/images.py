@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.dataset.scan import Content, File
-from dupekit.ledger import Ledger
+from dupekit.correct.placements import Source
+from dupekit.dataset.scan import Content
+from dupekit.ledger.database import Ledger
+
+
+class ImageState(StrEnum):
+    OK = "ok"
+    PROBLEM = "problem"
+    """It cannot be used."""
+    GONE = "gone"
+    """Its file is not there any more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,17 +47,53 @@ class Columns:
         )
 
 
+class Stat(NamedTuple):
+    """What tells, without reading it, whether a file is as it was."""
+
+    size: int
+    """In bytes."""
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An image that cannot be used, and why."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSize:
+    name: str
+    images: int
+    """Readable."""
+    different: int
+    """How many different contents they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """What the last scan saw at a path."""
+
+    path: str
+    label: str
+    digest: str
+    problem: str | None
+    """Why it cannot be used."""
+
+
 UNREAD = -1
 """In place of the modification time where the file system failed: no file has it, so the next scan reads again."""
 
 
-def known_files(ledger: Ledger, *, max_pixels: int) -> dict[str, tuple[int, int]]:
+def known_files(ledger: Ledger, *, max_pixels: int) -> dict[str, Stat]:
     """Path -> size and modification time of every image that is not gone.
 
     What was refused for its size, and would not be under this limit, has UNREAD as its time.
     """
     return {
-        path: (size, mtime_ns)
+        path: Stat(size, mtime_ns)
         for path, size, mtime_ns in ledger.rows(
             """
             SELECT path, size,
@@ -106,31 +154,39 @@ def readable(ledger: Ledger) -> Columns:
     return Columns.of(rows)
 
 
-def present(ledger: Ledger) -> list[tuple[int, File, str]]:
-    """Every image that is not gone, readable or not: number, file and digest, sorted by path."""
+def present(ledger: Ledger) -> Iterator[Source]:
+    """Every image that is not gone, readable or not, sorted by path; one by one, for there may be millions."""
     rows = ledger.rows(
         """
         SELECT images.id, path, classes.name, size, mtime_ns, digest
         FROM images JOIN classes ON classes.id = class WHERE state != 'gone' ORDER BY path
         """
     )
-    return [(row[0], File(row[1], row[2], row[3], row[4]), row[5]) for row in rows]
+    for image, path, label, size, mtime_ns, digest in rows:
+        yield Source(image, path, sys.intern(label), size, mtime_ns, digest)
 
 
-def problems(ledger: Ledger) -> list[tuple[str, str]]:
-    """Path and problem of each image that cannot be used."""
-    return ledger.rows("SELECT path, problem FROM images WHERE state = 'problem' ORDER BY path").fetchall()
+def count_present(ledger: Ledger) -> int:
+    count: int = ledger.value("SELECT count(*) FROM images WHERE state != 'gone'")
+    return count
 
 
-def class_sizes(ledger: Ledger) -> list[tuple[str, int, int]]:
-    """Class, readable images, and how many different contents they have; classes gone are left out."""
-    return ledger.rows(
+def problems(ledger: Ledger) -> list[Problem]:
+    """The images that cannot be used, by path."""
+    found = ledger.rows("SELECT path, problem FROM images WHERE state = 'problem' ORDER BY path")
+    return [Problem(*row) for row in found]
+
+
+def class_sizes(ledger: Ledger) -> list[ClassSize]:
+    """Every class there ever was, by name; of one that is gone there are 0 images."""
+    found = ledger.rows(
         """
         SELECT name, count(images.id), count(DISTINCT digest) FROM classes
         LEFT JOIN images ON class = classes.id AND state = 'ok'
         GROUP BY classes.id ORDER BY name
         """
-    ).fetchall()
+    )
+    return [ClassSize(*row) for row in found]
 
 
 def class_numbers(ledger: Ledger) -> dict[str, int]:
@@ -138,21 +194,21 @@ def class_numbers(ledger: Ledger) -> dict[str, int]:
     return dict(ledger.rows("SELECT name, id FROM classes").fetchall())
 
 
-def find(ledger: Ledger, path: str) -> tuple[int, str, str] | None:
-    """Number, digest and given label of the image at this path of the dataset."""
-    row: tuple[int, str, str] | None = ledger.rows(
+def paths(ledger: Ledger) -> dict[int, str]:
+    """Number -> path of every image there ever was."""
+    return dict(ledger.rows("SELECT id, path FROM images").fetchall())
+
+
+def find(ledger: Ledger, path: str) -> KnownImage | None:
+    """The image at this path of the dataset."""
+    row = ledger.rows(
         """
-        SELECT images.id, digest, classes.name FROM images JOIN classes ON classes.id = class
-        WHERE path = ? AND state != 'gone'
+        SELECT path, classes.name, digest, iif(state = 'problem', problem, NULL)
+        FROM images JOIN classes ON classes.id = class WHERE path = ? AND state != 'gone'
         """,
         (path,),
     ).fetchone()
-    return row
-
-
-def problem_of(ledger: Ledger, path: str) -> str:
-    """Why the image at this path cannot be used; empty where it can."""
-    return ledger.value("SELECT problem FROM images WHERE path = ? AND state = 'problem'", (path,)) or ""
+    return KnownImage(*row) if row else None
 
 
 def _row(content: Content) -> tuple[object, ...]:
@@ -166,6 +222,6 @@ def _row(content: Content) -> tuple[object, ...]:
         content.width,
         content.height,
         content.mode,
-        "problem" if content.problem else "ok",
+        ImageState.PROBLEM if content.problem else ImageState.OK,
         content.problem,
     )

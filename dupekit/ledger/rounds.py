@@ -1,17 +1,13 @@
-"""Tables `rounds`, `runs` and `predictions`: what was planned, trained and predicted."""
+"""Tables `rounds` and `runs`: what was planned, and how it went."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from enum import StrEnum
 
 from dupekit.errors import NothingToDo
 from dupekit.jobs.files import Half, run_name
-from dupekit.ledger import Ledger
+from dupekit.ledger.database import Ledger
 from dupekit.system.stamp import now
 
 
@@ -32,17 +28,22 @@ class Round:
     """Of the last flagging."""
 
 
+class RunState(StrEnum):
+    PLANNED = "planned"
+    DONE = "done"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     number: int
     pair: int
     half: Half
-    state: str
-    """"planned", "done" or "failed"."""
+    state: RunState
     seconds: float | None
     agreement: float | None
     """Share of its predictions that equal the given label."""
-    error: str
+    error: str | None
 
     @property
     def name(self) -> str:
@@ -68,8 +69,8 @@ def extend(ledger: Ledger, round_number: int, *, pairs: int) -> None:
     """Plans pairs up to this many; pairs that are planned already stay."""
     with ledger.write() as db:
         db.executemany(
-            "INSERT OR IGNORE INTO runs (round, pair, half, state) VALUES (?, ?, ?, 'planned')",
-            [(round_number, pair, half) for pair in range(1, pairs + 1) for half in Half],
+            "INSERT OR IGNORE INTO runs (round, pair, half, state) VALUES (?, ?, ?, ?)",
+            [(round_number, pair, half, RunState.PLANNED) for pair in range(1, pairs + 1) for half in Half],
         )
         db.execute("UPDATE rounds SET pairs = max(pairs, ?) WHERE id = ?", (pairs, round_number))
 
@@ -107,32 +108,37 @@ def current(ledger: Ledger) -> Round:
     return found
 
 
+_RUN = "SELECT id, pair, half, state, seconds, agreement, nullif(error, '') FROM runs"
+
+
 def runs(ledger: Ledger, round_number: int) -> list[Run]:
     """The round's runs, by pair and half."""
-    found = ledger.rows(
-        "SELECT id, pair, half, state, seconds, agreement, error FROM runs WHERE round = ?"
-        " ORDER BY pair, half",
-        (round_number,),
-    )
+    found = ledger.rows(f"{_RUN} WHERE round = ? ORDER BY pair, half", (round_number,))
     return [_run(*row) for row in found]
 
 
 def run(ledger: Ledger, number: int) -> Run:
     """The run of this number."""
-    sql = "SELECT id, pair, half, state, seconds, agreement, error FROM runs WHERE id = ?"
-    return _run(*ledger.rows(sql, (number,)).fetchone())
+    return _run(*ledger.rows(f"{_RUN} WHERE id = ?", (number,)).fetchone())
 
 
-def _run(number: int, pair: int, half: str, *rest: Any) -> Run:
-    return Run(number, pair, Half(half), *rest)
+def _run(
+    number: int,
+    pair: int,
+    half: str,
+    state: str,
+    seconds: float | None,
+    agreement: float | None,
+    error: str | None,
+) -> Run:
+    return Run(number, pair, Half(half), RunState(state), seconds, agreement, error)
 
 
 def complete_pairs(ledger: Ledger, round_number: int) -> list[int]:
     """The pairs of which both halves are done."""
     found = ledger.rows(
-        "SELECT pair FROM runs WHERE round = ? AND state = 'done' GROUP BY pair HAVING count(*) = 2"
-        " ORDER BY pair",
-        (round_number,),
+        "SELECT pair FROM runs WHERE round = ? AND state = ? GROUP BY pair HAVING count(*) = 2 ORDER BY pair",
+        (round_number, RunState.DONE),
     )
     return [pair for (pair,) in found]
 
@@ -140,52 +146,6 @@ def complete_pairs(ledger: Ledger, round_number: int) -> list[int]:
 def record_failed(ledger: Ledger, run: int, *, error: str) -> None:
     with ledger.write() as db:
         db.execute(
-            "UPDATE runs SET state = 'failed', error = ?, finished = ? WHERE id = ?", (error, now(), run)
+            "UPDATE runs SET state = ?, error = ?, finished = ? WHERE id = ?",
+            (RunState.FAILED, error, now(), run),
         )
-
-
-def record_done(
-    ledger: Ledger,
-    run: int,
-    *,
-    seconds: float,
-    agreement: float,
-    images: NDArray[np.int64],
-    predicted: Sequence[int] | NDArray[np.int64],
-    probability: NDArray[np.float64],
-    probability_given: NDArray[np.float64],
-) -> None:
-    """Records a run and its predictions, arrays of shape (k,), in one transaction."""
-    rows: Iterable[tuple[int, int, int, float, float]] = zip(
-        images.tolist(),
-        [run] * len(images),
-        np.asarray(predicted).tolist(),
-        probability.tolist(),
-        probability_given.tolist(),
-        strict=True,
-    )
-    with ledger.write() as db:
-        # executemany: sqlite-utils' insert_all measured three to eight times slower.
-        db.executemany("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?, ?, ?)", rows)
-        db.execute(
-            "UPDATE runs SET state = 'done', error = '', finished = ?, seconds = ?, agreement = ? WHERE id = ?",
-            (now(), seconds, agreement, run),
-        )
-        # Whatever was counted before is out of date.
-        db.execute(
-            "UPDATE rounds SET tallied_pairs = 0 WHERE id = (SELECT round FROM runs WHERE id = ?)", (run,)
-        )
-
-
-def predictions(ledger: Ledger, round_number: int) -> Iterator[tuple[str, str]]:
-    """Path of the image and predicted label of every prediction, one by one."""
-    yield from ledger.rows(
-        """
-        SELECT path, classes.name FROM predictions
-        JOIN runs ON runs.id = run
-        JOIN images ON images.id = image
-        JOIN classes ON classes.id = predicted
-        WHERE runs.round = ?
-        """,
-        (round_number,),
-    )

@@ -6,10 +6,16 @@ Nothing is deleted: a step taken back has a time in `undone`, and every other qu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from dupekit.errors import UsageError
-from dupekit.ledger import Ledger
+from dupekit.ledger.database import Ledger
 from dupekit.system.stamp import now
+
+
+class StepKind(StrEnum):
+    COLLECT = "collect"
+    APPLY = "apply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +24,11 @@ class Step:
 
     number: int
     """In its own table."""
-    what: str
-    """"collect" or "apply"."""
+    what: StepKind
     round: int
     at: str
-    who: str
-    """Empty for an apply that an older dupekit recorded."""
+    who: str | None
+    """None for an apply that an older dupekit recorded."""
     count: int
     """Verdicts that were new or changed, or corrections applied."""
     place: str
@@ -39,8 +44,8 @@ class Change:
     round: int
     at: str
     who: str
-    previous: str
-    """Verdict and label before, as in "relabel Bacillaria"; empty for the first."""
+    previous: str | None
+    """Verdict and label before, as in "relabel Bacillaria"; None for the first."""
     verdict: str
     label: str
     undone: str | None
@@ -50,7 +55,7 @@ def steps(ledger: Ledger) -> list[Step]:
     """All steps, in the order in which they were taken."""
     found = ledger.rows(
         """
-        SELECT number, what, round, at, who, count, place, undone FROM (
+        SELECT number, what, round, at, nullif(who, ''), count, place, undone FROM (
             SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
                 (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count,
                 iif(c.tree = '', exports.tree, c.tree) AS place, undone,
@@ -64,7 +69,7 @@ def steps(ledger: Ledger) -> list[Step]:
         ) ORDER BY last_collect, what = 'apply', number
         """
     )
-    return [Step(*row) for row in found]
+    return [Step(row[0], StepKind(row[1]), *row[2:]) for row in found]
 
 
 def undo(ledger: Ledger) -> Step | None:
@@ -78,13 +83,15 @@ def undo(ledger: Ledger) -> Step | None:
         if not standing:
             return None
         last = standing[-1]
-        if last.what == "apply" and ledger.value("SELECT closed FROM rounds WHERE id = ?", (last.round,)):
+        if last.what is StepKind.APPLY and ledger.value(
+            "SELECT closed FROM rounds WHERE id = ?", (last.round,)
+        ):
             raise UsageError(
                 f"The last step is the apply of round {last.round} on {last.at}, and `dupekit next` has ended that round:"
                 " what came later builds on it, so it is not taken back.",
                 hint="Decide anew in the next round; `dupekit ignore remove` takes an image off the ignore list.",
             )
-        table = "collections" if last.what == "collect" else "applications"
+        table = "collections" if last.what is StepKind.COLLECT else "applications"
         db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), last.number))
         return last
 
@@ -102,7 +109,7 @@ def changes(ledger: Ledger, path: str) -> list[Change]:
         )
     found = ledger.rows(
         """
-        SELECT round, at, who, previous, verdict, label, undone
+        SELECT round, at, who, nullif(previous, ''), verdict, label, undone
         FROM verdicts JOIN collections ON collections.id = collection WHERE image = ? ORDER BY verdicts.id
         """,
         (image,),

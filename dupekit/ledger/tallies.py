@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.ledger import Ledger
+from dupekit.ledger.database import Ledger
 from dupekit.ledger.images import Columns
 from dupekit.rounds.rules import Dupe
 from dupekit.rounds.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Every image of a round, as columns sorted by path."""
+
+    paths: list[str]
+    given: list[str]
+    """Labels."""
+    suggested: list[str]
+    votes: NDArray[np.int32]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
 
 def replace(
@@ -123,9 +140,9 @@ def outdated(ledger: Ledger, round_number: int) -> int:
     return count
 
 
-def scores(ledger: Ledger, round_number: int) -> list[tuple[str, str, str, int, float]]:
-    """Path, given label, suggested label, votes and score of every image of the round."""
-    return ledger.rows(
+def scores(ledger: Ledger, round_number: int) -> Scores:
+    """What was counted of every image of the round."""
+    rows = ledger.rows(
         """
         SELECT path, g.name, s.name, votes, score FROM tallies
         JOIN images ON images.id = image
@@ -135,6 +152,13 @@ def scores(ledger: Ledger, round_number: int) -> list[tuple[str, str, str, int, 
         """,
         (round_number,),
     ).fetchall()
+    return Scores(
+        [row[0] for row in rows],
+        [sys.intern(row[1]) for row in rows],
+        [sys.intern(row[2]) for row in rows],
+        np.array([row[3] for row in rows], np.int32),
+        np.array([row[4] for row in rows], np.float64),
+    )
 
 
 def _dupes(ledger: Ledger, round_number: int, condition: str, value: int) -> list[Dupe]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dupekit.errors import UsageError
 from dupekit.files.names import escape, unescape
+from dupekit.files.spreadsheet import NoTable, read_table, table_text
 
 COLUMNS = ("digest", "label", "path", "added")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -30,60 +29,34 @@ class Ignored:
 
 
 def to_csv(entries: Iterable[Ignored]) -> str:
-    """The list as CSV with a heading, as RFC 4180 has it but for line ends, which are plain newlines."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((entry.digest, entry.label, entry.path, entry.added) for entry in entries)
-    return text.getvalue()
+    """The list as CSV with a heading."""
+    return table_text(COLUMNS, ((entry.digest, entry.label, entry.path, entry.added) for entry in entries))
 
 
 def from_csv(content: bytes, name: str) -> list[Ignored]:
-    """Reads what `to_csv` wrote, also as a spreadsheet saves it: with a byte order mark, CRLF, semicolons, tabs.
-
-    `name` is for messages.
+    """Reads what `to_csv` wrote, also as a spreadsheet saves it. `name` is for messages.
 
     The columns digest and label are needed, path and added may be missing or empty, their order is free.
     Raises UsageError, naming the line, where anything is wrong: then nothing of the file is to be used.
     """
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _wrong(name, line, "it is not UTF-8", hint="Save it as CSV in UTF-8.") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = read_table(content, columns=COLUMNS, needed=("digest", "label"))
+    except NoTable as error:
+        raise _wrong(name, error.line, error.why, hint=error.hint) from None
     entries: list[Ignored] = []
     lines: dict[tuple[str, str], int] = {}
-    try:
-        heading = [cell.strip() for cell in next(reader, [])]
-        _check_heading(heading, name)
-        for row in reader:
-            if not any(row):  # an empty line, which spreadsheets leave at the end
-                continue
-            if len(row) != len(heading):
-                raise _wrong(name, reader.line_num, f"it has {len(row)} cells, the heading {len(heading)}")
-            entry = _entry(dict(zip(heading, row, strict=True)), name, reader.line_num)
-            key = (entry.digest, entry.label)
-            if key in lines:
-                raise _wrong(
-                    name, reader.line_num, f"digest and label stand in line {lines[key]} already",
-                    hint="Take one of the two lines out.",
-                )  # fmt: skip
-            lines[key] = reader.line_num
-            entries.append(entry)
-    except csv.Error as error:
-        raise _wrong(name, max(reader.line_num, 1), f"it is not CSV ({error})") from None
+    for row in rows:
+        if row.fault:
+            raise _wrong(name, row.line, row.fault)
+        entry = _entry(row.cells, name, row.line)
+        first = lines.setdefault((entry.digest, entry.label), row.line)
+        if first != row.line:
+            raise _wrong(
+                name, row.line, f"digest and label stand in line {first} already",
+                hint="Take one of the two lines out.",
+            )  # fmt: skip
+        entries.append(entry)
     return entries
-
-
-def _check_heading(heading: list[str], name: str) -> None:
-    if len(set(heading)) != len(heading) or not {"digest", "label"} <= set(heading) <= set(COLUMNS):
-        raise _wrong(
-            name, 1, f"the heading is {','.join(heading)!r}",
-            hint=f"It shall be {','.join(COLUMNS)}, separated by commas, semicolons or tabs; path and added may be left out.",
-        )  # fmt: skip
 
 
 def _entry(row: dict[str, str], name: str, line: int) -> Ignored:

@@ -1,19 +1,26 @@
-"""What lies in a review tree now: a listing that never takes an unreadable tree for an emptied one."""
+"""What lies in a review tree now: one walk, which never takes an unreadable tree for an emptied one."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from dupekit.errors import TreeUnavailable
-from dupekit.files.names import escape, is_clutter, is_trash
+from dupekit.files.names import escape, is_clutter, is_trash, same_name_key
 from dupekit.review.manifest import MARKER
 from dupekit.system.mounts import is_network
 
 _ATTEMPTS, _PAUSE_S = 21, 0.25
+
+_NAMES = r"(manifest\.json|before\.txt|after\.txt|events\.jsonl|watch\.lock|watch\.lock\.holder)"
+_OWN = re.compile(rf"{re.escape(MARKER)}/({_NAMES}|\.{_NAMES}\..+\.partial)")
+"""What dupekit puts in the marker folder."""
 
 
 class Entry(NamedTuple):
@@ -30,8 +37,16 @@ class Entry(NamedTuple):
     0 on network file systems, some of which give a folder another number whenever they are asked."""
 
 
-Listing = dict[str, Entry]
-"""Escaped path -> what lies there."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that one walk over a review tree found."""
+
+    files: Mapping[str, Entry]
+    """Escaped path -> what lies there; without the marker folder, trash and clutter."""
+    folders: frozenset[str]
+    """`same_name_key` of the path of every folder, empty ones too; likewise."""
+    hidden: frozenset[str]
+    """Files in the marker folder that dupekit does not put there: escaped paths."""
 
 
 class Vanished(TreeUnavailable):
@@ -60,31 +75,38 @@ def require_marker(tree: Path) -> None:
 
 
 def list_tree(tree: Path) -> Listing:
-    """Every file of a review tree, but for its marker, clutter of the system and trash folders.
+    """All of a review tree but clutter of the system and trash folders.
 
     Raises TreeUnavailable where the marker is missing, any folder cannot be read, or a link stands for a file or
     a folder: that must never look like files deleted.
     """
     require_marker(tree)
     numbered = not is_network(tree)
-    listing: Listing = {}
-    folders = [(tree, 0)]
-    while folders:
-        folder, number = folders.pop()
+    files: dict[str, Entry] = {}
+    folders: set[str] = set()
+    hidden: set[str] = set()
+    todo = [(str(tree), "", 0)]
+    while todo:
+        folder, below, number = todo.pop()
+        in_marker = below.startswith(f"{MARKER}/")
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if is_clutter(entry.name) or is_trash(entry.name):
                         continue
-                    if entry.is_symlink():
-                        raise _linked(tree, entry)
+                    path = below + escape(entry.name)
+                    if entry.is_symlink() and not in_marker:
+                        raise _linked(path)
                     if entry.is_dir(follow_symlinks=False):
-                        if not (folder == tree and entry.name == MARKER):
-                            folders.append((Path(entry.path), entry.inode() if numbered else 0))
+                        todo.append((entry.path, f"{path}/", entry.inode() if numbered else 0))
+                        if not (in_marker or path == MARKER):
+                            folders.add(same_name_key(path))
+                    elif in_marker:
+                        if not _OWN.fullmatch(path):
+                            hidden.add(path)
                     elif entry.is_file(follow_symlinks=False):
                         stat = entry.stat(follow_symlinks=False)
-                        path = escape(Path(entry.path).relative_to(tree).as_posix())
-                        listing[path] = Entry(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, number)
+                        files[path] = Entry(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, number)
         except OSError as error:
             raise unreadable(
                 error,
@@ -92,11 +114,10 @@ def list_tree(tree: Path) -> Listing:
                 hint="Make it readable and try again.",
             ) from None
     require_marker(tree)  # the share may have gone away while we read
-    return listing
+    return Listing(files, frozenset(folders), frozenset(hidden))
 
 
-def _linked(tree: Path, entry: os.DirEntry[str]) -> TreeUnavailable:
-    path = escape(Path(entry.path).relative_to(tree).as_posix())
+def _linked(path: str) -> TreeUnavailable:
     return TreeUnavailable(
         f"{path} in the review tree is a link, and what it leads to is not part of the tree.",
         hint="Nothing was taken as deleted. Put the file or folder itself there, or remove the link, and try again.",

@@ -94,14 +94,14 @@ def read_manifest(path: Path) -> Manifest:
         ) from None
 
 
-def export_key(tree: Path) -> str:
-    """Which export a tree says that it is, without reading its whole manifest; empty where it does not say."""
+def export_key(tree: Path) -> str | None:
+    """Which export a tree says that it is, without reading its whole manifest; None where it does not say."""
     try:
         with (tree / MARKER / "manifest.json").open(encoding="utf-8", errors="replace") as file:
             found = re.search(r'"export":\s*"([^"\\]*)"', file.read(4096))
     except OSError:
-        return ""
-    return found[1] if found else ""
+        return None
+    return found[1] if found else None
 
 
 def _made(sizes: dict[int, int], found: dict[str, Any]) -> Any:

@@ -5,18 +5,13 @@ Nothing here decides a verdict. The project's own manifest is believed; what the
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import read_lines
+from dupekit.review.event_log import EVENTS, Event, read_events
 from dupekit.review.manifest import MARKER, Manifest, read_manifest
-
-EVENTS = "events.jsonl"
-Event = tuple[str, str, str, str]
-"""Time, kind, path in the tree and target, both escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +31,8 @@ def read_marker(tree: Path, manifest: Manifest) -> Brought:
 
     Raises TreeUnavailable where the tree is of another export: by this manifest, its files would look deleted.
     """
-    events, remarks = _events(tree / MARKER / EVENTS)
-    return Brought(events, _edits(tree, manifest) + remarks, _seen(tree / MARKER / "after.txt"))
+    log = read_events(tree / MARKER / EVENTS)
+    return Brought(log.events, _edits(tree, manifest) + log.remarks, _seen(tree / MARKER / "after.txt"))
 
 
 def _edits(tree: Path, manifest: Manifest) -> list[str]:
@@ -71,35 +66,3 @@ def _seen(after: Path) -> frozenset[str] | None:
         return frozenset(line.removesuffix("\r") for line in read_lines(after))
     except (OSError, ValueError):  # nobody watched there; and nothing depends on it
         return None
-
-
-def _events(log: Path) -> tuple[list[Event], list[str]]:
-    """The events of a log, and remarks. A last line that was being written when the tree was packed is left out."""
-    if not log.is_file():  # nobody watched
-        return [], []
-    try:
-        lines = log.read_bytes().split(b"\n")
-    except OSError as error:
-        return [], [f"{log} cannot be read ({error.strerror}); what was seen there is not recorded."]
-    events, bad = [], []
-    for number, line in enumerate(lines, 1):
-        event = _event(line)
-        if event is not None:
-            events.append(event)
-        elif line.strip() and number < len(lines):
-            bad.append(number)
-    if not bad:
-        return events, []
-    return events, [f"{log}: {len(bad)} lines are no events and left out, the first is line {bad[0]}."]
-
-
-def _event(line: bytes) -> Event | None:
-    try:
-        row = json.loads(line)
-        event = (row["at"], row["kind"], row["path"], row.get("target", ""))
-        for text in event:
-            text.encode()  # a lone surrogate, which JSON can name, is no text
-        datetime.fromisoformat(row["at"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    return event if row["kind"] and row["path"] else None

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from dupekit.files.names import same_name_key, sort_key
-from dupekit.review.listing import Listing
+from dupekit.review.listing import Entry
 from dupekit.review.manifest import ExportedFile, Manifest
+from dupekit.review.tree_paths import name_key, parent_key
 
 READ_AT_MOST = 1000
 """So many files that lie in their places and were touched are read on mere suspicion; on a share that takes seconds."""
@@ -43,22 +44,21 @@ class Index:
         return {file.digest for file in self.files}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Matching:
     """Where every exported file lies."""
 
-    place: dict[str, str] = field(default_factory=dict)
+    place: dict[str, str]
     """Path of an exported file -> path where it lies now; left out where it is gone."""
-    unknown: set[str] = field(default_factory=set)
+    unknown: set[str]
     """Paths of the files that are no exported one, or second copies."""
 
 
-def match(index: Index, listing: Listing, digest: Callable[[str], str]) -> Matching:
-    """Finds every exported file in a listing. `digest` gives the digest of a file in the tree, and is asked only
-    where a path does not say all."""
-    matching = Matching()
-    _by_path(index.files, listing, matching)
-    elsewhere = _doubt(index, listing, digest, matching)
+def match(index: Index, files: Mapping[str, Entry], digest: Callable[[str], str]) -> Matching:
+    """Finds every exported file among those of a listing. `digest` gives the digest of a file in the tree, and is
+    asked only where a path does not say all."""
+    matching = _by_path(index.files, files)
+    elsewhere = _doubt(index, files, digest, matching)
     if elsewhere:
         missing = [file for file in index.files if file.path not in matching.place]
         _by_content(missing, elsewhere, matching)
@@ -67,21 +67,19 @@ def match(index: Index, listing: Listing, digest: Callable[[str], str]) -> Match
     return matching
 
 
-def _by_path(files: Iterable[ExportedFile], listing: Listing, matching: Matching) -> None:
-    place = matching.place
-    for file in files:
-        if file.path in listing:
-            place[file.path] = file.path
-    matching.unknown = unknown = {path for path in listing if path not in place}
+def _by_path(exported: Sequence[ExportedFile], files: Mapping[str, Entry]) -> Matching:
+    place = {file.path: file.path for file in exported if file.path in files}
+    unknown = {path for path in files if path not in place}
     by_key = {same_name_key(path): path for path in sorted(unknown, key=sort_key, reverse=True)}
-    for file in files if by_key else ():
+    for file in exported if by_key else ():
         if file.path not in place and (twin := by_key.get(same_name_key(file.path))) in unknown:
             place[file.path] = twin
             unknown.remove(twin)
+    return Matching(place, unknown)
 
 
 def _doubt(
-    index: Index, listing: Listing, digest: Callable[[str], str], matching: Matching
+    index: Index, files: Mapping[str, Entry], digest: Callable[[str], str], matching: Matching
 ) -> dict[str, list[str]]:
     """Takes from its place what turns out to be another exported file; that may bring others into doubt.
 
@@ -89,7 +87,7 @@ def _doubt(
     exported file is missing.
     """
     place, unknown = matching.place, matching.unknown
-    doubts = _Doubts(index, listing, place)
+    few = sum(files[at].changed_ns >= index.untouched_ns for at in place.values()) <= READ_AT_MOST
     elsewhere: dict[str, list[str]] = defaultdict(list)
     read: set[str] = set()
     while True:
@@ -97,11 +95,11 @@ def _doubt(
         for path in sorted(unknown - read, key=sort_key) if missing else ():
             read.add(path)
             elsewhere[digest(path)].append(path)
-        doubts.consider(missing, elsewhere)
+        doubts = _Doubts(index, few, set(elsewhere), _lost_sizes(missing, elsewhere))
         wrong = []
         for file in index.files:
             at = place.get(file.path)
-            if at is None or at in read or not doubts.about(file, at):
+            if at is None or at in read or not doubts.about(file, files[at]):
                 continue
             read.add(at)
             held = digest(at)
@@ -113,29 +111,29 @@ def _doubt(
         unknown.update(place.pop(file.path) for file in wrong)
 
 
+def _lost_sizes(missing: Iterable[ExportedFile], elsewhere: Mapping[str, Sequence[str]]) -> set[int]:
+    """Of contents of which more files are missing than lie elsewhere."""
+    wanted = Counter(file.digest for file in missing)
+    lost = [file for file in missing if wanted[file.digest] > len(elsewhere.get(file.digest, ()))]
+    return {file.size for file in lost if file.size is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class _Doubts:
     """Whether a path alone is to be believed."""
 
-    def __init__(self, index: Index, listing: Listing, place: Mapping[str, str]) -> None:
-        self.index, self.listing = index, listing
-        touched = sum(listing[at].changed_ns >= index.untouched_ns for at in place.values())
-        self.few = touched <= READ_AT_MOST
-        self.copied: set[str] = set()
-        self.lost: set[int | None] = set()
+    index: Index
+    few: bool
+    """Whether so few files were touched that all may be read."""
+    copied: set[str]
+    """Digests of what lies in nobody's place."""
+    lost: set[int]
+    """Sizes of exported files that lie nowhere, as far as was read."""
 
-    def consider(self, missing: Iterable[ExportedFile], elsewhere: dict[str, list[str]]) -> None:
-        """What speaks against a path is new where more files are missing."""
-        self.copied = set(elsewhere)
-        wanted = Counter(file.digest for file in missing)
-        self.lost = {
-            file.size for file in missing if wanted[file.digest] > len(elsewhere.get(file.digest, ()))
-        } - {None}
-
-    def about(self, file: ExportedFile, at: str) -> bool:
-        seen = self.listing[at]
+    def about(self, file: ExportedFile, seen: Entry) -> bool:
         if file.size not in (None, seen.size):  # edited, or another one
             return seen.size in self.index.sizes
-        others = self.index.namesakes.get(_name_key(file.path), ()) if self.index.namesakes else ()
+        others = self.index.namesakes.get(name_key(file.path), ()) if self.index.namesakes else ()
         # Also if untouched: a folder that is renamed gives its files other paths, and does not touch them.
         if any(held != file.digest and size in (None, seen.size) for held, size in others):
             return True
@@ -148,20 +146,19 @@ class _Doubts:
 def _namesakes(files: Iterable[ExportedFile]) -> dict[str, set[tuple[str, int | None]]]:
     """Name -> digests and sizes, of names that were exported with more than one content."""
     first: dict[str, ExportedFile] = {}
-    found: dict[str, set[tuple[str, int | None]]] = defaultdict(
-        set
-    )  # of few, or none: a set a file is too much
+    # Of few, or none: a set a file is too much.
+    found: dict[str, set[tuple[str, int | None]]] = defaultdict(set)
     for file in files:
-        other = first.setdefault(_name_key(file.path), file)
+        other = first.setdefault(name_key(file.path), file)
         if other.digest != file.digest:
-            found[_name_key(file.path)] |= {(one.digest, one.size) for one in (other, file)}
+            found[name_key(file.path)] |= {(one.digest, one.size) for one in (other, file)}
     return found
 
 
 def _by_content(missing: list[ExportedFile], elsewhere: dict[str, list[str]], matching: Matching) -> None:
     """Of equal contents, first each file that kept its name, then each that kept its folder, then the others."""
     place, unknown = matching.place, matching.unknown
-    for kept in (_name_key, _parent_key, lambda _: ""):
+    for kept in (name_key, parent_key, lambda _: ""):
         for file in [file for file in missing if file.path not in place]:
             there = [path for path in elsewhere.get(file.digest, ()) if path in unknown]
             if candidates := [path for path in there if kept(path) == kept(file.path)]:
@@ -174,23 +171,15 @@ def _by_name(missing: Iterable[ExportedFile], edited: Iterable[str], matching: M
     """What was edited and moved: one file missing, and one unknown file, of that name."""
     there: dict[str, list[str]] = defaultdict(list)
     for path in edited:
-        there[_name_key(path)].append(path)
+        there[name_key(path)].append(path)
     lost: dict[str, list[str]] = defaultdict(list)
     for file in missing if there else ():
-        if file.path not in matching.place and (key := _name_key(file.path)) in there:
+        if file.path not in matching.place and (key := name_key(file.path)) in there:
             lost[key].append(file.path)
     for key, paths in lost.items():
         if len(paths) == len(there[key]) == 1:
             matching.place[paths[0]] = there[key][0]
             matching.unknown.remove(there[key][0])
-
-
-def _name_key(path: str) -> str:
-    return same_name_key(path.rpartition("/")[2])
-
-
-def _parent_key(path: str) -> str:
-    return same_name_key(path.rpartition("/")[0])
 
 
 def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:

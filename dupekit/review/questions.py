@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from dupekit.errors import NotConfirmed
 from dupekit.files.names import same_name_key
 from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE
 
-Kind = Literal[
-    "emptied",  # nothing is left of the tree, or of many classes
-    "deleted",  # folders are gone
-    "transfer",  # files are missing, and a transfer seems to have been broken off
-    "hidden",  # files lie in the marker folder
-    "turned",  # what lay in _expunge or _unsure when it was recorded, does so no more
-    "discarded",  # the folder _expunge or _unsure itself is gone
-    "moved",  # a folder lies in another one
-    "renamed",  # a folder is gone, and its files lie together in another
-    "copied",  # a new folder holds second copies, and originals were deleted
-    "new",  # a new folder at the top holds many files
-    "restored",  # what was decided before would be taken back by files lying where they were exported
-]
+
+class Kind(StrEnum):
+    """What was found."""
+
+    EMPTIED = "emptied"
+    """Nothing is left of the tree, or of many classes."""
+    DELETED = "deleted"
+    """Folders are gone."""
+    TRANSFER = "transfer"
+    """Files are missing, and a transfer seems to have been broken off."""
+    HIDDEN = "hidden"
+    """Files lie in the marker folder."""
+    TURNED = "turned"
+    """What lay in _expunge or _unsure when it was recorded, does so no more."""
+    DISCARDED = "discarded"
+    """The folder _expunge or _unsure itself is gone."""
+    MOVED = "moved"
+    """A folder lies in another one."""
+    RENAMED = "renamed"
+    """A folder is gone, and its files lie together in another."""
+    COPIED = "copied"
+    """A new folder holds second copies, and originals were deleted."""
+    NEW = "new"
+    """A new folder at the top holds many files."""
+    RESTORED = "restored"
+    """What was decided before would be taken back by files lying where they were exported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +45,12 @@ class Question:
     kind: Kind
     folders: tuple[str, ...]
     """In the tree, escaped; empty where the whole tree is meant."""
-    target: str
-    """Where the files lie now, escaped; empty where they are deleted, or lie in several places."""
+    target: str | None
+    """Where the files lie now, escaped; None where they are deleted, or lie in several places."""
     files: int
     share: float
     """Of all exported files."""
-    because: str = ""
+    because: str | None = None
     """A sign that is not in the other fields, in words."""
 
     def __str__(self) -> str:
@@ -82,7 +95,7 @@ def _hidden(_: Question, size: str) -> str:
 def _turned(q: Question, size: str) -> str:
     were = "to be expunged" if q.folders == (EXPUNGE,) else "as unsure"
     if q.target:
-        return f"Files that were recorded {were} lie in {q.target} now ({size}). {_shall(q.target)}"
+        return f"Files that were recorded {were} lie in {q.target} now ({size}). {_shall(q)}"
     return (
         f"Files that were recorded {were} are deleted now ({size}): they would count as labelled right, and stay"
         " in the dataset. Is that meant?"
@@ -98,18 +111,18 @@ def _discarded(q: Question, size: str) -> str:
 
 
 def _moved(q: Question, size: str) -> str:
-    return f"The folder {_names(q.folders)} lies in {q.target} now ({size}). {_shall(q.target, q.because)}"
+    return f"The folder {_names(q.folders)} lies in {q.target} now ({size}). {_shall(q)}"
 
 
 def _renamed(q: Question, size: str) -> str:
     what = f"The folder {q.folders[0]} was" if len(q.folders) == 1 else f"{_names(q.folders)} were"
-    return f"{what} renamed to, or moved into, {q.target} ({size}). {_shall(q.target)}"
+    return f"{what} renamed to, or moved into, {q.target} ({size}). {_shall(q)}"
 
 
 def _copied(q: Question, size: str) -> str:
     return (
         f"The folder {q.target} holds copies of images of {_names(q.folders)}. Some that were deleted in"
-        f" {_names(q.folders)} are found in {q.target} ({size}). {_shall(q.target, q.because)}"
+        f" {_names(q.folders)} are found in {q.target} ({size}). {_shall(q)}"
     )
 
 
@@ -127,30 +140,30 @@ def _restored(_: Question, size: str) -> str:
     )
 
 
-_TEXTS = {
-    "emptied": _emptied,
-    "deleted": _deleted,
-    "transfer": _transfer,
-    "hidden": _hidden,
-    "turned": _turned,
-    "discarded": _discarded,
-    "moved": _moved,
-    "renamed": _renamed,
-    "copied": _copied,
-    "new": _new,
-    "restored": _restored,
+_TEXTS: dict[Kind, Callable[[Question, str], str]] = {
+    Kind.EMPTIED: _emptied,
+    Kind.DELETED: _deleted,
+    Kind.TRANSFER: _transfer,
+    Kind.HIDDEN: _hidden,
+    Kind.TURNED: _turned,
+    Kind.DISCARDED: _discarded,
+    Kind.MOVED: _moved,
+    Kind.RENAMED: _renamed,
+    Kind.COPIED: _copied,
+    Kind.NEW: _new,
+    Kind.RESTORED: _restored,
 }
 
 
-def _shall(target: str, because: str = "") -> str:
-    if because:  # read as lying in their own class
-        return f"{because} Is that meant?"
-    top = target.partition("/")[0]
-    if same_name_key(top) == EXPUNGE:
+def _shall(q: Question) -> str:
+    if q.because:  # read as lying in their own class
+        return f"{q.because} Is that meant?"
+    folder = (q.target or "").partition("/")[0]
+    if same_name_key(folder) == EXPUNGE:
         return "Shall all of these be dropped?"
-    if same_name_key(top) == UNSURE:
+    if same_name_key(folder) == UNSURE:
         return "Shall all of these be unsure?"
-    return f"Shall all of these get the label of {top}?"
+    return f"Shall all of these get the label of {folder}?"
 
 
 def _counted(files: int) -> str:

@@ -5,40 +5,75 @@ Events never decide: a verdict comes from comparing what was exported with what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from dupekit.files.names import is_class_name, same_name_key, sort_key, unescape
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file
-from dupekit.review.listing import Listing, Vanished, settled_listing, unreadable
+from dupekit.review.listing import Entry, Listing, Vanished, settled_listing, unreadable
 from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.review.match import Index, match
+from dupekit.review.tree_paths import top, top_key
 
-CORRECT, RELABEL, EXPUNGED, UNDECIDED = "correct", "relabel", "expunge", "unsure"
+
+class Verdict(StrEnum):
+    """What the technician decided on an image; written so in ledger and JSON."""
+
+    CORRECT = "correct"
+    RELABEL = "relabel"
+    EXPUNGE = "expunge"
+    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FileVerdict:
     """What the technician decided on one exported file."""
 
     file: ExportedFile
-    verdict: str
-    """"correct", "relabel", "expunge" or "unsure"."""
+    verdict: Verdict
     label: str
     """The label it shall have: escaped; the given one where it stays."""
-    now_at: str
-    """Where it lies in the tree; empty where it was deleted."""
+    now_at: str | None
+    """Where it lies in the tree; None where it was deleted."""
+
+    @property
+    def in_its_class(self) -> bool:
+        """Whether it lies in or below the folder at the top that it was exported to."""
+        now, exported = top(self.now_at), top(self.file.path)
+        return now == exported or (now is not None and same_name_key(now) == top_key(self.file.path))
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
     """All verdicts on a tree, in the order of the manifest."""
 
-    verdicts: list[Verdict]
+    verdicts: list[FileVerdict]
     strangers: list[str] = field(default_factory=list)
     """Files in the tree that were not exported, or are second copies; they decide nothing."""
+
+    def places(self) -> list[str]:
+        """Where exported files lie now: what after.txt lists."""
+        return [v.now_at for v in self.verdicts if v.now_at is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A tree at one time: what lay there, and what that means."""
+
+    listing: Listing
+    review: Review
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What it means to lie in a folder."""
+
+    verdict: Verdict
+    label: str
 
 
 def tree_manifest(tree: Path) -> Manifest:
@@ -47,24 +82,34 @@ def tree_manifest(tree: Path) -> Manifest:
 
 
 def judge(
-    manifest: Manifest, listing: Listing, digest: Callable[[str], str], *, index: Index | None = None
+    manifest: Manifest,
+    files: Mapping[str, Entry],
+    digest: Callable[[str], str],
+    *,
+    index: Index | None = None,
 ) -> Review:
     """The verdict on every exported file, from where it lies now; `digest` as in `match`, `index` of the manifest."""
-    found = match(index or Index(manifest), listing, digest)
-    verdicts = [_verdict(file, found.place.get(file.path, ""), manifest) for file in manifest.files]
+    found = match(index or Index(manifest), files, digest)
+    verdicts = [_verdict(file, found.place.get(file.path), manifest) for file in manifest.files]
     return Review(verdicts, sorted(found.unknown, key=sort_key))
 
 
-def review_tree(tree: Path, manifest: Manifest) -> Review:
+def read_tree(tree: Path, manifest: Manifest) -> Reading:
     """Reads a tree and judges it. Raises TreeUnavailable as `settled_listing`."""
     attempts = 5
     while True:
         try:
-            return judge(manifest, settled_listing(tree), lambda path: digest_of(tree, path))
+            listing = settled_listing(tree)
+            return Reading(listing, judge(manifest, listing.files, lambda path: digest_of(tree, path)))
         except Vanished:  # a file, after it was listed: the listing is out of date
             attempts -= 1
             if not attempts:
                 raise
+
+
+def review_tree(tree: Path, manifest: Manifest) -> Review:
+    """As `read_tree`, for who asks for the verdicts only."""
+    return read_tree(tree, manifest).review
 
 
 def digest_of(tree: Path, path: str) -> str:
@@ -79,30 +124,33 @@ def digest_of(tree: Path, path: str) -> str:
         ) from None
 
 
-def _verdict(file: ExportedFile, now_at: str, manifest: Manifest) -> Verdict:
-    if not now_at:
-        return Verdict(file, CORRECT, file.given, "")
-    folder, slash, _ = now_at.partition("/")
-    # A file beside the class folders is in no class.
-    verdict, label = meaning(file, folder, manifest) if slash else (UNDECIDED, file.given)
-    return Verdict(file, verdict, label, now_at)
+def _verdict(file: ExportedFile, now_at: str | None, manifest: Manifest) -> FileVerdict:
+    if now_at is None:
+        return FileVerdict(file, Verdict.CORRECT, file.given, None)
+    folder = top(now_at)
+    if folder is None:  # a file beside the class folders is in no class
+        return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
+    means = meaning(file, folder, manifest)
+    return FileVerdict(file, means.verdict, means.label, now_at)
 
 
-def meaning(file: ExportedFile, folder: str, manifest: Manifest) -> tuple[str, str]:
-    """The verdict on a file, and its label, that lies in or below this folder at the top of the tree."""
+def meaning(file: ExportedFile, folder: str, manifest: Manifest) -> Meaning:
+    """What it means for a file that it lies in or below this folder at the top of the tree."""
     key = same_name_key(folder)
-    if key == same_name_key(file.path.partition("/")[0]):
-        return RELABEL, file.suggested
+    if key == top_key(file.path):
+        return Meaning(Verdict.RELABEL, file.suggested)
     if key == EXPUNGE:
-        return EXPUNGED, file.given
-    label = "" if key == UNSURE else class_of(folder, manifest)
-    return (RELABEL, label) if label else (UNDECIDED, file.given)
+        return Meaning(Verdict.EXPUNGE, file.given)
+    label = None if key == UNSURE else class_of(folder, manifest)
+    if label is None:
+        return Meaning(Verdict.UNSURE, file.given)
+    return Meaning(Verdict.RELABEL, label)
 
 
-def class_of(folder: str, manifest: Manifest) -> str:
+def class_of(folder: str, manifest: Manifest) -> str | None:
     """The class that a folder at the top stands for: of the dataset, by the folder's name or its own, or a new one.
 
-    Empty where no dataset can have a class of that name, as every scan passes over what begins with a dot.
+    None where no dataset can have a class of that name, as every scan passes over what begins with a dot.
     """
     key = same_name_key(folder)
     for name, label in manifest.folders.items():
@@ -111,4 +159,16 @@ def class_of(folder: str, manifest: Manifest) -> str:
     for label in manifest.folders.values():
         if same_name_key(label) == key:
             return label
-    return folder if is_class_name(unescape(folder)) else ""
+    return folder if is_class_name(unescape(folder)) else None
+
+
+def unusable(review: Review, manifest: Manifest) -> dict[str, int]:
+    """Folders at the top whose names no class can have -> how many images lie there, read as unsure."""
+    found = Counter(
+        place for v in review.verdicts if v.verdict == Verdict.UNSURE and (place := top(v.now_at))
+    )
+    return {
+        place: count
+        for place, count in found.items()
+        if same_name_key(place) != UNSURE and class_of(place, manifest) is None
+    }

@@ -8,12 +8,12 @@ from pathlib import Path
 from dupekit.correct.build import check_destination, is_finished, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import write_patch, write_unapplied
-from dupekit.correct.placements import Correction, Placement, Source, plan_dataset
+from dupekit.correct.placements import Correction, Placement, plan_dataset
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import images, review, rounds
+from dupekit.ledger import applications, images, rounds, verdicts
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import user
 from dupekit.workflow.scan import require_unchanged
@@ -44,7 +44,7 @@ def apply(
     """Plans the corrected dataset and, unless `dry_run`, writes and records it."""
     ledger = session.ledger
     current = rounds.current(ledger)
-    if not review.verdict_counts(ledger, current.number):
+    if not verdicts.counts(ledger, current.number):
         raise NothingToDo(
             f"There are no verdicts in round {current.number} to apply.",
             hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
@@ -54,7 +54,8 @@ def apply(
         check_destination(session.dataset, destination)
         _refuse_inside_project(session.root, destination)
     require_unchanged(session)
-    corrections, unapplied = review.resolved(ledger, current.number)
+    resolved = verdicts.resolved(ledger, current.number)
+    corrections, unapplied = resolved.corrections, resolved.unapplied
     placements, unread = _planned(session, corrections)
     folder = session.folder(current.number).path
     patch = folder / "patch.csv"
@@ -65,7 +66,7 @@ def apply(
     def record() -> None:
         write_patch(patch, corrections, placements)
         write_unapplied(folder / "unapplied.csv", unapplied)
-        review.record_application(
+        applications.record(
             ledger,
             round_number=current.number,
             destination=escape(str(destination)),
@@ -82,11 +83,11 @@ def apply(
 def _planned(session: Session, corrections: list[Correction]) -> tuple[list[Placement], list[str]]:
     """Where each image of the dataset goes, and the images that could not be read."""
     sources, unread = [], []
-    for number, file, digest in images.present(session.ledger):
-        if file.mtime_ns == images.UNREAD:
-            unread.append(file.path)
+    for source in images.present(session.ledger):
+        if source.mtime_ns == images.UNREAD:
+            unread.append(source.path)
         else:
-            sources.append(Source(number, file.path, file.label, file.size, file.mtime_ns, digest))
+            sources.append(source)
     return plan_dataset(sources, {correction.image: correction for correction in corrections}), unread
 
 

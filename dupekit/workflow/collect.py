@@ -10,15 +10,18 @@ from dupekit.errors import NothingToDo, TreeUnavailable
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute
 from dupekit.files.write import write_lines
-from dupekit.ledger import Ledger, review, rounds
+from dupekit.ledger import Ledger, applications, exports, rounds, verdicts
+from dupekit.ledger.exports import Export
+from dupekit.ledger.verdicts import Overruled
+from dupekit.review.event_log import EVENTS, pick_up_events
+from dupekit.review.evidence import Earlier, Evidence, overturned
 from dupekit.review.listing import require_marker
 from dupekit.review.marker import read_marker
-from dupekit.review.mistakes import Earlier, Evidence, overturned, slips, unusable
+from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
-from dupekit.review.survey import survey
-from dupekit.review.verdicts import EXPUNGED, Review, Verdict, review_tree, tree_manifest
+from dupekit.review.verdicts import FileVerdict, Review, Verdict, read_tree, tree_manifest, unusable
 from dupekit.system.stamp import user
-from dupekit.workflow.exports import listing_of, manifest_of, mend
+from dupekit.workflow.exports import manifest_of, mend
 from dupekit.workflow.session import Session
 
 _CLOSED = (
@@ -32,13 +35,13 @@ class Collected:
     round: int
     tree: Path
     review: Review
-    changed: list[Verdict]
+    changed: list[FileVerdict]
     """The verdicts that differ from what was recorded of this tree before."""
-    overruled: list[Verdict]
+    overruled: list[FileVerdict]
     """Those that do not count, for a later collect of another tree decided otherwise."""
     closed: bool
     """Whether the round has ended, so that its labels are not applied any more."""
-    too_late: list[Verdict]
+    too_late: list[FileVerdict]
     """Where the round has ended: those that are otherwise than what was applied."""
     events: int
     """New ones in the tree's own event log."""
@@ -59,37 +62,37 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
     the default place, of another export.
     """
-    ledger, project = session.ledger, session.root
+    ledger = session.ledger
     export, path = find_tree(session, tree)
-    mended = mend(ledger, project, export, path)
-    manifest = manifest_of(ledger, project, export, path)
+    mended = mend(session, export, path)
+    manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
-    reviewed = review_tree(path, manifest)
-    surveyed = survey(path)
-    decided = review.earlier(ledger, export)
+    reading = read_tree(path, manifest)
+    reviewed = reading.review
+    decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
-    def check(changed: list[Verdict]) -> None:
-        asked = slips(Evidence(manifest, reviewed, changed, surveyed, decided, carried, brought.seen))
+    def check(changed: list[FileVerdict]) -> None:
+        asked = slips(Evidence(manifest, reading.listing, reviewed, changed, decided, carried, brought.seen))
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
-    changed = review.record_verdicts(
+    changed = verdicts.record(
         ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
     )
-    remaining = [v.now_at for v in reviewed.verdicts if v.now_at]
-    write_lines(listing_of(ledger, project, export, "after.txt"), remaining)
-    events = review.pick_up_events(ledger, export.number, brought.events)
-    overruled = review.overruled(ledger, export, reviewed.verdicts)
+    folder = session.folder(export.round).export(export.key)
+    write_lines(folder / "after.txt", reviewed.places())
+    events = pick_up_events(folder / EVENTS, brought.events)
+    overruled = verdicts.overruled(ledger, export, reviewed.verdicts)
     closed = rounds.get(ledger, export.round).closed is not None
-    uncounted = {verdict.file.path for verdict, _, _ in overruled}
+    uncounted = {one.verdict.file.path for one in overruled}
     counting = [v for v in reviewed.verdicts if v.file.path not in uncounted]
     return Collected(
         round=export.round,
         tree=path,
         review=reviewed,
         changed=changed,
-        overruled=[verdict for verdict, _, _ in overruled],
+        overruled=[one.verdict for one in overruled],
         closed=closed,
         too_late=_too_late(ledger, export, counting) if closed else [],
         events=events,
@@ -104,30 +107,30 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     )
 
 
-def _too_late(ledger: Ledger, export: review.Export, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _too_late(ledger: Ledger, export: Export, decided: Sequence[FileVerdict]) -> list[FileVerdict]:
     """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
-    made = review.applied(ledger, export.round)
+    made = applications.labels(ledger, export.round)
 
-    def as_applied(v: Verdict) -> bool:
-        label = "" if v.verdict == EXPUNGED else v.label
+    def as_applied(v: FileVerdict) -> bool:
+        label = "" if v.verdict == Verdict.EXPUNGE else v.label
         return made.get((v.file.digest, v.file.given), v.file.given) == label
 
-    return [v for v in verdicts if not as_applied(v)]
+    return [v for v in decided if not as_applied(v)]
 
 
-def find_tree(session: Session, tree: Path | None) -> tuple[review.Export, Path]:
+def find_tree(session: Session, tree: Path | None) -> tuple[Export, Path]:
     """The export that a review tree is of, and where it lies; default the last one exported."""
     ledger = session.ledger
     if tree is None:
         current = rounds.current(ledger)
-        found = review.exports(ledger, current.number)
+        found = exports.of_round(ledger, current.number)
         if not found:
             raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
         return found[-1], Path(unescape(found[-1].tree))
     path = absolute(tree)
     require_marker(path)
     key = tree_manifest(path).export
-    export = review.export_by_key(ledger, key)
+    export = exports.by_key(ledger, key)
     if export is None:
         raise TreeUnavailable(
             f"{path} was exported by another project (export {key[:8]}).",
@@ -136,23 +139,23 @@ def find_tree(session: Session, tree: Path | None) -> tuple[review.Export, Path]
     return export, path
 
 
-def _say_overruled(overruled: Sequence[tuple[Verdict, str, str]]) -> list[str]:
+def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:
     if not overruled:
         return []
-    _, tree, at = max(overruled, key=lambda one: one[2])
+    last = max(overruled, key=lambda one: one.at)
     count = len(overruled)
     return [
         f"{count} {'verdicts of this tree do' if count > 1 else 'verdict of this tree does'} not count: of an image"
-        f" the latest decision does, and {tree}, collected on {at}, says otherwise. Only what has changed in a tree"
+        f" the latest decision does, and {last.tree}, collected on {last.at}, says otherwise. Only what has changed in a tree"
         " since it was collected is a new decision. `dupekit undo` takes the last collect back."
     ]
 
 
-def _say_overturned(found: Sequence[tuple[Verdict, Earlier]]) -> list[str]:
+def _say_overturned(found: Sequence[Earlier]) -> list[str]:
     if not found:
         return []
     count = len(found)
-    trees = " and ".join(dict.fromkeys(decision.tree for _, decision in found))
+    trees = " and ".join(dict.fromkeys(decision.tree for decision in found))
     return [
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import images, review, rounds, tallies
+from dupekit.ledger import exports, images, rounds, tallies
 from dupekit.review.manifest import Manifest, refuse_inside_tree
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.system.progress import Progress, silent
 from dupekit.system.stamp import now
-from dupekit.workflow.exports import forget, keep, name_latest
+from dupekit.workflow.exports import clear_unrecorded, keep
 from dupekit.workflow.flag import flag
 from dupekit.workflow.ingest import count_votes
 from dupekit.workflow.session import Session
@@ -44,33 +45,34 @@ def export(session: Session, tree: Path | None, *, progress: Progress) -> Export
             "No image is flagged, so there is nothing to review.",
             hint="Lower the threshold with `dupekit flag --threshold`, or be glad.",
         )
-    folder = session.folder(current.number).path
-    tree = new_place(tree) if tree else folder / "dupes"
+    of_round = session.folder(current.number)
+    tree = new_place(tree) if tree else of_round.path / "dupes"
     _refuse_inside(session.dataset, tree)
     refuse_inside_tree(tree)
     manifest = plan_tree(
         dupes,
-        [name for name, _, _ in images.class_sizes(ledger)],
+        [size.name for size in images.class_sizes(ledger)],
         round_number=current.number,
         pairs=pairs,
         created=now(),
     )
+    clear_unrecorded(session, current.number)
+    folder = of_round.export(manifest.export)
     try:
         manifest = write_tree(
             manifest, session.dataset, tree, ready=lambda written: keep(folder, written), progress=progress
         )
     except BaseException:
-        forget(folder, manifest)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     numbers = {dupe.path: dupe.image for dupe in dupes}
-    review.record_export(
+    exports.record(
         ledger,
         round_number=current.number,
         key=manifest.export,
         tree=escape(str(tree)),
         files={file.path: numbers[file.original] for file in manifest.files},
     )
-    name_latest(ledger, session.root, current.number)
     return Exported(current.number, tree, manifest)
 
 

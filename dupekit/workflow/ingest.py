@@ -13,7 +13,8 @@ from dupekit.errors import JobError
 from dupekit.jobs.files import RoundFile, read_result
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
-from dupekit.ledger import Ledger, images, rounds, tallies
+from dupekit.ledger import Ledger, images, predictions, rounds, tallies
+from dupekit.ledger.predictions import RunPredictions
 from dupekit.rounds.tally import Predictions, Tally, most_probable, tally
 from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
@@ -42,19 +43,10 @@ def ingest(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
             best, at = most_probable(probabilities, given), np.arange(len(given))
             parts.append((numbers[best], probabilities[at, best], probabilities[at, given]))
             done += len(given)
-        predicted, probability, probability_given = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        rounds.record_done(
-            ledger,
-            run.number,
-            seconds=result.seconds_training + result.seconds_predicting,
-            agreement=result.agreement,
-            images=reader.images,
-            predicted=predicted,
-            probability=probability.astype(np.float64),
-            probability_given=probability_given.astype(np.float64),
-        )
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        predicted = RunPredictions(reader.images, *columns)
+    seconds = result.seconds_training + result.seconds_predicting
+    predictions.record(ledger, run.number, predicted, seconds=seconds, agreement=result.agreement)
     return True
 
 

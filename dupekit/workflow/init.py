@@ -7,9 +7,9 @@ from pathlib import Path
 from dupekit.dataset.scan import check_dataset
 from dupekit.errors import UsageError
 from dupekit.files.paths import absolute
-from dupekit.ledger import Ledger
 from dupekit.settings import FILE, Settings, write_settings
 from dupekit.workflow.scan import check_place
+from dupekit.workflow.session import open_ledger
 
 
 def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
@@ -26,7 +26,6 @@ def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
             f"The project {path} cannot be made: {error.strerror}.",
             hint="Name a folder that you may write to with -p.",
         ) from None
-    with Ledger(path / "ledger.db", create=True):
-        pass
+    open_ledger(path, create=True).close()
     write_settings(path / FILE, Settings(dataset=str(dataset), follow_symlinks=follow_symlinks))
     return path

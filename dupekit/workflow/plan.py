@@ -10,6 +10,7 @@ from dupekit.files.names import escape, sort_key
 from dupekit.jobs.files import Choice, Half, RoundFile, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, images, rounds
+from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.registry import as_values, load, options_for
 from dupekit.settings import Settings, checked
@@ -58,7 +59,7 @@ class Work:
     """Planned, all together."""
     todo: list[str]
     """Names of the runs that are missing."""
-    not_assessable: list[tuple[str, int]]
+    not_assessable: list[ClassSize]
 
 
 def find_work(session: Session, choices: Choices) -> Work:
@@ -105,7 +106,7 @@ def assess(session: Session, *, class_min: int) -> RoundFile:
     """
     columns = images.readable(session.ledger)
     sizes = images.class_sizes(session.ledger)
-    classes = sorted((name for name, _, different in sizes if different >= class_min), key=sort_key)
+    classes = sorted((size.name for size in sizes if size.different >= class_min), key=sort_key)
     if len(classes) < 2:
         raise DatasetError(
             f"Only {len(classes)} classes have at least {class_min} different readable images; two are needed.",
@@ -233,7 +234,6 @@ def _missing(folder: RoundFolder, pairs: int) -> list[str]:
     return [run_name(*run) for run in runs if not finished(folder.run(*run))]
 
 
-def _too_small(ledger: Ledger, class_min: int) -> list[tuple[str, int]]:
+def _too_small(ledger: Ledger, class_min: int) -> list[ClassSize]:
     """Classes with images, but fewer than `class_min` different ones."""
-    sizes = images.class_sizes(ledger)
-    return [(name, different) for name, count, different in sizes if count and different < class_min]
+    return [size for size in images.class_sizes(ledger) if size.images and size.different < class_min]

@@ -13,6 +13,7 @@ from dupekit.dataset.scan import File, Listing, OtherFiles, list_dataset, read_f
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files.names import escape, same_name_key
 from dupekit.ledger import images
+from dupekit.ledger.images import ClassSize, Problem, Stat
 from dupekit.settings import FILE
 from dupekit.system.progress import Progress
 from dupekit.workflow.session import Session
@@ -29,15 +30,14 @@ class Scan:
 
     images: int
     """Readable."""
-    classes: list[tuple[str, int]]
-    """Class and its readable images."""
+    classes: list[ClassSize]
     read: int
     """Files whose content was read, because they are new or changed, or all were to be."""
     changed: int
     """Files that were known, and have another content than before."""
     gone: int
-    problems: list[tuple[str, str]]
-    """Path and problem of images that take no part."""
+    problems: list[Problem]
+    """The images that take no part."""
     skipped: list[tuple[str, str]]
     """Path and reason of what is not part of the dataset."""
     other_files: list[OtherFiles]
@@ -46,8 +46,8 @@ class Scan:
     """Classes whose names differ in case or Unicode form only, so that they look like one, and are one elsewhere."""
     one_colour: list[str]
     """Paths of images, of those that were read, in which nothing can be seen: every pixel is alike."""
-    not_assessable: list[tuple[str, int]]
-    """Classes with too few different images to be split, and how many they have."""
+    not_assessable: list[ClassSize]
+    """Classes with too few different images to be split."""
 
 
 def listed(session: Session) -> Listing:
@@ -74,10 +74,10 @@ def scan(session: Session, listing: Listing, *, every: bool, progress: Progress)
         progress("scanning", len(changed), len(changed))
     images.record_gone(ledger, gone)
     present = set(listing.classes)
-    sizes = [row for row in images.class_sizes(ledger) if row[0] in present]
+    sizes = [size for size in images.class_sizes(ledger) if size.name in present]
     return Scan(
-        images=sum(count for _, count, _ in sizes),
-        classes=[(name, count) for name, count, _ in sizes],
+        images=sum(size.images for size in sizes),
+        classes=sizes,
         read=len(changed),
         changed=other,
         gone=len(gone),
@@ -86,7 +86,7 @@ def scan(session: Session, listing: Listing, *, every: bool, progress: Progress)
         other_files=listing.other_files,
         twins=_twins(listing.classes),
         one_colour=one_colour,
-        not_assessable=[(name, different) for name, _, different in sizes if different < settings.class_min],
+        not_assessable=[size for size in sizes if size.different < settings.class_min],
     )
 
 
@@ -95,7 +95,9 @@ def require_unchanged(session: Session) -> None:
     known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
     changed, gone = _differences(known, listed(session).files)
     # What could not be read takes no part; it does not hold up the rest.
-    changed = [file for file in changed if known.get(file.path, (0, 0))[1] != images.UNREAD]
+    changed = [
+        file for file in changed if (file.path not in known or known[file.path].mtime_ns != images.UNREAD)
+    ]
     if changed or gone:
         example = changed[0].path if changed else gone[0]
         raise DatasetChanged(
@@ -128,7 +130,7 @@ def _twins(classes: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in alike.values() if len(names) > 1]
 
 
-def _differences(known: Mapping[str, tuple[int, int]], files: Sequence[File]) -> tuple[list[File], list[str]]:
+def _differences(known: Mapping[str, Stat], files: Sequence[File]) -> tuple[list[File], list[str]]:
     """The files that are new or changed, and the paths that are gone."""
     changed = [file for file in files if known.get(file.path) != (file.size, file.mtime_ns)]
     there = {file.path for file in files}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dupekit.files.lock import exclusive
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger
 from dupekit.settings import Settings
+from dupekit.workflow.upgrade import upgrade_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,15 @@ class Session:
         return RoundFolder(self.root, round_number)
 
 
+def open_ledger(root: Path, *, create: bool = False) -> Ledger:
+    """The ledger of a project. One of an older dupekit is brought up to date first, and so are the project's files."""
+    return Ledger(root / "ledger.db", create=create, before_migrating=partial(upgrade_files, root))
+
+
 @contextlib.contextmanager
 def reading(root: Path, settings: Settings) -> Iterator[Session]:
     """A session that others may write beside."""
-    with Ledger(root / "ledger.db") as ledger:
+    with open_ledger(root) as ledger:
         yield Session(ledger, root, settings)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dupekit.correct.resolve import Unapplied
-from dupekit.ledger import convergence, images, review, rounds, tallies
-from dupekit.ledger import ignores as ignore_list
+from dupekit.ledger import applications, convergence, exports, ignores, images, rounds, tallies, verdicts
 from dupekit.workflow.session import Session
 
 
@@ -22,12 +21,12 @@ class Status:
     runs: list[rounds.Run]
     pairs_done: int
     flags: int
-    exports: list[review.Export]
+    exports: list[exports.Export]
     verdicts: dict[str, int]
     unapplied: list[Unapplied]
     """Decisions of the open round that `apply` does not make, for the dataset is not what was decided on any more."""
     ignored: int
-    applications: list[tuple[str, str, str]]
+    applications: list[applications.Application]
     rounds: list[convergence.RoundFigures]
     acceptance: convergence.Acceptance | None
     """Of the last round that is reviewed, wholly or in part."""
@@ -40,18 +39,18 @@ def status(session: Session) -> Status:
     number = current.number if current else 0
     return Status(
         dataset=session.settings.dataset,
-        images=sum(count for _, count, _ in sizes),
-        classes=sum(count > 0 for _, count, _ in sizes),
+        images=sum(size.images for size in sizes),
+        classes=sum(size.images > 0 for size in sizes),
         problems=len(images.problems(ledger)),
         round=current,
         runs=rounds.runs(ledger, number),
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         flags=len(tallies.flagged(ledger, number)),
-        exports=review.exports(ledger, number),
-        verdicts=review.verdict_counts(ledger, number),
-        unapplied=review.resolved(ledger, number)[1] if current and not current.closed else [],
-        ignored=len(ignore_list.ignores(ledger)),
-        applications=review.applications(ledger, number),
+        exports=exports.of_round(ledger, number),
+        verdicts=verdicts.counts(ledger, number),
+        unapplied=verdicts.resolved(ledger, number).unapplied if current and not current.closed else [],
+        ignored=len(ignores.ignores(ledger)),
+        applications=applications.of_round(ledger, number),
         rounds=convergence.by_round(ledger),
         acceptance=convergence.acceptance(ledger),
     )

@@ -16,6 +16,8 @@ from dupekit.errors import DupekitError, JobError
 from dupekit.jobs.files import finished
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
+from dupekit.ledger.images import ClassSize
+from dupekit.ledger.rounds import Run, RunState
 from dupekit.system.progress import Progress
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
@@ -42,9 +44,8 @@ class Trained:
     """Planned."""
     todo: list[str]
     """Runs that were missing when it began."""
-    failed: list[tuple[str, str]]
-    """Run and error."""
-    not_assessable: list[tuple[str, int]]
+    failed: list[Run]
+    not_assessable: list[ClassSize]
     agreement: float | None
     """Mean over the round's runs of the share of predictions that equal the given label."""
     chance: float
@@ -63,7 +64,7 @@ class Listener:
     progress: Progress
     begun: Callable[[Trained], None] = lambda _: None
     """Of the plan, before the first run starts."""
-    ended: Callable[[rounds.Run], None] = lambda _: None
+    ended: Callable[[Run], None] = lambda _: None
     """Of each run that ends."""
 
 
@@ -92,7 +93,7 @@ def train(
     agreements = [run.agreement for run in runs if run.agreement is not None]
     return replace(
         report,
-        failed=[(run.name, run.error) for run in runs if run.state == "failed"],
+        failed=[run for run in runs if run.state is RunState.FAILED],
         agreement=sum(agreements) / len(agreements) if agreements else None,
     )
 
@@ -141,7 +142,9 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
     for pair in {run.pair for run in runs}:
         folder.write_split(pair, work.plan)
     # What is recorded and then lost its files is done again: votes are counted from the files.
-    todo = [run for run in runs if run.state != "done" or not finished(folder.run(run.pair, run.half))]
+    todo = [
+        run for run in runs if run.state is not RunState.DONE or not finished(folder.run(run.pair, run.half))
+    ]
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
     todo = [run for run in todo if not _taken_up(ledger, folder, run)]
     if not todo:

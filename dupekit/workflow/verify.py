@@ -1,17 +1,20 @@
-"""Compares a project with itself: the ledger, its files, the dataset and the last corrected dataset.
+"""Verify: a project is compared with itself: the ledger, its files, the dataset and the last corrected dataset.
 
-Everything is opened for reading only, and nothing is mended.
+Everything is opened for reading only, and nothing is mended. A check is a function that yields what is wrong.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec
 
 import numpy as np
 
+from dupekit.correct.placements import Source
 from dupekit.correct.resolve import Unapplied
 from dupekit.dataset.scan import File, list_dataset
 from dupekit.errors import DupekitError
@@ -21,11 +24,17 @@ from dupekit.files.write import digest_file, read_lines
 from dupekit.jobs.files import read_result
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
-from dupekit.ledger import Ledger, images, review, rounds
-from dupekit.ledger import integrity as check
+from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
+from dupekit.ledger.applications import Application, SeenCorrection
+from dupekit.ledger.exports import ExportedImage
+from dupekit.ledger.images import ImageState
+from dupekit.ledger.integrity import Fault
+from dupekit.ledger.rounds import Run, RunState
 from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
-from dupekit.system.progress import Progress, silent
+from dupekit.system.progress import Progress
+from dupekit.workflow.exports import differing
+from dupekit.workflow.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,236 +57,215 @@ class Verified:
     was changed by hand."""
 
 
-def verify(
-    project: Path, dataset: Path, settings: Settings, *, quick: bool = False, progress: Progress = silent
-) -> Verified:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a check is given, and where it counts what it has looked at."""
+
+    session: Session
+    quick: bool
+    progress: Progress
+    checked: Counter[str]
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.session.ledger
+
+    def name(self, path: Path) -> str:
+        return path.relative_to(self.session.root).as_posix()
+
+    def each_round(self) -> Iterator[RoundFolder]:
+        latest = rounds.latest(self.ledger)
+        return map(self.session.folder, range(1, latest.number + 1 if latest else 1))
+
+
+def verify(root: Path, settings: Settings, *, quick: bool, progress: Progress) -> Verified:
     """Looks at everything and says what differs; `quick` compares sizes and times, not contents.
 
     Raises nothing for what is damaged: that is in the result.
     """
-    work = _Check(project, dataset, settings, quick, progress)
-    return Verified(list(work.all()), work.checked, quick, work.unapplied)
+    found: list[Difference] = []
+    unapplied: list[Unapplied] = []
+    checked = Counter(dict.fromkeys(_COUNTED, 0))
+    try:
+        with Ledger(root / "ledger.db", read_only=True) as ledger:
+            work = _Work(Session(ledger, root, settings), quick, progress, checked)
+            found += _differences("ledger", integrity.faults(ledger), work)
+            if found:
+                found.append(
+                    Difference("ledger", "ledger.db", "is damaged: the rest was not compared with it")
+                )
+            else:
+                for what, check in _CHECKS:
+                    found += _differences(what, check(work), work)
+                unapplied = _unapplied(ledger)
+    except DupekitError as error:
+        found.append(Difference("ledger", "ledger.db", error.message))
+    return Verified(found, dict(checked), quick, unapplied)
 
 
-class _Check:
-    def __init__(
-        self, project: Path, dataset: Path, settings: Settings, quick: bool, progress: Progress
-    ) -> None:
-        self.project, self.dataset, self.settings = project, dataset, settings
-        self.quick, self.progress = quick, progress
-        self.checked = {
-            "exports": 0,
-            "rounds": 0,
-            "runs": 0,
-            "images": 0,
-            "corrected images": 0,
-            "corrections": 0,
-        }
-        self.unapplied: list[Unapplied] = []
-
-    def all(self) -> Iterator[Difference]:
-        path = self.project / "ledger.db"
-        try:
-            with Ledger(path, read_only=True) as ledger:
-                parts: dict[str, Callable[[Ledger], Iterator[Difference]]] = {
-                    "ledger": self.ledger,
-                    "export": self.exports,
-                    "round": self.rounds,
-                    "dataset": self.images,
-                    "corrected dataset": self.corrected,
-                    "corrections": self.corrections,
-                    "decisions": self.decisions,
-                }
-                for what, part in parts.items():
-                    found: list[Difference] = []
-                    try:
-                        for difference in part(ledger):
-                            found.append(difference)
-                            yield difference
-                    except sqlite3.DatabaseError as error:
-                        found.append(Difference("ledger", f"ledger.db, read for: {what}", str(error)))
-                        yield found[-1]
-                    except (DupekitError, OSError) as error:
-                        yield Difference(what, str(self.project), str(error).splitlines()[0])
-                    if what == "ledger" and found:
-                        yield Difference(
-                            "ledger", "ledger.db", "is damaged: the rest was not compared with it"
-                        )
-                        return
-        except DupekitError as error:
-            yield Difference("ledger", "ledger.db", error.message)
-
-    def ledger(self, ledger: Ledger) -> Iterator[Difference]:
-        for where, how in check.faults(ledger):
-            yield Difference("ledger", where, how)
-
-    def exports(self, ledger: Ledger) -> Iterator[Difference]:
-        for number in _round_numbers(ledger):
-            of_round = review.exports(ledger, number)
-            for export in of_round:
-                self.checked["exports"] += 1
-                part = "" if export is of_round[-1] else f".{export.key[:8]}"
-                folder = RoundFolder(self.project, number).path
-                known = check.exported(ledger, export.number)
-                manifest, before = folder / f"manifest{part}.json", folder / f"before{part}.txt"
-                for file, how in ((manifest, _manifest_fault), (before, _before_fault)):
-                    fault = _fault_of(lambda f=file, h=how, k=export.key, n=known: h(f, k, n))  # type: ignore[misc]
-                    if fault:
-                        yield Difference("export", self._name(file), fault)
-
-    def rounds(self, ledger: Ledger) -> Iterator[Difference]:
-        paths = check.image_paths(ledger)
-        counts = check.prediction_counts(ledger)
-        for number in _round_numbers(ledger):
-            self.checked["rounds"] += 1
-            folder = RoundFolder(self.project, number)
-            fault = _fault_of(lambda f=folder: _images_fault(f, paths, rounds.get(ledger, f.number).images))  # type: ignore[misc]
-            if fault:
-                yield Difference("round", self._name(folder.path / "images.json"), fault)
-            done = [run for run in rounds.runs(ledger, number) if run.state == "done"]
-            for pair in sorted({run.pair for run in done}):
-                split = folder.path / "splits" / f"p{pair:02d}.npy"
-                fault = _fault_of(lambda f=split, n=number: _split_fault(f, rounds.get(ledger, n).images))  # type: ignore[misc]
-                if fault:
-                    yield Difference("round", self._name(split), fault)
-            for run in done:
-                self.checked["runs"] += 1
-                job = folder.run(run.pair, run.half)
-                fault = _fault_of(lambda j=job, r=run: _run_fault(j, r, counts.get(r.number, 0)))  # type: ignore[misc]
-                if fault:
-                    yield Difference("round", self._name(job), fault)
-
-    def images(self, ledger: Ledger) -> Iterator[Difference]:
-        listing = list_dataset(self.dataset, follow_symlinks=self.settings.follow_symlinks)
-        there = {file.path: file for file in listing.files}
-        present = images.present(ledger)
-        for count, (_, known, digest) in enumerate(present):
-            self.progress("comparing the dataset", count, len(present))
-            self.checked["images"] += 1
-            fault = self._file_fault(known, there.pop(known.path, None), digest)
-            if fault:
-                yield Difference("dataset", known.path, fault)
-        for path in there:
-            yield Difference("dataset", path, "not there at the last scan")
-
-    def _file_fault(self, known: File, found: File | None, digest: str) -> str:
-        if found is None:
-            return "missing"
-        if known.mtime_ns == images.UNREAD:
-            return ""  # the file system failed in the scan: nothing is known of it
-        if found.size != known.size:
-            return f"has {found.size} bytes, had {known.size} at the last scan"
-        if (
-            not self.quick
-            and digest
-            and (fault := _content_fault(real_path(self.dataset, known.path), digest))
-        ):
-            return fault
-        return "has another time than at the last scan" if found.mtime_ns != known.mtime_ns else ""
-
-    def corrected(self, ledger: Ledger) -> Iterator[Difference]:
-        """The corrected dataset written last, while the dataset is still the one that was corrected: else the
-        ledger knows its files no more."""
-        for number, round_number, destination in check.applications(ledger)[:1]:
-            folder = Path(unescape(destination))
-            original = Path(unescape(rounds.get(ledger, round_number).dataset))
-            # Removed, which is its owner's right, or become the dataset, which `images` compares.
-            if folder.is_dir() and original.resolve() == self.dataset.resolve():
-                yield from self._files(ledger, number, folder)
-
-    def corrections(self, ledger: Ledger) -> Iterator[Difference]:
-        """Where a corrected dataset has become the dataset: whether its corrections had come along.
-
-        What a scan saw there once, and is gone, was changed by hand since: that is no damage.
-        """
-        here = self.dataset.resolve()
-        for number, round_number, destination in check.applications(ledger):
-            if Path(unescape(destination)).resolve() != here:
-                continue
-            for made in check.corrections(ledger, number):
-                self.checked["corrections"] += 1
-                fault = _correction_fault(made, round_number)
-                if fault:
-                    yield Difference("corrected dataset", made.path, fault)
-            return  # an earlier one at the same place is no more
-
-    def decisions(self, ledger: Ledger) -> Iterator[Difference]:
-        """Those that `apply` does not make: what is said of them is no difference."""
-        latest = rounds.latest(ledger)
-        if latest is not None and latest.closed is None:
-            self.unapplied = review.resolved(ledger, latest.number)[1]
-        yield from ()
-
-    def _files(self, ledger: Ledger, number: int, folder: Path) -> Iterator[Difference]:
-        moved = check.applied_paths(ledger, number)
-        known = {
-            path: (file.size, digest)
-            for image, file, digest in images.present(ledger)
-            if file.mtime_ns != images.UNREAD and (path := moved.get(image, file.path))
-        }
-        there = {file.path: file for file in list_dataset(folder, follow_symlinks=True).files}
-        for count, (path, (size, digest)) in enumerate(known.items()):
-            self.progress("comparing the corrected dataset", count, len(known))
-            self.checked["corrected images"] += 1
-            found = there.pop(path, None)
-            if found is None:
-                yield Difference("corrected dataset", path, "missing")
-            elif found.size != size:
-                yield Difference("corrected dataset", path, f"has {found.size} bytes, not {size}")
-            elif not self.quick and digest and (fault := _content_fault(real_path(folder, path), digest)):
-                yield Difference("corrected dataset", path, fault)
-        for path in there:
-            yield Difference("corrected dataset", path, "was not written by apply")
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.project).as_posix()
+def _differences(what: str, faults: Iterator[Fault], work: _Work) -> Iterator[Difference]:
+    """What a check yields, and what ends it."""
+    try:
+        for fault in faults:
+            yield Difference(what, fault.where, fault.how)
+    except sqlite3.DatabaseError as error:
+        yield Difference("ledger", f"ledger.db, read for: {what}", str(error))
+    except (DupekitError, OSError) as error:
+        yield Difference(what, str(work.session.root), str(error).splitlines()[0])
 
 
-def _round_numbers(ledger: Ledger) -> range:
+def _unapplied(ledger: Ledger) -> list[Unapplied]:
     latest = rounds.latest(ledger)
-    return range(1, latest.number + 1 if latest else 1)
+    if latest is None or latest.closed is not None:
+        return []
+    return verdicts.resolved(ledger, latest.number).unapplied
 
 
-def _fault_of(look: Callable[[], str]) -> str:
+def _check_exports(work: _Work) -> Iterator[Fault]:
+    for folder in work.each_round():
+        for export in exports.of_round(work.ledger, folder.number):
+            work.checked["exports"] += 1
+            known = exports.files(work.ledger, export.number)
+            manifest, before = (folder.export(export.key) / name for name in ("manifest.json", "before.txt"))
+            yield from _looked(work.name(manifest), _manifest_fault, manifest, export.key, known)
+            yield from _looked(work.name(before), _before_fault, before, known)
+
+
+def _check_rounds(work: _Work) -> Iterator[Fault]:
+    paths = images.paths(work.ledger)
+    counts = predictions.counts(work.ledger)
+    for folder in work.each_round():
+        work.checked["rounds"] += 1
+        count = rounds.get(work.ledger, folder.number).images
+        yield from _looked(work.name(folder.path / "images.json"), _images_fault, folder, paths, count)
+        done = [run for run in rounds.runs(work.ledger, folder.number) if run.state is RunState.DONE]
+        for pair in sorted({run.pair for run in done}):
+            split = folder.split_file(pair)
+            yield from _looked(work.name(split), _split_fault, split, count)
+        for run in done:
+            work.checked["runs"] += 1
+            job = folder.run(run.pair, run.half)
+            yield from _looked(work.name(job), _run_fault, job, run, counts.get(run.number, 0))
+
+
+def _check_dataset(work: _Work) -> Iterator[Fault]:
+    dataset, settings = work.session.dataset, work.session.settings
+    there = {f.path: f for f in list_dataset(dataset, follow_symlinks=settings.follow_symlinks).files}
+    total = images.count_present(work.ledger)
+    for count, known in enumerate(images.present(work.ledger)):
+        work.progress("comparing the dataset", count, total)
+        work.checked["images"] += 1
+        fault = _file_fault(known, there.pop(known.path, None), None if work.quick else dataset)
+        if fault:
+            yield Fault(known.path, fault)
+    for path in there:
+        yield Fault(path, "not there at the last scan")
+
+
+def _check_corrected(work: _Work) -> Iterator[Fault]:
+    """The corrected dataset written last, while the dataset is still the one that was corrected: else the
+    ledger knows its files no more."""
+    for application in applications.every(work.ledger)[:1]:
+        folder = Path(unescape(application.destination))
+        original = Path(unescape(rounds.get(work.ledger, application.round).dataset))
+        # Removed, which is its owner's right, or become the dataset, which is compared as such.
+        if folder.is_dir() and original.resolve() == work.session.dataset.resolve():
+            yield from _compare_corrected(work, application, folder)
+
+
+def _compare_corrected(work: _Work, application: Application, folder: Path) -> Iterator[Fault]:
+    moved = applications.paths(work.ledger, application.number)
+    there = {file.path: file for file in list_dataset(folder, follow_symlinks=True).files}
+    total = images.count_present(work.ledger)
+    for count, known in enumerate(images.present(work.ledger)):
+        work.progress("comparing the corrected dataset", count, total)
+        path = moved.get(known.image, known.path)
+        if known.mtime_ns == images.UNREAD or not path:
+            continue
+        work.checked["corrected images"] += 1
+        found = there.pop(path, None)
+        if found is None:
+            yield Fault(path, "missing")
+        elif found.size != known.size:
+            yield Fault(path, f"has {found.size} bytes, not {known.size}")
+        elif not work.quick and (fault := _content_fault(real_path(folder, path), known.digest)):
+            yield Fault(path, fault)
+    for path in there:
+        yield Fault(path, "was not written by apply")
+
+
+def _check_corrections(work: _Work) -> Iterator[Fault]:
+    """Where a corrected dataset has become the dataset: whether its corrections had come along.
+
+    What a scan saw there once, and is gone, was changed by hand since: that is no damage.
+    """
+    here = work.session.dataset.resolve()
+    for application in applications.every(work.ledger):
+        if Path(unescape(application.destination)).resolve() != here:
+            continue
+        for made in applications.corrections(work.ledger, application.number):
+            work.checked["corrections"] += 1
+            fault = _correction_fault(made, application.round)
+            if fault:
+                yield Fault(made.path, fault)
+        return  # an earlier one at the same place is no more
+
+
+_CHECKS: list[tuple[str, Callable[[_Work], Iterator[Fault]]]] = [
+    ("export", _check_exports),
+    ("round", _check_rounds),
+    ("dataset", _check_dataset),
+    ("corrected dataset", _check_corrected),
+    ("corrected dataset", _check_corrections),
+]
+_COUNTED = ("exports", "rounds", "runs", "images", "corrected images", "corrections")
+
+_P = ParamSpec("_P")
+
+
+def _looked(
+    where: str, look: Callable[_P, str | None], *args: _P.args, **kwargs: _P.kwargs
+) -> Iterator[Fault]:
     """What is wrong, also where looking itself fails."""
     try:
-        return look()
+        how = look(*args, **kwargs)
     except DupekitError as error:
-        return error.message
+        how = error.message
     except (OSError, ValueError, EOFError) as error:
-        return str(error)
+        how = str(error)
+    if how:
+        yield Fault(where, how)
 
 
-def _manifest_fault(file: Path, key: str, known: dict[str, tuple[str, str]]) -> str:
+def _manifest_fault(file: Path, key: str, known: Mapping[str, ExportedImage]) -> str | None:
     manifest = read_manifest(file)
     if manifest.export != key:
         return "is the manifest of another export"
-    said = {entry.path: (entry.original, entry.digest) for entry in manifest.files}
-    wrong = sorted(path for path in said.keys() | known.keys() if said.get(path) != known.get(path))
-    return f"differs from the ledger in {len(wrong)} files, such as {wrong[0]}" if wrong else ""
+    wrong = differing(manifest, known)
+    return f"differs from the ledger in {len(wrong)} files, such as {wrong[0]}" if wrong else None
 
 
-def _before_fault(file: Path, _key: str, known: dict[str, tuple[str, str]]) -> str:
+def _before_fault(file: Path, known: Mapping[str, ExportedImage]) -> str | None:
     same = read_lines(file) == sorted(known, key=sort_key)
-    return "" if same else "does not list the files that the ledger has of this export"
+    return None if same else "does not list the files that the ledger has of this export"
 
 
-def _images_fault(folder: RoundFolder, paths: dict[int, str], count: int) -> str:
+def _images_fault(folder: RoundFolder, paths: Mapping[int, str], count: int) -> str | None:
     of_round = folder.of_round
     if len(of_round.ids) != count:
         return f"has {len(of_round.ids)} images, the ledger {count}"
     rows = zip(of_round.ids, of_round.paths, strict=True)
     wrong = [path for number, path in rows if paths.get(number) != path]
-    return f"has {len(wrong)} images that the ledger has not, such as {wrong[0]}" if wrong else ""
+    return f"has {len(wrong)} images that the ledger has not, such as {wrong[0]}" if wrong else None
 
 
-def _split_fault(file: Path, count: int) -> str:
+def _split_fault(file: Path, count: int) -> str | None:
     halves = np.load(file, allow_pickle=False)
     good = halves.dtype == np.bool_ and halves.shape == (count,)
-    return "" if good else f"is no split of {count} images"
+    return None if good else f"is no split of {count} images"
 
 
-def _run_fault(folder: Path, run: rounds.Run, count: int) -> str:
+def _run_fault(folder: Path, run: Run, count: int) -> str | None:
     result = read_result(folder)
     if result is None:
         return "is done in the ledger, but result.json or predictions.npz is missing or says otherwise"
@@ -285,23 +273,37 @@ def _run_fault(folder: Path, run: rounds.Run, count: int) -> str:
         return f"result.json says agreement {result.agreement:.6f}, the ledger {run.agreement:.6f}"
     with PredictionReader(folder) as reader:
         read = sum(len(numbers) for numbers, _ in reader.chunks())
-    return "" if read == count else f"predictions.npz has {read} images, the ledger {count}"
+    return None if read == count else f"predictions.npz has {read} images, the ledger {count}"
 
 
-def _correction_fault(made: check.Applied, round_number: int) -> str:
+def _file_fault(known: Source, found: File | None, root: Path | None) -> str | None:
+    """Of an image of the dataset; its content is compared where its `root` is given."""
+    if found is None:
+        return "missing"
+    if known.mtime_ns == images.UNREAD:
+        return None  # the file system failed in the scan: nothing is known of it
+    if found.size != known.size:
+        return f"has {found.size} bytes, had {known.size} at the last scan"
+    if root and (fault := _content_fault(real_path(root, known.path), known.digest)):
+        return fault
+    return "has another time than at the last scan" if found.mtime_ns != known.mtime_ns else None
+
+
+def _correction_fault(made: SeenCorrection, round_number: int) -> str | None:
     if made.expunged:
-        there = made.state in ("ok", "problem") and made.digest_there == made.digest
-        return f"was expunged in round {round_number}, and is there at the last scan" if there else ""
+        there = made.state not in (None, ImageState.GONE) and made.digest_there == made.digest
+        return f"was expunged in round {round_number}, and is there at the last scan" if there else None
     relabelled = f"was relabelled in round {round_number}, and"
     if made.state is None:
         return f"{relabelled} was missing when the corrected dataset was scanned"
-    if made.state != "gone" and made.digest_there and made.digest_there != made.digest:
+    if made.state is not ImageState.GONE and made.digest_there and made.digest_there != made.digest:
         return f"{relabelled} has other content at the last scan"
-    return ""
+    return None
 
 
-def _content_fault(file: Path, digest: str) -> str:
+def _content_fault(file: Path, digest: str) -> str | None:
+    """`digest` is empty where the content was never read: then nothing is known of it."""
     try:
-        return "" if digest_file(file) == digest else "has other content"
+        return None if not digest or digest_file(file) == digest else "has other content"
     except OSError as error:
         return f"cannot be read: {error.strerror}"

@@ -206,7 +206,7 @@ def test_watch_with_and_without_a_project(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     tree = trained.export(tmp_path / "tree").tree
     for where, after in (
-        (["-p", trained.path], trained.path / "rounds/01/after.txt"),
+        (["-p", trained.path], trained.folder_of(trained.tree()[0]) / "after.txt"),
         ([], tree / ".dupekit/after.txt"),
     ):
         command = [sys.executable, "-m", "dupekit", "watch", *map(str, [tree, *where])]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from dupekit.ledger import Ledger, ignores, review
-from dupekit.ledger import steps as history
+from dupekit.errors import LedgerError
+from dupekit.ledger import Ledger, ignores, older, predictions, steps, verdicts
 from dupekit.ledger.migrations import migrations
+from dupekit.review.event_log import Event
 
 # 1 confirmed; 2 confirmed, taken off by hand; 3 confirmed in an earlier collect, put back since; 4 by hand and
 # confirmed; 5 by hand; 6 left on the list though its verdict changed.
@@ -20,6 +21,8 @@ INSERT INTO rounds (id, dataset, begun, pairs, images, plan) VALUES (1, '/d', '2
 INSERT INTO images SELECT value, 'a/' || value, 1, 1, 1, 'new' || value, 1, 1, 'L', 'ok', ''
     FROM json_each('[1, 2, 3, 4, 5, 6]');
 INSERT INTO tallies SELECT 1, id, 1, 'd' || id, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images;
+INSERT INTO runs (id, round, pair, half, state) VALUES (1, 1, 1, 'a', 'done'), (2, 1, 1, 'b', 'done');
+INSERT INTO predictions SELECT id, 1 + (id % 2), 1 + (id = 3), id / 8.0, 0.25 FROM images;
 INSERT INTO exports VALUES (1, 1, 'key', '/tree', '2026-01-01T00:00:01+00:00');
 INSERT INTO exported_files SELECT 1, 'a/b_03_' || id, id FROM images;
 INSERT INTO events (export, at, kind, path) VALUES (1, '2026-01-01T00:00:02+00:00', 'deleted', 'a/b_03_1');
@@ -45,18 +48,21 @@ def old(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
+def gone(_: Ledger) -> None:
+    """There are no files to bring anywhere."""
+
+
 def test_the_list_and_the_verdicts_are_the_same(old: Path, tmp_path: Path) -> None:
     with sqlite3.connect(old) as db:
         before = db.execute("SELECT digest, label, path, added FROM ignores ORDER BY path").fetchall()
     db.close()
-    with Ledger(old) as ledger, Ledger(tmp_path / "new.db", create=True) as new:
+    with Ledger(old, before_migrating=gone) as ledger, Ledger(tmp_path / "new.db", create=True) as new:
         assert [(i.digest, i.label, i.path, i.added) for i in ignores.ignores(ledger)] == before
-        assert review.verdict_counts(ledger, 1) == {"correct": 3, "relabel": 2}
+        assert verdicts.counts(ledger, 1) == {"correct": 3, "relabel": 2}
         assert ledger.rows("SELECT image, digest FROM verdicts WHERE id = 1").fetchall() == [(1, "d1")]
-        assert ledger.rows("SELECT kind, source FROM events").fetchall() == [("deleted", "project")]
         assert ledger.rows("SELECT digest FROM corrections").fetchall() == [("d3",)]
-        assert [(step.who, step.place) for step in history.steps(ledger)] == [
-            ("Ada", "/tree"), ("", "/fixed"), ("Ada", "/tree"),
+        assert [(step.who, step.place) for step in steps.steps(ledger)] == [
+            ("Ada", "/tree"), (None, "/fixed"), ("Ada", "/tree"),
         ]  # fmt: skip
         assert ledger.schema() == new.schema()
         assert ledger.rows("PRAGMA foreign_key_check").fetchall() == []
@@ -66,14 +72,62 @@ def test_the_list_and_the_verdicts_are_the_same(old: Path, tmp_path: Path) -> No
 
 
 def test_its_steps_can_be_taken_back(old: Path) -> None:
-    with Ledger(old) as ledger:
-        assert [step.what for step in history.steps(ledger)] == ["collect", "apply", "collect"]
-        taken = history.undo(ledger)
+    with Ledger(old, before_migrating=gone) as ledger:
+        assert [step.what for step in steps.steps(ledger)] == ["collect", "apply", "collect"]
+        taken = steps.undo(ledger)
         assert taken is not None
         assert (taken.what, taken.number, taken.count) == ("collect", 2, 2)
-        assert review.verdict_counts(ledger, 1) == {"correct": 5}
+        assert verdicts.counts(ledger, 1) == {"correct": 5}
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/1", "a/3", "a/4", "a/5", "a/6"}
-        rest = [history.undo(ledger) for _ in range(3)]
+        rest = [steps.undo(ledger) for _ in range(3)]
         assert [step and step.what for step in rest] == ["apply", "collect", None]
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/4", "a/5", "a/6"}
         assert ledger.value("SELECT count(*) FROM verdicts") == 7  # nothing is deleted
+
+
+def test_the_predictions_are_the_same_in_another_order(old: Path) -> None:
+    with sqlite3.connect(old) as db:
+        before = db.execute(
+            "SELECT run, image, predicted, probability, probability_given FROM predictions"
+        ).fetchall()
+    db.close()
+    assert len(before) == 6
+    with Ledger(old, before_migrating=gone) as ledger:
+        assert ledger.rows("SELECT * FROM predictions").fetchall() == sorted(before)
+        assert predictions.counts(ledger) == {1: 3, 2: 3}
+        assert [(p.path, p.label) for p in predictions.of_round(ledger, 1)][-2:] == [
+            ("a/3", "b"),
+            ("a/5", "a"),
+        ]
+
+
+def test_what_a_new_ledger_does_not_hold_is_read_before(old: Path) -> None:
+    seen: list[Event] = []
+
+    def read(ledger: Ledger) -> None:
+        seen.extend(older.events(ledger, 1))
+        assert ledger.connection.in_transaction
+
+    for _ in range(2):
+        with Ledger(old, before_migrating=read):
+            pass
+    assert seen == [Event("2026-01-01T00:00:02+00:00", "deleted", "a/b_03_1")]
+
+
+def test_a_failure_before_it_is_migrated_leaves_the_old_ledger(old: Path) -> None:
+    def fail(ledger: Ledger) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    content = old.read_bytes()
+    with pytest.raises(PermissionError):
+        Ledger(old, before_migrating=fail)
+    assert old.read_bytes() == content
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_who_does_not_say_where_its_files_go_gets_no_old_ledger(old: Path, read_only: bool) -> None:
+    content = old.read_bytes()
+    with pytest.raises(LedgerError, match="written by an older dupekit") as caught:
+        Ledger(old, read_only=read_only)
+    assert "`dupekit status`" in caught.value.hint
+    assert old.read_bytes() == content

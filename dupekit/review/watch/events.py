@@ -34,11 +34,11 @@ from watchdog.observers.api import BaseObserver, EventDispatcher
 from watchdog.utils import BaseThread
 
 from dupekit.files.names import escape
+from dupekit.review.event_log import Event
 from dupekit.review.manifest import MARKER
+from dupekit.review.watch.look import Identity, identity
 from dupekit.system.stamp import now
 
-Event = tuple[str, str, str, str]
-"""Time, kind ("deleted", "moved", "created", "written", "overflow" …), path in the tree and target, both escaped."""
 Heard = queue.SimpleQueue[Event | None]
 """Events as they come; None only wakes who waits."""
 
@@ -57,19 +57,53 @@ after reading: reading the tree oneself would be heard, too."""
 _INTERVALS = "looking at intervals instead. Remedy: sudo sysctl fs.inotify."
 
 
+PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2)
+"""Watches of a new folder come a moment after it, and go after one that is deleted: so it is counted again."""
+RETRY_S = 900.0
+"""Where not every folder is heard, it is tried anew after this time."""
+
+
 class Ears:
     """Puts what happens in a tree into a queue, from `open` until `close`."""
 
     def __init__(self, tree: Path, heard: Heard) -> None:
+        self.deaf: str | None = None
+        """Why not every folder is heard."""
         self._tree = tree
         self._heard = heard
+        self._root: Identity | None = None
+        """What is listened to."""
+        self._retry_at = 0.0
         self._observer: BaseObserver | None = None
         self._descriptors: set[str] = set()
         self._threads: list[BaseThread] = []
         self._overflow = _Overflow(heard)
 
-    def open(self) -> str:
-        """Starts, anew where it had; returns why not every folder is heard, or nothing."""
+    def attend(self) -> bool:
+        """Sees to it that every folder of the tree that is there now is heard, and no other; True where that was begun
+        anew, so that another look is due."""
+        root = identity(self._tree)
+        if root is None:
+            self.close()
+            self._root = self.deaf = None
+            return False
+        if root == self._root:
+            waits = time.monotonic() < self._retry_at if self.deaf else self.in_order()
+            if waits:
+                return False
+        self.deaf = self.open()
+        self._root, self._retry_at = root, time.monotonic() + RETRY_S
+        return True
+
+    def at_work(self) -> bool:
+        """Whether the tree is still the one that is listened to: what an idle watcher asks.
+
+        It does not count how many folders are watched, which took most of its time.
+        """
+        return self.alive() and identity(self._tree) == self._root
+
+    def open(self) -> str | None:
+        """Starts, anew where it had; returns why not every folder is heard, if so."""
         self.close()
         _silence()
         others, before = _inotify_descriptors(), set(threading.enumerate())
@@ -125,13 +159,13 @@ class Ears:
                 count += info.count("inotify wd:")
         return count
 
-    def missing(self) -> str:
-        """Says how many folders are not heard; empty where all are, or where the system does not say."""
+    def missing(self) -> str | None:
+        """Says how many folders are not heard; None where all are, or where the system does not say."""
         if not self._descriptors:
-            return ""
+            return None
         watched, folders = self._counts()
         if watched >= folders:
-            return ""
+            return None
         return (
             f"{folders - watched} of {folders} folders give no events (the inotify watch limit is reached, or they"
             f" came and went); {_INTERVALS}max_user_watches=1048576"
@@ -140,10 +174,10 @@ class Ears:
     def _counts(self) -> tuple[int, int]:
         """Folders that are watched, and that there are; after a moment, if they are not as many."""
         watched, folders = self.watched(), _folders(self._tree)
-        for _ in range(5):  # watches of a new folder come a moment after it, and go after one that is deleted
+        for pause_s in PAUSES_S:
             if watched == folders or not self._descriptors:
                 break
-            time.sleep(0.1)
+            time.sleep(pause_s)
             watched, folders = self.watched(), _folders(self._tree)
         return watched, folders
 
@@ -180,7 +214,8 @@ class _Overflow(logging.Handler):
         self._heard = heard
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._heard.put((now(), "overflow" if "overflow" in record.getMessage() else "warning", "", ""))
+        kind = "overflow" if "overflow" in record.getMessage() else "warning"
+        self._heard.put(Event(now(), kind, None))
 
 
 class _Handler(FileSystemEventHandler):
@@ -191,9 +226,9 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = self._relative(event.src_path)
         if path != MARKER and not path.startswith(f"{MARKER}/"):
-            target = self._relative(event.dest_path) if event.dest_path else ""
+            target = self._relative(event.dest_path) if event.dest_path else None
             kind = "written" if event.event_type == EVENT_TYPE_CLOSED else event.event_type
-            self._heard.put((now(), kind, path, target))
+            self._heard.put(Event(now(), kind, path, target))
 
     def _relative(self, path: bytes | str) -> str:
         text = os.fsdecode(path).removeprefix(self._prefix)  # not pathlib, which takes most of the time here

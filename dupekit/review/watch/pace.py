@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from dupekit.files.names import same_name_key
-from dupekit.review.verdicts import Review, Verdict
+from dupekit.review.verdicts import FileVerdict, Review
 
 PAUSE_S = 600.0
 """A longer time without a change is a pause: neither it nor the images at its end count for the pace."""
@@ -36,7 +35,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Headway:
     """How far a review is. The counts are the tree's; the pace begins anew with each watcher."""
 
     by_class: dict[str, Count]
@@ -62,8 +61,8 @@ class Progress:
         return self.all.left * 3600 / self.per_hour if self.per_hour else None
 
 
-def progress(before: Progress | None, review: Review, at_s: float) -> Progress:
-    """The progress after a review that was made at `at_s`, given the one before it (None for the first)."""
+def headway(before: Headway | None, review: Review, at_s: float) -> Headway:
+    """The headway after a review that was made at `at_s`, given the one before it (None for the first)."""
     states: dict[str, Counter[str]] = {}
     for verdict in review.verdicts:
         states.setdefault(verdict.file.given, Counter())[_state(verdict)] += 1
@@ -77,19 +76,17 @@ def progress(before: Progress | None, review: Review, at_s: float) -> Progress:
         sum(count.moved for count in by_class.values()),
     )
     if before is None:
-        return Progress(by_class, everything, None, 0, 0.0)
+        return Headway(by_class, everything, None, 0, 0.0)
     step = everything.reviewed - before.all.reviewed
     if not step:
-        return Progress(by_class, everything, before.changed_s, before.paced, before.worked_s)
+        return Headway(by_class, everything, before.changed_s, before.paced, before.worked_s)
     gap_s = None if before.changed_s is None else at_s - before.changed_s
     if gap_s is None or not 0 <= gap_s <= PAUSE_S:
-        return Progress(by_class, everything, at_s, before.paced, before.worked_s)
-    return Progress(by_class, everything, at_s, before.paced + step, before.worked_s + gap_s)
+        return Headway(by_class, everything, at_s, before.paced, before.worked_s)
+    return Headway(by_class, everything, at_s, before.paced + step, before.worked_s + gap_s)
 
 
-def _state(verdict: Verdict) -> str:
-    if not verdict.now_at:
+def _state(verdict: FileVerdict) -> str:
+    if verdict.now_at is None:
         return "deleted"
-    now_in, exported_in = verdict.now_at.partition("/")[0], verdict.file.path.partition("/")[0]
-    same = now_in == exported_in or same_name_key(now_in) == same_name_key(exported_in)
-    return "left" if same else "moved"
+    return "left" if verdict.in_its_class else "moved"

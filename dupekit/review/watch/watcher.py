@@ -1,36 +1,31 @@
 """File-system events -> reconcile: follows a review tree while a technician works on it.
 
 Events only say that it is worth looking. What has happened is always found by comparing a fresh listing
-with the manifest, so lost, doubled or invented events (all three exist) change nothing.
+with the manifest, so lost, doubled or invented events (all three exist) change nothing. Which folders are heard
+`events` knows, what a look found `look`; here is when to look, and what is told.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.errors import LedgerError, TreeUnavailable
+from dupekit.errors import TreeUnavailable
 from dupekit.files.lock import exclusive
 from dupekit.files.write import write_lines
-from dupekit.review.listing import Entry, Listing, Vanished, list_tree
-from dupekit.review.manifest import MARKER, Manifest, export_key
-from dupekit.review.marker import EVENTS
-from dupekit.review.match import Index
-from dupekit.review.verdicts import Review, digest_of, judge
-from dupekit.review.watch.events import Ears, Event, Heard
+from dupekit.review.event_log import EVENTS, Event, append_events
+from dupekit.review.manifest import MARKER, Manifest
+from dupekit.review.verdicts import Review
+from dupekit.review.watch.events import Ears, Heard
+from dupekit.review.watch.look import BUSY_S, Looker
 from dupekit.system.mounts import is_network
 
 QUIET_S, QUIET_AT_MOST_S = 0.3, 2.0
 """After an event: look when this long nothing more came, but no later than the second figure."""
-BUSY_S = 0.25
-"""Between two looks at a tree that is changing."""
 CHECK_S, SAFETY_S, SAFETY_SHARE = 30.0, 900.0, 0.0001
 """With events from every folder: how often to see that the tree is still the same, and how often to look although
 nothing was heard; but let such looks take no larger share of the time than the third."""
@@ -41,8 +36,6 @@ POLL_SHARE = 0.05
 
 _AT_ONCE = 10_000
 """Events are kept no later than when there are so many."""
-_LONG, _AT_LAST = 40, 20
-"""So many looks in a row that found the tree changing are worth a word; and so many are made at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,101 +44,50 @@ class Snapshot:
 
     review: Review | None
     """None while the tree cannot be read."""
-    trouble: str
-    """Why it cannot be read, or why events do not work, or after.txt was not written; else empty."""
+    trouble: str | None
+    """Why it cannot be read, or why events do not work, or after.txt was not written."""
     events: Sequence[Event]
     """What was heard since the last look: a hint, perhaps incomplete."""
-    last: bool = False
+    last: bool
     """Whether this is the look taken at the end."""
-    at_s: float = 0.0
+    at_s: float
     """When, in seconds of the monotonic clock."""
-    kept: bool = True
+    kept: bool
     """Whether after.txt holds what the review says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """Where a watcher keeps what it finds."""
-
-    after: Callable[[], Path]
-    """Where after.txt lies now: a project gives it another name when there is another export of the round."""
-    record: Callable[[Sequence[Event]], None]
-
-
-def tree_journal(tree: Path) -> Journal:
-    """A journal inside the tree itself, for a computer that has no project."""
-
-    def record(events: Sequence[Event]) -> None:
-        with (tree / MARKER / EVENTS).open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
-                file.write(b"\n")
-            for at, kind, path, target in events:
-                row = {"at": at, "kind": kind, "path": path, "target": target}
-                file.write(json.dumps(row).encode() + b"\n")
-
-    return Journal(lambda: tree / MARKER / "after.txt", record)
 
 
 def follow(
     tree: Path,
     manifest: Manifest,
-    journal: Journal,
+    kept_in: Path,
     *,
     stop: threading.Event,
     poll_s: float | None = None,
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
-    after.txt is current before a snapshot is yielded, or the snapshot says that it is not `kept`. Raises
-    LockedError where the tree has a watcher already, and TreeUnavailable where it cannot be read at the
-    start; later it waits until it can. `stop` is set when the generator ends, however it ends.
+    after.txt and the log of events are kept in the folder `kept_in`: the project's of this export, or, on a computer
+    that has no project, the tree's marker folder. after.txt is current before a snapshot is yielded, or the snapshot
+    says that it is not `kept`.
+
+    Raises LockedError where the tree has a watcher already, and TreeUnavailable where it cannot be read at the start;
+    later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
-    watcher = _Watcher(tree, manifest, poll_s, is_network(tree))
-    current = watcher.last_look()
-    if current.review is None:
-        raise TreeUnavailable(current.trouble, hint=current.remedy)
+    looker = Looker(tree, manifest)
+    looker.look_until_it_rests()
+    if looker.found.review is None:
+        raise TreeUnavailable(looker.found.trouble or "", hint=looker.found.remedy)
+    heard: Heard = queue.SimpleQueue()
+    ears = Ears(tree, heard)
     with exclusive(tree / MARKER / "watch.lock", "watch"):
-        threading.Thread(target=_wake, args=(stop, watcher.heard), daemon=True).start()
+        threading.Thread(target=_wake, args=(stop, heard), daemon=True).start()
         try:
-            watcher.attend()
-            current = watcher.look() or current  # what happened before events came
-            yield from _rounds(watcher, journal, stop, current)
+            ears.attend()
+            looker.look()  # what happened before events came
+            yield from _rounds(looker, ears, _Rhythm(poll_s, is_network(tree)), heard, kept_in, stop)
         finally:
             stop.set()
-            watcher.ears.close()
-
-
-def _rounds(watcher: _Watcher, journal: Journal, stop: threading.Event, current: _Look) -> Iterator[Snapshot]:
-    events: list[Event] = []
-    shown: tuple[_Look, str] | None = None
-    last = False
-    while True:
-        state = (current, watcher.deaf)
-        heard = events and (not watcher.busy or len(events) >= _AT_ONCE)
-        if heard or last or shown is None or shown[0] is not current or shown[1] != watcher.deaf:
-            trouble = _keep(current.review, events, journal)
-            shown = None if trouble else state
-            yield Snapshot(
-                current.review,
-                " ".join(filter(None, (current.trouble or watcher.deaf, trouble))),
-                events,
-                last,
-                time.monotonic(),
-                current.review is not None and not trouble,
-            )
-            events = events if trouble else []
-        if last:
-            return
-        new = watcher.wait(POLL_NETWORK_S if shown is None else None, stop)
-        events = events + new
-        last = stop.is_set()
-        if last:
-            current = watcher.last_look()
-        elif new or watcher.due():
-            current = watcher.look() or current
-            if watcher.attend():
-                current = watcher.look() or current
+            ears.close()
 
 
 def _wake(stop: threading.Event, heard: Heard) -> None:
@@ -154,183 +96,89 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
     heard.put(None)
 
 
-def _keep(review: Review | None, events: Sequence[Event], journal: Journal) -> str:
+def _rounds(
+    looker: Looker, ears: Ears, rhythm: _Rhythm, heard: Heard, kept_in: Path, stop: threading.Event
+) -> Iterator[Snapshot]:
+    """Looks, tells where there is something to tell, waits, until `stop`."""
+    events: list[Event] = []
+    """Heard, and not kept yet."""
+    told: object = None
+    """What the last snapshot was of; None where it was not kept."""
+    last = False
+    while True:
+        state = (looker.found, ears.deaf)
+        at_rest = not looker.busy or len(events) >= _AT_ONCE
+        if last or told != state or (events and at_rest):
+            review, trouble = looker.found.review, looker.found.trouble or ears.deaf
+            failed = _keep(review, events, kept_in)
+            said = " ".join(filter(None, (trouble, failed))) or None
+            yield Snapshot(review, said, events, last, time.monotonic(), review is not None and not failed)
+            told, events = (None, events) if failed else (state, [])
+        if last:
+            return
+        new = _wait(heard, stop, rhythm.interval_s(looker, ears) if told else POLL_NETWORK_S)
+        events = events + new
+        last = stop.is_set()
+        if last:
+            looker.look_until_it_rests()
+        elif new or rhythm.due(looker, ears):
+            looker.look()
+            if ears.attend():
+                looker.look()
+
+
+def _keep(review: Review | None, events: Sequence[Event], folder: Path) -> str | None:
     """Writes after.txt and the events; returns why that failed, as where a share has just gone away."""
     try:
         if review is not None:
-            write_lines(journal.after(), [v.now_at for v in review.verdicts if v.now_at])
+            write_lines(folder / "after.txt", review.places())
         if events:
-            journal.record(events)
-    except (OSError, LedgerError) as error:
+            append_events(folder / EVENTS, events)
+    except OSError as error:
         return f"after.txt could not be written: {error}; will be tried again."
-    return ""
+    return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    review: Review | None
-    trouble: str = ""
-    remedy: str = ""
-
-
-@dataclass
-class _Watcher:
-    tree: Path
-    manifest: Manifest
-    poll_s: float | None
-    network: bool
-    heard: Heard = field(default_factory=queue.SimpleQueue)
-    deaf: str = ""
-    """Why not every folder gives events."""
-    busy: int = 0
-    """How many looks in a row found the tree changing."""
-    ears: Ears = field(init=False)
-    index: Index = field(init=False)
-    current: _Look = field(default_factory=lambda: _Look(None))
-    seen: bytes = b""
-    """Fingerprint of the listing that `current` judges."""
-    root: tuple[int, ...] | None = None
-    """What the ears listen to."""
-    looked_at: float = 0.0
-    look_s: float = 0.0
-    retry_at: float = 0.0
-    digests: dict[tuple[str, Entry], str] = field(default_factory=dict)
-    """Of files whose path does not say all."""
-
-    def __post_init__(self) -> None:
-        self.ears = Ears(self.tree, self.heard)
-        self.index = Index(self.manifest)
-
-    def look(self) -> _Look | None:
-        """The same object as long as nothing has changed; None where the tree is changing right now.
-
-        One listing that equals the last settled one is enough; else two in a row must agree.
-        """
-        started = time.monotonic()
+def _wait(heard: Heard, stop: threading.Event, at_most_s: float) -> list[Event]:
+    """Waits for events to come and cease, for the next look's time, or for `stop`."""
+    events: list[Event] = []
+    until = time.monotonic() + at_most_s
+    while not stop.is_set() and (left := until - time.monotonic()) > 0:
         try:
-            # Of the first listing only the fingerprint is kept: two would be the largest thing in memory.
-            first = _fingerprint(list_tree(self.tree))
-            if first != self.seen:
-                listing = list_tree(self.tree)
-                if _fingerprint(listing) != first:
-                    return self._restless()
-                self._judge(listing, first)
-        except TreeUnavailable as error:
-            # What was deleted or moved while it was read is no trouble, if a later look finds the tree in order.
-            same_tree = self.root is not None and _identity(self.tree) == self.root
-            if self.busy < (_LONG if isinstance(error, Vanished) else 3 if same_tree else 0):
-                self.busy += 1
-                return None
-            self._gone(error)
-        self.busy = 0
-        self.looked_at = time.monotonic()
-        self.look_s = self.looked_at - started
-        return self.current
+            event = heard.get(timeout=min(left, QUIET_S) if events else left)
+        except queue.Empty:
+            break
+        if event is not None:
+            events.append(event)
+            if len(events) == 1:
+                until = time.monotonic() + QUIET_AT_MOST_S
+    return events
 
-    def last_look(self) -> _Look:
-        """As `look`, but waits until the tree rests."""
-        self.busy = 0
-        for _ in range(_AT_LAST):
-            if (found := self.look()) is not None:
-                return found
-            time.sleep(BUSY_S)
-        self._gone(TreeUnavailable(f"{self.tree} keeps changing while it is read."))
-        return self.current
 
-    def attend(self) -> bool:
-        """Sees to it that every folder of the tree that is there now is heard, and no other; True where that was begun
-        anew, so that another look is due."""
-        root = _identity(self.tree)
-        if root is None:
-            self.ears.close()
-            self.root, self.deaf = None, ""
-            return False
-        if root == self.root:
-            if self.deaf and time.monotonic() < self.retry_at:
-                return False
-            if not self.deaf and self.ears.in_order():
-                return False
-        self.deaf = self.ears.open()
-        self.root = root
-        self.retry_at = time.monotonic() + SAFETY_S
-        return True
+@dataclass(frozen=True, slots=True)
+class _Rhythm:
+    """How often to look."""
 
-    def due(self) -> bool:
+    poll_s: float | None
+    """What was asked for."""
+    network: bool
+    """Whether the tree lies on a network file system."""
+
+    def due(self, looker: Looker, ears: Ears) -> bool:
         """Whether to look although nothing was heard."""
-        safety_s = max(SAFETY_S, self.look_s / SAFETY_SHARE)
-        if self._polls() or self.busy or time.monotonic() - self.looked_at >= safety_s:
+        safety_s = max(SAFETY_S, looker.took_s / SAFETY_SHARE)
+        if self._polls(looker, ears) or looker.busy or time.monotonic() - looker.ended_at >= safety_s:
             return True
-        # Not how many folders are watched: counting them took most of the time of an idle watcher.
-        return _identity(self.tree) != self.root or not self.ears.alive()
+        return not ears.at_work()
 
-    def wait(self, at_most_s: float | None, stop: threading.Event) -> list[Event]:
-        """Waits for events to come and cease, for the next look's time, or for `stop`."""
-        events: list[Event] = []
-        until = time.monotonic() + (at_most_s or self._interval_s())
-        while not stop.is_set() and (left := until - time.monotonic()) > 0:
-            try:
-                event = self.heard.get(timeout=min(left, QUIET_S) if events else left)
-            except queue.Empty:
-                break
-            if event is not None:
-                events.append(event)
-                if len(events) == 1:
-                    until = time.monotonic() + QUIET_AT_MOST_S
-        return events
-
-    def _polls(self) -> bool:
-        return bool(self.poll_s or self.network or self.deaf or self.current.review is None)
-
-    def _interval_s(self) -> float:
-        if self.busy:
-            return max(BUSY_S, self.look_s)
-        if not self._polls():
+    def interval_s(self, looker: Looker, ears: Ears) -> float:
+        """How long to wait for events at most."""
+        if looker.busy:
+            return max(BUSY_S, looker.took_s)
+        if not self._polls(looker, ears):
             return CHECK_S
-        usual_s = POLL_S if self.deaf and not self.network else POLL_NETWORK_S
-        return self.poll_s or max(usual_s, self.look_s / POLL_SHARE)
+        usual_s = POLL_S if ears.deaf and not self.network else POLL_NETWORK_S
+        return self.poll_s or max(usual_s, looker.took_s / POLL_SHARE)
 
-    def _judge(self, listing: Listing, fingerprint: bytes) -> None:
-        used: dict[tuple[str, Entry], str] = {}
-
-        def digest(path: str) -> str:
-            key = (path, listing[path])
-            used[key] = self.digests.get(key) or digest_of(self.tree, path)
-            return used[key]
-
-        key = export_key(self.tree)
-        if key not in ("", self.manifest.export):
-            raise TreeUnavailable(
-                f"{self.tree} is the tree of another export now ({key[:8]}, not {self.manifest.export[:8]}).",
-                hint="Put the tree back that is watched, or stop and watch this one.",
-            )
-        self.current = _Look(judge(self.manifest, listing, digest, index=self.index))
-        self.seen, self.digests = fingerprint, used
-
-    def _restless(self) -> _Look | None:
-        self.busy += 1
-        if self.busy != _LONG:
-            return None
-        note = "The tree keeps changing while it is read; these figures are of an earlier look."
-        self.current, self.seen = _Look(self.current.review, note), b""
-        return self.current
-
-    def _gone(self, error: TreeUnavailable) -> None:
-        if self.current.review is not None or self.current.trouble != error.message:
-            self.current = _Look(None, error.message, error.hint)
-        self.seen = b""
-
-
-def _identity(tree: Path) -> tuple[int, ...] | None:
-    """Differs where another tree lies at this path; None where there is none."""
-    try:
-        root, marker = tree.stat(), (tree / MARKER).stat()
-    except OSError:
-        return None
-    return root.st_dev, root.st_ino, marker.st_dev, marker.st_ino
-
-
-def _fingerprint(listing: Listing) -> bytes:
-    made = hashlib.sha256()
-    for path, (size, modified_ns, changed_ns, folder) in listing.items():
-        made.update(f"{path}\n{size} {modified_ns} {changed_ns} {folder}\n".encode())
-    return made.digest()
+    def _polls(self, looker: Looker, ears: Ears) -> bool:
+        return bool(self.poll_s or self.network or ears.deaf or looker.found.review is None)

@@ -1,0 +1,78 @@
+"""Tables as CSV, and as spreadsheets save them: with a byte order mark, CRLF, semicolons or tabs, empty lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class NoTable(Exception):
+    """What is wrong with a file that is no such table: each caller says of which, and what that means."""
+
+    def __init__(self, line: int, why: str, *, hint: str = "") -> None:
+        super().__init__(f"line {line}: {why}")
+        self.line, self.why, self.hint = line, why, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row below the heading."""
+
+    line: int
+    """In the file, where the first is 1; of a row of several lines the last."""
+    cells: dict[str, str]
+    """By column."""
+    fault: str | None
+    """Why it is no row of this table: it has another number of cells than the heading."""
+
+
+def table_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, as RFC 4180 has it but for line ends, which are plain newlines."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_table(content: bytes, *, columns: Sequence[str], needed: Iterable[str]) -> list[Row]:
+    """The rows of a table whose heading names the columns in any order, those that are needed at least.
+
+    Raises NoTable where it is none. A row with a fault is returned: who reads says whether others are named with it.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise NoTable(line, "it is not UTF-8", hint="Save it as CSV in UTF-8.") from None
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    try:
+        heading = [cell.strip() for cell in next(reader, [])]
+        _check(heading, columns, needed)
+        for cells in reader:
+            if any(cells):  # an empty line is what spreadsheets leave at the end
+                fits = len(cells) == len(heading)
+                fault = None if fits else f"it has {len(cells)} cells, the heading {len(heading)}"
+                rows.append(Row(reader.line_num, dict(zip(heading, cells, strict=False)), fault))
+    except csv.Error as error:
+        raise NoTable(max(reader.line_num, 1), f"it is not CSV ({error})") from None
+    return rows
+
+
+def _check(heading: Sequence[str], columns: Sequence[str], needed: Iterable[str]) -> None:
+    faults = []
+    if missing := [name for name in needed if name not in heading]:
+        faults.append(f"no column {', '.join(missing)}")
+    faults += [f"unknown column {name!r}" for name in heading if name not in columns]
+    faults += [f"{name} stands twice" for name in columns if heading.count(name) > 1]
+    if faults:
+        found = ",".join(heading)
+        raise NoTable(
+            1,
+            f"the heading is {found!r}: {'; '.join(faults)}",
+            hint=f"The columns are {','.join(columns)}, separated by commas, semicolons or tabs.",
+        )

@@ -1,0 +1,115 @@
+"""Tables `applications` and `corrections`: the corrected datasets that were written, and what was corrected in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dupekit.correct.placements import Correction, Placement
+from dupekit.ledger.database import Ledger
+from dupekit.ledger.images import ImageState
+from dupekit.system.stamp import now
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A corrected dataset that was written."""
+
+    number: int
+    round: int
+    destination: str
+    """Absolute, escaped."""
+    mode: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCorrection:
+    """A correction, and what the last scan saw where the corrected dataset has it."""
+
+    path: str
+    """In the corrected dataset; of what was expunged, where it lay before."""
+    expunged: bool
+    digest: str
+    """Of the image that was corrected."""
+    state: ImageState | None
+    """None where no scan ever saw an image of this path."""
+    digest_there: str | None
+
+
+def record(
+    ledger: Ledger,
+    *,
+    round_number: int,
+    destination: str,
+    mode: str,
+    who: str,
+    made: Sequence[Correction],
+    placements: Sequence[Placement],
+) -> None:
+    """Records that a corrected dataset was written, and what was corrected in it."""
+    corrected = {correction.image for correction in made}
+    new_paths = {p.source.image: p.path for p in placements if p.source.image in corrected}
+    with ledger.write() as db:
+        number = db.execute(
+            "INSERT INTO applications (round, at, destination, mode, who, collection)"
+            " VALUES (?, ?, ?, ?, ?, (SELECT max(id) FROM collections))",
+            (round_number, now(), destination, mode, who),
+        ).lastrowid
+        db.executemany(
+            "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, ""), c.digest)
+                for c in made
+            ],
+        )
+
+
+def of_round(ledger: Ledger, round_number: int) -> list[Application]:
+    """Those of this round that were not undone, in order."""
+    return _applications(ledger, "WHERE round = ? AND undone IS NULL ORDER BY id", round_number)
+
+
+def every(ledger: Ledger) -> list[Application]:
+    """All, undone or not, the last one first."""
+    return _applications(ledger, "ORDER BY id DESC")
+
+
+def _applications(ledger: Ledger, which: str, *values: int) -> list[Application]:
+    found = ledger.rows(f"SELECT id, round, destination, mode, at FROM applications {which}", values)
+    return [Application(*row) for row in found]
+
+
+def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str]:
+    """Content and given label -> label in the round's last corrected dataset that is not undone; empty: expunged."""
+    found = ledger.rows(
+        """
+        SELECT digest, old_label, new_label FROM corrections WHERE application = (
+            SELECT max(id) FROM applications WHERE round = ? AND undone IS NULL)
+        """,
+        (round_number,),
+    )
+    return {(digest, old_label): new_label for digest, old_label, new_label in found}
+
+
+def paths(ledger: Ledger, application: int) -> dict[int, str]:
+    """Image -> its path in the corrected dataset, of those corrected; empty where expunged."""
+    found = ledger.rows("SELECT image, new_path FROM corrections WHERE application = ?", (application,))
+    return dict(found.fetchall())
+
+
+def corrections(ledger: Ledger, application: int) -> list[SeenCorrection]:
+    """What was corrected, by path, as the last scan saw it."""
+    found = ledger.rows(
+        """
+        SELECT c.at, c.new_path = '', c.digest, images.state, images.digest
+        FROM (SELECT *, iif(new_path = '', path, new_path) AS at FROM corrections) AS c
+        LEFT JOIN images ON images.path = c.at
+        WHERE c.application = ? ORDER BY c.at
+        """,
+        (application,),
+    )
+    return [
+        SeenCorrection(path, bool(expunged), digest, state and ImageState(state), there)
+        for path, expunged, digest, state, there in found
+    ]

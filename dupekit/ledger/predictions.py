@@ -1,0 +1,87 @@
+"""Table `predictions`: what each run says of its held-out images, in short.
+
+Its key is in the order of writing, so that a run is appended and nothing rewritten; and it alone has no foreign keys:
+the numbers were checked when the run was ingested, and looking each of them up again took most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.ledger.database import Ledger
+from dupekit.ledger.rounds import RunState
+from dupekit.system.stamp import now
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunPredictions:
+    """Of one run, as columns of k predictions."""
+
+    images: NDArray[np.int64]
+    """The ledger's numbers, ascending."""
+    predicted: NDArray[np.int64]
+    """Numbers of the most probable classes."""
+    probability: NDArray[np.floating[Any]]
+    probability_given: NDArray[np.floating[Any]]
+    """Of the given label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    path: str
+    label: str
+    """The most probable class."""
+
+
+def record(
+    ledger: Ledger, run: int, predictions: RunPredictions, *, seconds: float, agreement: float
+) -> None:
+    """Records that a run is done, and its predictions in place of earlier ones, in one transaction."""
+    rows = zip(
+        [run] * len(predictions.images),
+        predictions.images.tolist(),
+        predictions.predicted.tolist(),
+        predictions.probability.tolist(),
+        predictions.probability_given.tolist(),
+        strict=True,
+    )
+    with ledger.write() as db:
+        db.execute("DELETE FROM predictions WHERE run = ?", (run,))
+        # executemany: sqlite-utils' insert_all measured three to eight times slower.
+        db.executemany(
+            "INSERT INTO predictions (run, image, predicted, probability, probability_given) VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
+        db.execute(
+            "UPDATE runs SET state = ?, error = '', finished = ?, seconds = ?, agreement = ? WHERE id = ?",
+            (RunState.DONE, now(), seconds, agreement, run),
+        )
+        # Whatever was counted before is out of date.
+        db.execute(
+            "UPDATE rounds SET tallied_pairs = 0 WHERE id = (SELECT round FROM runs WHERE id = ?)", (run,)
+        )
+
+
+def of_round(ledger: Ledger, round_number: int) -> Iterator[Prediction]:
+    """Every prediction of a round, one by one."""
+    for path, label in ledger.rows(
+        """
+        SELECT path, classes.name FROM runs
+        JOIN predictions ON run = runs.id
+        JOIN images ON images.id = image
+        JOIN classes ON classes.id = predicted
+        WHERE round = ?
+        """,
+        (round_number,),
+    ):
+        yield Prediction(path, label)
+
+
+def counts(ledger: Ledger) -> dict[int, int]:
+    """Run -> how many predictions the ledger has of it."""
+    return dict(ledger.rows("SELECT run, count(*) FROM predictions GROUP BY run").fetchall())

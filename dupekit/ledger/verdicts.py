@@ -1,0 +1,164 @@
+"""Tables `collections` and `verdicts`: what was decided in the review trees, and when. Of an image the latest counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from dupekit.correct.resolve import Decision, Held, Resolution, resolve
+from dupekit.ledger import exports
+from dupekit.ledger.database import Ledger
+from dupekit.ledger.exports import Export
+from dupekit.ledger.images import UNREAD
+from dupekit.review.evidence import Earlier
+from dupekit.review.verdicts import FileVerdict, Verdict
+from dupekit.system.stamp import now
+
+
+@dataclass(frozen=True, slots=True)
+class Overruled:
+    """A verdict of a tree that does not count, for a later collect of another tree decided otherwise."""
+
+    verdict: FileVerdict
+    tree: str
+    """The place of the other tree: absolute, escaped."""
+    at: str
+    """When that was collected."""
+
+
+def record(
+    ledger: Ledger,
+    export: Export,
+    verdicts: Sequence[FileVerdict],
+    *,
+    who: str,
+    tree: str,
+    check: Callable[[list[FileVerdict]], None],
+) -> list[FileVerdict]:
+    """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
+
+    `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
+    `check` gets them first, and may raise.
+    """
+    images = exports.numbers(ledger, export.number)
+    # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
+    # back what was decided in a newer one.
+    of_this_tree = {
+        image: (verdict, label)
+        for image, verdict, label in ledger.rows(
+            """
+            SELECT image, verdict, label FROM verdicts WHERE id IN (
+                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+                WHERE export = ? AND undone IS NULL GROUP BY image)
+            """,
+            (export.number,),
+        )
+    }
+    changed = [v for v in verdicts if of_this_tree.get(images[v.file.path]) != (v.verdict, v.label)]
+    if not changed:
+        return []
+    check(changed)
+    before = {
+        image: f"{verdict} {label}"
+        for image, verdict, label in ledger.rows(
+            "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (export.round,)
+        )
+    }
+    with ledger.write() as db:
+        collection = db.execute(
+            "INSERT INTO collections (export, at, who, tree) VALUES (?, ?, ?, ?)",
+            (export.number, now(), who, tree),
+        ).lastrowid
+        db.executemany(
+            "INSERT INTO verdicts (collection, round, image, verdict, label, previous, digest)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (collection, export.round, image, v.verdict, v.label, before.get(image, ""), v.file.digest)
+                for v, image in ((v, images[v.file.path]) for v in changed)
+            ],
+        )
+    return changed
+
+
+def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
+    """What counts now of an export's files, by their paths in the tree, whichever tree it was decided in."""
+    rows = ledger.rows(
+        """
+        SELECT f.path, v.verdict, v.label, exports.tree, exports.id = f.export FROM exported_files AS f
+        JOIN current_verdicts AS v ON v.image = f.image
+        JOIN collections ON collections.id = v.collection
+        JOIN exports ON exports.id = collections.export
+        WHERE f.export = ? AND v.round = ?
+        """,
+        (export.number, export.round),
+    )
+    return {
+        path: Earlier(Verdict(verdict), label, tree, bool(here)) for path, verdict, label, tree, here in rows
+    }
+
+
+def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[Overruled]:
+    """Of a tree's recorded verdicts those that do not count."""
+    images = exports.numbers(ledger, export.number)
+    current = {
+        image: (verdict, label, tree, at)
+        for image, verdict, label, tree, at in ledger.rows(
+            """
+            SELECT image, verdict, label, iif(collections.tree = '', exports.tree, collections.tree), at
+            FROM current_verdicts AS v
+            JOIN collections ON collections.id = v.collection
+            JOIN exports ON exports.id = export
+            WHERE v.round = ?
+            """,
+            (export.round,),
+        )
+    }
+    found = []
+    for v in verdicts:
+        verdict, label, tree, at = current[images[v.file.path]]
+        if (verdict, label) != (v.verdict, v.label):
+            found.append(Overruled(v, tree, at))
+    return found
+
+
+def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
+    """How many images of the round have each verdict now."""
+    found = ledger.rows(
+        "SELECT verdict, count(*) FROM current_verdicts WHERE round = ? GROUP BY verdict", (round_number,)
+    )
+    return dict(found.fetchall())
+
+
+def resolved(ledger: Ledger, round_number: int) -> Resolution:
+    """What the round's verdicts come to in the dataset that the last scan saw."""
+    decisions = [
+        Decision(*row)
+        for row in ledger.rows(
+            """
+            SELECT v.image, images.path, classes.name,
+                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN '' ELSE classes.name END,
+                t.votes, t.score, collections.at, t.digest,
+                CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ? THEN 'unreadable'
+                    ELSE 'content changed' END
+            FROM current_verdicts AS v
+            JOIN images ON images.id = v.image
+            JOIN classes ON classes.id = images.class
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image
+            JOIN collections ON collections.id = v.collection
+            WHERE v.round = ? ORDER BY v.image
+            """,
+            (Verdict.RELABEL, Verdict.EXPUNGE, UNREAD, round_number),
+        )
+    ]
+    held = ledger.rows(
+        """
+        SELECT images.id, path, classes.name, images.digest, t.image IS NOT NULL FROM images
+        JOIN classes ON classes.id = class
+        LEFT JOIN tallies AS t ON t.round = ? AND t.image = images.id AND t.digest = images.digest
+        WHERE state != 'gone' AND images.digest IN (
+            SELECT t.digest FROM current_verdicts AS v
+            JOIN tallies AS t ON t.round = v.round AND t.image = v.image WHERE v.round = ?)
+        """,
+        (round_number, round_number),
+    )
+    return resolve(decisions, [Held(*row) for row in held])
