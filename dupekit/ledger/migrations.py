@@ -251,8 +251,8 @@ def m005_predictions_in_the_order_of_writing(db: Database) -> None:
     """Predictions with their key in the order in which runs are ingested: each run is appended. By image, every run
     rewrote the whole table.
 
-    No foreign keys on this one table: at 1.28 million images 17 s, not 61 s, for the twenty runs. Ingesting checks the
-    numbers. The index on votes goes: reading 400,000 tallies instead takes 0.06 s, and counting them is three times as
+    No foreign keys on this one table: twenty runs of 1.28 million images took 26 s, with them 58 s, and by image 81 s
+    (benchmarks/results/ingest-ext4.txt). Ingesting checks the numbers. The index on votes goes: reading 400,000 tallies instead takes 0.06 s, and counting them is three times as
     fast without it. What watchers saw stands in files beside each export now, to which it was brought before this step.
     """
     _statements(
