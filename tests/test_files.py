@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -148,7 +149,9 @@ def test_a_lock_is_written_through_nothing(tmp_path: Path, kind: str, name: str)
         "pipe": lambda: os.mkfifo(place),
         "folder": place.mkdir,
     }[kind]()
-    with pytest.raises(OSError, match=name), exclusive(tmp_path / "project" / "lock", "test"):
+    heals = name == "lock.holder" and kind != "folder"  # what says who is at work is made anew each time
+    refused = contextlib.nullcontext() if heals else pytest.raises(OSError, match=name)
+    with refused, exclusive(tmp_path / "project" / "lock", "test"):
         pass
     assert precious.read_bytes() == b"an image"
     assert not (tmp_path / "new").exists()

@@ -43,8 +43,10 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         ) from None
     try:
         entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
-        with naming(holder), open_regular(holder, "wb") as file:
-            file.write(json.dumps(entry).encode())
+        with naming(holder):
+            holder.unlink(missing_ok=True)  # of a process that was killed
+            with open_regular(holder, "xb") as file:
+                file.write(json.dumps(entry).encode())
         yield
     finally:
         with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock

@@ -11,22 +11,20 @@ from typing import IO, Literal
 
 _FLAGS = {
     "rb": os.O_RDONLY,
-    "wb": os.O_WRONLY | os.O_CREAT,
+    "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
     "a+b": os.O_RDWR | os.O_CREAT | os.O_APPEND,
 }
 # Windows has no such flags, and its links are made by administrators only.
 _PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_regular(path: Path, mode: Literal["rb", "wb", "a+b"]) -> IO[bytes]:
-    """As `open`, of a regular file or, to write, of none that is there yet. Raises OSError for anything else."""
+def open_regular(path: Path, mode: Literal["rb", "xb", "a+b"]) -> IO[bytes]:
+    """As `open`, of a regular file, or for "xb" of none that is there yet. Raises OSError for anything else."""
     handle = os.open(path, _FLAGS[mode] | _PLAINLY, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if mode == "wb":
-            os.ftruncate(handle, 0)
-        return os.fdopen(handle, mode)
+        return os.fdopen(handle, mode.replace("x", "w"))
     except BaseException:
         os.close(handle)
         raise
