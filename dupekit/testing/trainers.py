@@ -68,8 +68,10 @@ def examine_trainer(
     with bench(device) as made, findings.step():
         trainings = Trainings(findings, made, trainer, chosen)
         judge = None if validator is None else Predictions(findings, made, validator, of_validator)
+        lacking = ""  # a training that fails anyway fails not for want of a class
         with findings.step():
             model = trainings.train(made.task(chosen))
+            lacking = " without images of a class"
             if judge is None:
                 trainings.train(made.task(chosen))
             else:
@@ -82,9 +84,9 @@ def examine_trainer(
                     _check_weights(trainings, judge)
         with findings.step():
             present = made.trained[made.labels[made.trained] != 1]
-            lacking = trainings.train(made.task(chosen, rows=present), " without images of a class")
+            model = trainings.train(made.task(chosen, rows=present), lacking)
             if judge is not None:
-                judge.predict(lacking, " of a model whose second class had no training images")
+                judge.predict(model, " of a model whose second class had no training images")
         with findings.step():
             _check_many(trainings)
         with findings.step():
