@@ -135,14 +135,6 @@ def _unseeded(task: TrainTask, model: Model) -> Model:
     return model
 
 
-def _by_first_of_pool(task: TrainTask, model: Model) -> Model:
-    with np.load(model.path) as file:
-        centroids, counts = file["centroids"], file["counts"]
-    centroids[0] += int(task.pool.digests[0][:4], 16) / 2**18
-    np.savez(model.path, centroids=centroids, counts=counts)
-    return model
-
-
 def _scribble_labels(task: TrainTask, model: Model) -> Model:
     task.labels[0] = 2
     return model
@@ -199,7 +191,6 @@ BROKEN_TRAINERS: list[tuple[Change, str]] = [
     ),
     (_guess, "easy held-out images right, fewer than 50%"),
     (_unseeded, "same task with the same seed gives a model that predicts otherwise"),
-    (_by_first_of_pool, "depends on the order of task.pool"),
     (_scribble_labels, "changed task.labels"),
     (_scribble_pool, "changed task.pool"),
     (_write_beside_the_images, "thumbnail.png was added to the dataset's folder"),

@@ -45,19 +45,17 @@ class Bench:
         *,
         seed: int = 1,
         rows: NDArray[np.int64] | None = None,
-        reverse_pool: bool = False,
     ) -> TrainTask[Any]:
         """A training on the images that are not held out, or on these rows."""
         name = f"p{len(list(self.folder.glob('runs/*'))):02d}-a"
         workdir = self.folder / "runs" / name
         workdir.mkdir(parents=True)
-        order = np.arange(len(self.images))[:: -1 if reverse_pool else 1]
-        picked = np.flatnonzero(np.isin(order, self.trained if rows is None else rows))
+        picked = self.trained if rows is None else rows
         return TrainTask(
             name=name,
-            pool=self.images.take(order),
-            rows=picked,
-            labels=self.labels[order[picked]],
+            pool=_copy(self.images),
+            rows=picked.copy(),
+            labels=self.labels[picked],
             classes=self.classes,
             seed=seed,
             device=self.device,
