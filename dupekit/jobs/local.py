@@ -21,6 +21,9 @@ from dupekit.system.progress import Progress
 
 LOG = "worker.log"
 
+LINGER_S = 10.0
+"""So long a worker whose runs are all done may take to end: a thread that a plugin left behind would keep it for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
@@ -48,6 +51,8 @@ class LocalExecutor:
                 for message in worker.messages():
                     if isinstance(message, Ended):
                         yield Outcome(waiting.pop(message.folder), message.error)
+                        if not waiting:
+                            worker.expect_end()
                     elif isinstance(message, Logged):
                         logging.getLogger(message.logger).log(message.level, "%s", message.text)
                     else:
@@ -81,6 +86,8 @@ class _Worker:
                 encoding="utf-8",
                 start_new_session=True,
             )
+        self._lingering = threading.Timer(LINGER_S, self._let_go)
+        self._lingering.daemon = True
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._listener.start()
@@ -91,16 +98,24 @@ class _Worker:
         while (message := self._heard.get()) is not None:
             yield message
 
+    def expect_end(self) -> None:
+        """It has nothing more to do."""
+        self._lingering.start()
+
     def close(self) -> None:
         """Ends it. A plugin that looks at `progress.cancelled` may end by itself."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._lingering.cancel()
+        self._let_go()
         try:
             self._waiter.join(GRACE_S + 2)
         finally:  # also where somebody presses Ctrl-C again
             if self._waiter.is_alive():
                 self._kill()
                 self._waiter.join()
+
+    def _let_go(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -82,6 +82,9 @@ class _NoInput(io.StringIO):
 
     asked = False
 
+    def fileno(self) -> int:
+        return 0  # which is empty as well
+
     def read(self, size: int | None = -1, /) -> str:
         self.asked = True
         return super().read(size)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,10 @@ class Misbehaving(CentroidTrainer):
         else:
             os.setsid()
             time.sleep(600)
+
+    def leaves_a_thread(self, notes: Path, progress: Progress) -> None:
+        notes.write_text(str(os.getpid()))
+        threading.Thread(target=time.sleep, args=(600,)).start()
 
     def reads(self, notes: Path, progress: Progress) -> None:
         notes.write_text(repr((sys.stdin.read(), os.read(0, 1))))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dupekit.api import TRAINERS, VALIDATORS, Job, Outcome, silent, worker_command
+from dupekit.jobs import local
 from dupekit.jobs.lifeline import GRACE_S
 from dupekit.jobs.local import LocalExecutor, LocalOptions
 from dupekit.testing import Recorder, make_dataset, make_jobs, register
@@ -117,6 +118,15 @@ def test_a_child_that_left_the_session_holds_nobody_up(bad: Jobs, tmp_path: Path
     finally:
         for pid in wait_for(tmp_path / "notes"):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_thread_that_was_left_behind_holds_nobody_up(
+    bad: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LINGER_S", 0.1)
+    jobs = bad("leaves_a_thread")
+    assert run(jobs) == [Outcome(job) for job in jobs]
+    assert gone(*wait_for(tmp_path / "notes"))
 
 
 def test_an_exit_in_the_middle_is_a_failed_run(bad: Jobs) -> None:
