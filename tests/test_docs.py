@@ -66,6 +66,11 @@ def test_every_option_is_in_the_reference() -> None:
     assert set(re.findall(found, said)) == set(re.findall(found, now)), "run: python docs/generate.py"
 
 
+def test_the_page_on_plugins_runs() -> None:
+    (python,) = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text())
+    subprocess.run([sys.executable, "-c", python], check=True)
+
+
 @pytest.mark.slow
 def test_the_guide_runs(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the guide trains with the probe")

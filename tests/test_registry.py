@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,16 +12,8 @@ import pytest
 
 from dupekit.api import Ge, Gt, Le, Lt
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.plugin.registry import (
-    EXECUTORS,
-    TRAINERS,
-    VALIDATORS,
-    as_values,
-    describe,
-    load,
-    options_for,
-    plugins,
-)
+from dupekit.plugin.options import as_values, describe, options_for
+from dupekit.plugin.registry import EXECUTORS, TRAINERS, VALIDATORS, load, make, plugins
 
 Install = Callable[..., None]
 
@@ -30,10 +23,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Installs a real distribution, metadata and all, as pip leaves it."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(distribution: str, points: str, **modules: str) -> None:
+    def write(distribution: str, points: str, *, metadata: bytes | None = None, **modules: str) -> None:
         info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        said = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n".encode()
+        (info / "METADATA").write_bytes(said if metadata is None else metadata)
         (info / "entry_points.txt").write_text(points)
         for name, source in modules.items():
             (tmp_path / f"{name}.py").write_text(source)
@@ -77,7 +71,7 @@ def test_an_unknown_name_is_answered_with_what_there_is() -> None:
         ("import not_there", "my_broken.* cannot be loaded: ModuleNotFoundError"),
         ("1 / 0", "ZeroDivisionError"),
         ("", "AttributeError"),
-        ("class Mine: pass", "has no Options, api_version, produces, train"),
+        ("class Mine: pass", "it has no Options: a frozen dataclass; .* it has no train"),
     ],
 )
 def test_a_broken_plugin_is_reported_with_its_distribution(install, source: str, message: str) -> None:
@@ -86,6 +80,163 @@ def test_a_broken_plugin_is_reported_with_its_distribution(install, source: str,
         load(TRAINERS, "mine")
     assert caught.match(message.replace("my_broken", "my-broken"))
     assert load(EXECUTORS, "local")  # and hurts nobody else
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import sys; sys.exit(0)", r"of my-plugin 1.0 calls sys.exit\(0\) where it is loaded"),
+        ("import os; os._exit(0)", r"of my-plugin 1.0 calls os._exit\(0\) where it is loaded"),
+        ("import os\ntry: os._exit(3)\nexcept BaseException: pass\nMine = 1", r"calls os._exit\(3\)"),
+        ("quit()", "calls sys.exit"),
+        ("name = input('Your name? ')", "reads standard input where it is loaded"),
+        ("import sys; sys.stdin.read()\nMine = 1", "reads standard input where it is loaded"),
+        ("import os, nothing\nos.read(0, 1)", "ModuleNotFoundError"),
+    ],
+)
+def test_an_import_ends_nothing_and_waits_for_nobody(install, source: str, message: str) -> None:
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
+    with pytest.raises(PluginError, match=message):
+        load(TRAINERS, "mine")
+
+
+def test_what_is_read_from_the_file_itself_is_empty(install, capfd) -> None:
+    source = (
+        "import os, subprocess, sys\n"
+        "found = os.read(0, 1), subprocess.run([sys.executable, '-c', 'print(input())']).returncode\n"
+        "print('imported', found)"
+    )
+    install("my-plugin", "[dupekit.trainers]\nmine = my_reading:Mine\n", my_reading=source)
+    ours, theirs = os.pipe()  # a terminal that nobody types on
+    kept = os.dup(0)
+    os.dup2(ours, 0)
+    try:
+        with pytest.raises(PluginError, match="AttributeError"):
+            load(TRAINERS, "mine")
+    finally:
+        os.dup2(kept, 0)
+        for handle in (kept, ours, theirs):
+            os.close(handle)
+    out, err = capfd.readouterr()
+    assert out == ""  # what it prints does not get into a JSON document
+    assert "imported (b'', 1)" in err
+
+
+GOOD = """
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Empty: ...
+class Mine:
+    api_version = 1
+    Options = Empty
+    produces = "x"
+    accepts = frozenset({"x"})
+    def train(self, task, progress): ...
+    def predict(self, task, progress): ...
+    def run(self, jobs, options, progress): ...
+"""
+
+
+@pytest.mark.parametrize("group", [TRAINERS, VALIDATORS, EXECUTORS])
+@pytest.mark.parametrize(
+    ("change", "groups", "message"),
+    [
+        (
+            "api_version = 2",
+            None,
+            "is written for version 2 of the plugin contract; this dupekit has version 1",
+        ),
+        ("api_version = '1'", None, "its api_version is '1', not the version"),
+        ("del api_version", None, "it has no api_version: the version"),
+        ("Options = {}", None, "its Options is {}, not a frozen dataclass"),
+        ("Options = dataclass(type('O', (), {}))", None, "a dataclass that is not frozen"),
+        ("produces = None", [TRAINERS], "its produces is None, not the format of its models"),
+        (
+            "accepts = {'x'}",
+            [VALIDATORS],
+            r"its accepts is \{'x'\}, not the formats that it reads, a frozenset of str",
+        ),
+        ("accepts = frozenset({1})", [VALIDATORS], r"its accepts is frozenset\(\{1\}\)"),
+        ("del train", [TRAINERS], r"it has no train\(task, progress\)"),
+        ("train = 3", [TRAINERS], r"its train is 3, not a method train\(task, progress\)"),
+        (
+            "def train(self, task): ...",
+            [TRAINERS],
+            r"its train\(self, task\) cannot be called as train\(task, progress\)",
+        ),
+        (
+            "def train_many(self, tasks): ...",
+            [TRAINERS],
+            r"its train_many\(self, tasks\) cannot be called as",
+        ),
+        (
+            "def predict(self, task, progress, *, x): ...",
+            [VALIDATORS],
+            r"its predict\(self, task, progress, \*, x\) cannot",
+        ),
+        (
+            "def run(self, jobs): ...",
+            [EXECUTORS],
+            r"its run\(self, jobs\) cannot be called as run\(jobs, options, progress\)",
+        ),
+        ("def close(self, hard): ...", None, r"its close\(self, hard\) cannot be called as close\(\)"),
+        (
+            "def __init__(self, size): ...",
+            None,
+            r"its constructor Mine\(size\) cannot be called without arguments",
+        ),
+        ("@staticmethod\n    def train(task, progress): ...", [], ""),
+        ("def train(self, *what, **else_): ...", [], ""),
+        ("def train(self, first, second, third=3): ...", [], ""),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    install, group: str, change: str, groups: list[str] | None, message: str
+) -> None:
+    install("my-plugin", f"[{group}]\nmine = my_fitting:Mine\n", my_fitting=f"{GOOD}    {change}\n")
+    if groups is not None and group not in groups:
+        assert load(group, "mine")
+        return
+    with pytest.raises(PluginError, match=message) as caught:
+        load(group, "mine")
+    assert caught.match(r"'mine' of my-plugin 1\.0")
+
+
+def test_options_whose_types_are_not_there(install) -> None:
+    source = "from __future__ import annotations\n" + GOOD.replace(
+        "class Empty: ...", "class Empty:\n    size: Size = 1"
+    )
+    install("my-plugin", "[dupekit.trainers]\nmine = my_typed:Mine\n", my_typed=source)
+    with pytest.raises(PluginError, match=r"the types of its Options cannot be found: NameError: .*Size"):
+        load(TRAINERS, "mine")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("1 / 0", "'mine' of my-plugin 1.0 cannot be made: ZeroDivisionError"),
+        ("import sys; sys.exit(0)", r"calls sys.exit\(0\) where it is loaded or made"),
+        ("input()", "reads standard input where it is loaded or made"),
+    ],
+)
+def test_a_constructor_ends_nothing_and_waits_for_nobody(install, body: str, message: str) -> None:
+    source = f"{GOOD}    def __init__(self):\n        {body}\n"
+    install("my-plugin", "[dupekit.executors]\nmine = my_made:Mine\n", my_made=source)
+    with pytest.raises(PluginError, match=message):
+        make(EXECUTORS, "mine")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"", b"Metadata-Version: 2.1\nVersion: 1.0\n", b"Name: \xff\xfe\n"],
+    ids=["empty", "nameless", "bytes"],
+)
+def test_damaged_metadata_hides_no_plugin(install, metadata: bytes) -> None:
+    install("my-plugin", "[dupekit.trainers]\nmine = my_nameless:Mine\n", metadata=metadata, my_nameless=GOOD)
+    install("my-other", "[dupekit.trainers]\nnonsense\n")
+    assert plugins(TRAINERS)["mine"].distribution == "unknown"
+    assert load(TRAINERS, "mine")
+    assert "probe" in plugins(TRAINERS)
 
 
 def test_a_clash_names_both(install) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, print_json, say, table
+from dupekit.cli.output import JsonOption, print_json, say, table, warn
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None
@@ -41,7 +41,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
-    from dupekit.plugin.registry import GROUPS, describe, load
+    from dupekit.plugin.options import describe
+    from dupekit.plugin.registry import GROUPS, load
 
     found = {GROUPS[group]: describe(load(group, name)) for group in _groups_of(name)}
     if json:
@@ -55,14 +56,43 @@ def show(
 
 
 @app.command()
-def check(name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")]) -> None:
-    """Takes the plugins of a name through their contract on a tiny dataset."""
+def check(
+    name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="An option, as of `dupekit train`, such as fewer epochs."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
+) -> None:
+    """Takes all plugins of a name through their contract on a tiny dataset."""
+    from dupekit.cli.train import parse_options
+    from dupekit.errors import PluginError
     from dupekit.plugin.registry import GROUPS
-    from dupekit.testing.installed import check_installed
+    from dupekit.testing.installed import Given, check_installed
+    from dupekit.workflow.plan import split_options
 
-    for group in _groups_of(name):
-        partner = check_installed(group, name)
-        say(f"The {GROUPS[group]} {name} keeps its contract (checked with {partner}).")
+    groups = _groups_of(name)
+    options = parse_options(setting or [])
+    if len(groups) == 1:  # what is not said to be of another kind is of this one
+        options = {
+            key if "." in key else f"{GROUPS[groups[0]]}.{key}": value for key, value in options.items()
+        }
+        options = {key.removeprefix("trainer."): value for key, value in options.items()}
+    chosen = split_options(options)
+    given = Given(chosen.trainer, chosen.validator, chosen.executor, device)
+    broken = False
+    for group in groups:
+        try:
+            partner = check_installed(group, name, given)
+        except PluginError as error:
+            broken = True
+            warn(str(error))
+        else:
+            say(f"The {GROUPS[group]} {name} keeps its contract (checked with {partner}).")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _groups_of(name: str) -> list[str]:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import os
+import queue
+import signal
 import subprocess
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from dupekit.jobs.lifeline import GRACE_S
+from dupekit.jobs.messages import FLAG, Ended, Logged, Message, parse
 from dupekit.plugin.contract import Job, Outcome, worker_command
 from dupekit.system.progress import Progress
 
 LOG = "worker.log"
+
+LINGER_S = 10.0
+"""So long a worker whose runs are all done may take to end: a thread that a plugin left behind would keep it for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,7 @@ class LocalOptions:
 
 
 class LocalExecutor:
-    """Runs all jobs in one worker process; when that dies, the run it was at has failed, and another
+    """Runs all jobs in one worker process; when that ends, the run it was at has failed, and another
     worker takes up the rest."""
 
     api_version: ClassVar[int] = 1
@@ -35,46 +43,110 @@ class LocalExecutor:
         options: LocalOptions,  # noqa: ARG002
         progress: Progress,
     ) -> Generator[Outcome, None, None]:
-        """Yields an outcome per job, in order. Closing the iterator ends the worker."""
+        """Yields an outcome per job, in order. Closing the iterator ends the worker, and all that it started."""
         waiting = {str(job.folder.absolute()): job for job in jobs}
         while waiting:
-            code = yield from self._work(waiting, progress)
+            log = next(iter(waiting.values())).folder.parent / LOG
+            with contextlib.closing(_Worker(list(waiting.values()), log)) as worker:
+                for message in worker.messages():
+                    if isinstance(message, Ended):
+                        yield Outcome(waiting.pop(message.folder), message.error)
+                        if not waiting:
+                            worker.expect_end()
+                    elif isinstance(message, Logged):
+                        logging.getLogger(message.logger).log(message.level, "%s", message.text)
+                    else:
+                        progress(message.stage, message.done, message.total, **message.figures)
+            # What it did not live to say stands in the folders.
+            for folder, job in list(waiting.items()):
+                if outcome := job.outcome():
+                    del waiting[folder]
+                    yield outcome
             if waiting:
                 job = waiting.pop(next(iter(waiting)))
-                yield Outcome(job, _death(code, job.folder.parent / LOG))
+                yield Outcome(job, _death(worker.code, log))
 
-    def _work(self, waiting: dict[str, Job], progress: Progress) -> Generator[Outcome, None, int]:
-        """One worker, until it has done all or died; returns its exit code."""
-        log_file = next(iter(waiting.values())).folder.parent / LOG
-        with log_file.open("ab") as log:
-            worker = subprocess.Popen(
-                [*worker_command(list(waiting.values())), "--messages"],
+
+class _Worker:
+    """A worker process in a session of its own, so that all that it starts can be ended with it.
+
+    Its end is the end of the process, not of its output: a child that a plugin left behind holds that open.
+    """
+
+    def __init__(self, jobs: Sequence[Job], log: Path) -> None:
+        self.code = 0
+        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [*worker_command(jobs), FLAG],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=file,
                 text=True,
                 encoding="utf-8",
+                start_new_session=True,
             )
+        self._lingering = threading.Timer(LINGER_S, self._let_go)
+        self._lingering.daemon = True
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
+        self._listener.start()
+        self._waiter.start()
+
+    def messages(self) -> Iterator[Message]:
+        """What it tells, until the process has ended; `code` is then its exit code."""
+        while (message := self._heard.get()) is not None:
+            yield message
+
+    def expect_end(self) -> None:
+        """It has nothing more to do."""
+        self._lingering.start()
+
+    def close(self) -> None:
+        """Ends it. A plugin that looks at `progress.cancelled` may end by itself."""
+        self._lingering.cancel()
+        self._let_go()
         try:
-            assert worker.stdout is not None
-            for line in worker.stdout:
-                with contextlib.suppress(ValueError):  # half a line of a worker that died
-                    message = json.loads(line)
-                    if "folder" in message:
-                        yield Outcome(waiting.pop(message["folder"]), message["error"])
-                    elif "logger" in message:
-                        logging.getLogger(message["logger"]).log(message["level"], "%s", message["text"])
-                    else:
-                        progress(message["stage"], message["done"], message["total"], **message["figures"])
-            return worker.wait()
-        finally:
-            worker.kill()
-            worker.communicate()
+            self._waiter.join(GRACE_S + 2)
+        finally:  # also where somebody presses Ctrl-C again
+            if self._waiter.is_alive():
+                self._kill()
+                self._waiter.join()
+
+    def _let_go(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                if message := parse(line):
+                    self._heard.put(message)
+
+    def _wait(self) -> None:
+        if hasattr(os, "waitid"):  # before its end is taken note of, its number is nobody else's
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait()
+        self._kill()  # what it left behind
+        self.code = self._process.wait()
+        self._listener.join(1)  # a child that left the session may hold the output open for ever
+        self._heard.put(None)
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
 
 
 def _death(code: int, log: Path) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = " (9: often out of memory)" if code == -9 else ""
+    hint = (
+        " (9: often out of memory)" if code == -9 else " (does a plugin call os._exit?)" if code >= 0 else ""
+    )
     tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     last = f" Its last words: {tail[0]}" if tail else ""
     return f"The worker {how}{hint} during this run.{last} See {log}"

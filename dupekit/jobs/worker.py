@@ -1,10 +1,9 @@
-"""Doing runs: trains, predicts, and writes what came out. One process, one plugin instance, many jobs."""
+"""Doing runs: trains, predicts, and writes what came out. One process, one instance of each plugin, many jobs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import platform
 import time
 import traceback
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,11 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
-from dupekit.errors import DupekitError, PluginError
+from dupekit.errors import DupekitError
+from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
 from dupekit.jobs.predictions import write_predictions
+from dupekit.plugin.checks import Breach, CheckedProgress, checked_blocks, model_problems
 from dupekit.plugin.contract import (
     RESULT,
     TRAINERS,
@@ -33,19 +33,36 @@ from dupekit.plugin.contract import (
     Trainer,
     TrainsMany,
     TrainTask,
-    Validator,
 )
 from dupekit.plugin.model import Model
-from dupekit.plugin.registry import load, options_for
+from dupekit.plugin.options import options_for
+from dupekit.plugin.registry import close, make
 from dupekit.rounds.tally import most_probable
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import now
 
+_LOG = logging.getLogger("dupekit.jobs")
 _VERSIONS_OF = ("dupekit", "numpy", "torch", "onnxruntime-gpu", "onnxruntime")
+
+_Failure = Exception | SystemExit
+"""What ends a run, and not the worker: a plugin's sys.exit, too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Round:
+    """What all runs of a round are given."""
+
+    pool: Images
+    labels: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    classes: tuple[str, ...]
+    cache: Cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
+    """A run that is ready to be done."""
+
     job: Job
     file: JobFile
     task: TrainTask[Any]
@@ -58,8 +75,8 @@ class _Prepared:
 def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
     """Does these runs, one after the other; yields how each ended.
 
-    Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends
-    the others.
+    Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends the others.
+    Once `progress.cancelled` is true, no more runs are begun, and one that ends without a result has failed nowhere.
     """
     known: list[tuple[Job, JobFile]] = []
     for job in jobs:
@@ -67,8 +84,31 @@ def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
             known.append((job, read_model(job.folder / JOB, JobFile)))
         except DupekitError as error:
             yield _failed(job, error)
-    for _, group in groupby(known, key=lambda item: _likeness(item[1])):
-        yield from _run_alike(list(group), progress)
+    with contextlib.closing(_Plugins()) as plugins:
+        for _, group in groupby(known, key=lambda item: _likeness(item[1])):
+            if progress.cancelled:
+                return
+            yield from _run_alike(list(group), plugins, CheckedProgress(progress))
+
+
+class _Plugins:
+    """One instance of each plugin, kept for all runs."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Named] = {}
+
+    def get(self, group: str, name: str) -> Named:
+        """Raises as `registry.make`."""
+        if (group, name) not in self._made:
+            self._made[group, name] = Named(group, name, make(group, name))
+        return self._made[group, name]
+
+    def close(self) -> None:
+        for one in self._made.values():
+            try:
+                close(one.plugin)
+            except Exception as error:  # the runs are done: it spoils none of them
+                _LOG.warning("%s could not be closed: %s", one, explained(error, one).message)
 
 
 def _likeness(job: JobFile) -> str:
@@ -77,32 +117,63 @@ def _likeness(job: JobFile) -> str:
     return job.model_copy(update=different).model_dump_json()
 
 
-def _run_alike(jobs: list[tuple[Job, JobFile]], progress: Progress) -> Iterator[Outcome]:
+def _run_alike(
+    jobs: Sequence[tuple[Job, JobFile]], plugins: _Plugins, progress: Progress
+) -> Iterator[Outcome]:
+    first = jobs[0][1]
     try:
-        trainer, validator = _plugins(jobs[0][1])
-        prepared = _prepare(jobs, trainer)
-        predict_options = options_for(validator, jobs[0][1].validator.options)
+        trainer = plugins.get(TRAINERS, first.trainer.name)
+        validator = plugins.get(VALIDATORS, first.validator.name)
+        options = options_for(trainer.plugin, first.trainer.options)
+        predict_options = options_for(validator.plugin, first.validator.options)
+        of_round = _round(*jobs[0])
+        prepared = [_prepare(job, file, of_round, options) for job, file in jobs]
     except Exception as error:
         yield from (_failed(job, error) for job, _ in jobs)
         return
-    models = _train(trainer, [one.task for one in prepared], progress)
+    models = _train(trainer.plugin, [one.task for one in prepared], progress)
     for one in prepared:
-        with _logging_to(one.job.folder):
-            started = time.perf_counter()
-            try:
-                model = next(models)
-                if isinstance(model, Exception):
-                    raise model
-                _predict(one, model, validator, predict_options, progress, started)
-                outcome = Outcome(one.job)
-            except Exception as error:
-                outcome = _failed(one.job, error)
+        with _logging_to(one.job):
+            outcome = _run(one, models, trainer, validator, predict_options, progress)
+        if outcome is None:
+            return
         yield outcome
+
+
+def _run(
+    one: _Prepared,
+    models: Iterator[Model | _Failure],
+    trainer: Named,
+    validator: Named,
+    options: Any,
+    progress: Progress,
+) -> Outcome | None:
+    """None where nobody waits for it any more."""
+    started = time.perf_counter()
+    at = trainer
+    try:
+        model = next(models)
+        if isinstance(model, BaseException):
+            raise model
+        trained = time.perf_counter()
+        at = validator
+        predicting = PredictTask(model, one.task.pool, one.held_out, one.file.device, one.task.cache, options)
+        probabilities = np.empty((len(one.held_out), len(model.classes)), np.float32)
+        done = 0
+        for block in checked_blocks(validator.plugin.predict(predicting, progress), predicting):
+            probabilities[done : done + len(block)] = block
+            done += len(block)
+        _write(
+            one, model, probabilities, training=trained - started, predicting=time.perf_counter() - trained
+        )
+    except (Exception, SystemExit) as error:
+        return None if progress.cancelled else _failed(one.job, error, at)
+    return Outcome(one.job)
 
 
 def _train(
     trainer: Trainer[Any], tasks: Sequence[TrainTask[Any]], progress: Progress
-) -> Iterator[Model | Exception]:
+) -> Iterator[Model | _Failure]:
     """For each task, in order, its model or why there is none.
 
     A generator that raised is finished, so what comes after the failed task is asked for anew; where the
@@ -112,18 +183,18 @@ def _train(
         for task in tasks:
             try:
                 yield _checked(trainer, task, trainer.train(task, progress))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 yield error
         return
     rest = tasks
     while rest:
         given = 0
-        problem: Exception = PluginError(f"{type(trainer).__name__} ended before it had trained every run.")
+        problem: _Failure = Breach("train_many() ended before it had trained every run")
         try:
             for task, model in zip(rest, trainer.train_many(rest, progress), strict=False):
                 yield _checked(trainer, task, model)
                 given += 1
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = error
         failed = rest[given:]
         again = given > 0 or len(rest) == len(tasks)
@@ -131,80 +202,45 @@ def _train(
         rest = failed[1:] if again else []
 
 
-def _plugins(job: JobFile) -> tuple[Trainer[Any], Validator[Any]]:
-    trainer: Trainer[Any] = load(TRAINERS, job.trainer.name)()
-    validator: Validator[Any] = load(VALIDATORS, job.validator.name)()
-    return trainer, validator
+def _checked(trainer: Trainer[Any], task: TrainTask[Any], model: Any) -> Model:
+    if problems := model_problems(model, task, produces=trainer.produces):
+        raise Breach("; ".join(problems))
+    return model  # type: ignore[no-any-return]
 
 
-def _prepare(jobs: list[tuple[Job, JobFile]], trainer: Trainer[Any]) -> list[_Prepared]:
-    first_job, first = jobs[0]
-    of_round = read_model(first_job.folder / first.images, RoundFile)
-    pool = of_round.as_images()
-    labels = np.array(of_round.labels, np.int32)
-    ids = np.array(of_round.ids, np.int64)
-    cache = Cache((first_job.folder / first.cache).resolve(), max_pixels=first.max_pixels)
-    options = options_for(trainer, first.trainer.options)
-    return [
-        _prepare_one(job, file, pool, labels, ids, tuple(of_round.classes), cache, options)
-        for job, file in jobs
-    ]
+def _round(job: Job, file: JobFile) -> _Round:
+    of_round = read_model(job.folder / file.images, RoundFile)
+    return _Round(
+        of_round.as_images(),
+        np.array(of_round.labels, np.int32),
+        np.array(of_round.ids, np.int64),
+        tuple(of_round.classes),
+        Cache((job.folder / file.cache).resolve(), max_pixels=file.max_pixels),
+    )
 
 
-def _prepare_one(
-    job: Job,
-    file: JobFile,
-    pool: Images,
-    labels: NDArray[np.int32],
-    ids: NDArray[np.int64],
-    classes: tuple[str, ...],
-    cache: Cache,
-    options: Any,
-) -> _Prepared:
+def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepared:
     second = np.load(job.folder / file.split, allow_pickle=False)
-    held_out = np.flatnonzero(second if file.half == "a" else ~second)
-    trained = np.flatnonzero(~second if file.half == "a" else second)
+    held_out = np.flatnonzero(second if file.half is Half.A else ~second)
+    rows = np.flatnonzero(~second if file.half is Half.A else second)
     task = TrainTask(
         name=file.name,
-        pool=pool,
-        rows=trained,
-        labels=labels[trained],
-        classes=classes,
+        pool=of_round.pool,
+        rows=rows,
+        labels=of_round.labels[rows],
+        classes=of_round.classes,
         seed=file.seed,
         device=file.device,
         workdir=job.folder,
-        cache=cache,
+        cache=of_round.cache,
         options=options,
     )
-    return _Prepared(job, file, task, held_out, ids[held_out], labels[held_out])
+    return _Prepared(job, file, task, held_out, of_round.ids[held_out], of_round.labels[held_out])
 
 
-def _checked(trainer: Trainer[Any], task: TrainTask[Any], model: Model) -> Model:
-    if model.classes != task.classes or model.format != trainer.produces or not model.path.is_file():
-        raise PluginError(
-            f"{type(trainer).__name__} broke its contract for {task.name}: the model's classes, its format"
-            f" ({model.format!r}) or its file {model.path} are not as promised.",
-            hint="Its author can find out more with dupekit.testing.check_trainer.",
-        )
-    return model
-
-
-def _predict(
-    one: _Prepared, model: Model, validator: Validator[Any], options: Any, progress: Progress, started: float
+def _write(
+    one: _Prepared, model: Model, probabilities: NDArray[np.float32], *, training: float, predicting: float
 ) -> None:
-    trained = time.perf_counter()
-    task = PredictTask(model, one.task.pool, one.held_out, one.file.device, one.task.cache, options)
-    expected = (len(one.held_out), len(model.classes))
-    blocks = [np.empty((0, len(model.classes)), np.float32), *validator.predict(task, progress)]
-    probabilities = np.concatenate(blocks)
-    sums = probabilities.sum(axis=1) if probabilities.shape == expected else np.zeros(1)
-    # Written so that NaN fails, too.
-    if not ((np.abs(sums - 1) < 0.01).all() and (probabilities >= 0).all()):
-        raise PluginError(
-            f"{type(validator).__name__} gave an array of shape {probabilities.shape} that is not what was asked"
-            f" for: probabilities of shape {expected}, none negative, every row summing to 1.",
-            hint="Its author can find out more with dupekit.testing.check_validator.",
-        )
     # As they are stored and counted: float16.
     predicted = most_probable(probabilities.astype(np.float16), one.labels)
     write_predictions(one.job.folder, images=one.ids, probabilities=probabilities)
@@ -214,8 +250,8 @@ def _predict(
         name=one.file.name,
         status="done",
         finished=now(),
-        seconds_training=round(trained - started, 3),
-        seconds_predicting=round(time.perf_counter() - trained, 3),
+        seconds_training=round(training, 3),
+        seconds_predicting=round(predicting, 3),
         images_trained=len(one.task.rows),
         images_predicted=len(one.held_out),
         agreement=float((predicted == one.labels).mean()) if len(one.held_out) else 0.0,
@@ -226,8 +262,10 @@ def _predict(
     write_model(one.job.folder / RESULT, result)
 
 
-def _failed(job: Job, error: Exception) -> Outcome:
-    """Writes that a run failed, with the whole traceback in its log."""
+def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
+    """Writes that a run failed, with the whole traceback in its log. `at` is the plugin that was at work."""
+    if at is not None:
+        error = explained(error, at).with_traceback(error.__traceback__)
     text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # the folder itself may be what is missing
         with (job.folder / LOG).open("a", encoding="utf-8") as log:
@@ -240,8 +278,8 @@ def _failed(job: Job, error: Exception) -> Outcome:
 
 
 @contextlib.contextmanager
-def _logging_to(folder: Path) -> Iterator[None]:
-    handler = logging.FileHandler(folder / LOG, encoding="utf-8", delay=True)
+def _logging_to(job: Job) -> Iterator[None]:
+    handler = logging.FileHandler(job.folder / LOG, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -258,12 +296,3 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def end_with_parent(stdin: int) -> None:
-    """Waits until the parent's end of the pipe closes, then ends this process at once.
-
-    A parent that was killed can no longer stop its workers; a pipe that it held always closes."""
-    while os.read(stdin, 1):
-        pass
-    os._exit(1)

@@ -79,7 +79,7 @@ def read_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Input]:
     text = metadata.get(METADATA_KEY)
     if text is None:
         raise PluginError(
-            f"the model file has no metadata {METADATA_KEY!r}: it does not say what it reads",
+            f"The model file has no metadata {METADATA_KEY!r}: it does not say what it reads",
             hint="A trainer adds dupekit.api.model_metadata(model) to the files that it writes.",
         )
     try:
@@ -91,7 +91,7 @@ def read_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Input]:
             raise ValueError("not names of classes")
         return classes, _input(content["input"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise PluginError(f"the model file's metadata {METADATA_KEY!r} is damaged: {error}") from None
+        raise PluginError(f"The model file's metadata {METADATA_KEY!r} is damaged: {error}") from None
 
 
 def _input(content: Mapping[str, Any]) -> Input:

@@ -1,4 +1,4 @@
-"""Entry points -> plugins: their names, their classes, their options.
+"""Entry points -> plugins: their names, their classes.
 
 Names are read from the installed distributions' metadata; a plugin is imported only when it is used, so
 that a broken one hurts nobody who does not use it.
@@ -9,22 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import TypeAdapter, ValidationError
-
-from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor, Trainer, Validator
+from dupekit.errors import DupekitError, PluginError, UsageError
+from dupekit.plugin.contract import API_VERSION, EXECUTORS, TRAINERS, VALIDATORS
+from dupekit.plugin.fit import class_problems
+from dupekit.plugin.guard import guarded
 
 GROUPS = {TRAINERS: "trainer", VALIDATORS: "validator", EXECUTORS: "executor"}
-_CONTRACTS: dict[str, type] = {TRAINERS: Trainer, VALIDATORS: Validator, EXECUTORS: Executor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +31,41 @@ class Plugin:
     target: str
     """As in "package.module:Class"."""
     distribution: str
+    """"unknown" where its metadata does not say."""
     version: str
     clash: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a user may set of a plugin."""
-
-    name: str
-    type: str
-    valid: str | None
-    """Which values it takes, in words; None where the type says all."""
-    required: bool
-    default: Any
-    """None where it is required."""
-    help: str
+    def __str__(self) -> str:
+        """As in "The trainer 'x' of x-plugin 1.0"."""
+        return f"The {GROUPS[self.group]} {self.name!r} of {self.distribution} {self.version}".rstrip()
 
 
 def plugins(group: str) -> dict[str, Plugin]:
     """The plugins of a group by name, sorted, without importing any."""
     found: dict[str, Plugin] = {}
-    for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
-        distribution = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else ""
+    for distribution, version, point in _entry_points(group):
         known = found.get(point.name)
         if known is None:
             found[point.name] = Plugin(group, point.name, point.value, distribution, version)
         elif known.target != point.value:  # the same one twice is a distribution found on two paths
             found[point.name] = dataclasses.replace(known, clash=(*known.clash, distribution))
-    return found
+    return dict(sorted(found.items()))
 
 
 def load(group: str, name: str) -> type[Any]:
     """The plugin's class.
 
-    Raises UsageError for an unknown name; PluginError where two distributions claim it, where it cannot
-    be imported, and where it lacks what the contract asks for.
+    Raises UsageError for an unknown name; PluginError where two distributions claim it, where it cannot be imported or
+    its import does what it may not, where it was written for another version of the contract, and where it does not
+    fit the contract.
     """
     kind = GROUPS[group]
     known = plugins(group)
     if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"There is no {kind} {name!r}.{_guess(name, known)}",
+            f"There is no {kind} {name!r}.{guess}",
             hint=f"Installed {kind}s: {', '.join(known) or 'none'}.",
         )
     plugin = known[name]
@@ -87,156 +74,68 @@ def load(group: str, name: str) -> type[Any]:
             f"The {kind} {name!r} is registered by {', '.join((plugin.distribution, *plugin.clash))}.",
             hint="Uninstall all but one of them.",
         )
-    point = next(p for p in metadata.entry_points(group=group, name=name) if p.value == plugin.target)
-    try:
-        found = point.load()
-    except Exception as error:
+    found = _imported(plugin)
+    version = getattr(found, "api_version", API_VERSION)
+    if isinstance(version, int) and version != API_VERSION:
         raise PluginError(
-            f"The {kind} {name!r} of {plugin.distribution} cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"Its class is {plugin.target}; see that what it needs is installed.",
-        ) from error
-    missing = [member for member in _members(_CONTRACTS[group]) if not hasattr(found, member)]
-    if missing:
+            f"{plugin} is written for version {version} of the plugin contract; this dupekit has version"
+            f" {API_VERSION}.",
+            hint=f"Install a release of {plugin.distribution} that fits this dupekit, or another dupekit.",
+        )
+    if problems := class_problems(group, found):
         raise PluginError(
-            f"The {kind} {name!r} of {plugin.distribution} has no {', '.join(missing)}.",
-            hint="See dupekit.api for what a plugin must have.",
+            f"{plugin} ({plugin.target}) does not fit the plugin contract: {'; '.join(problems)}.",
+            hint="The contract is dupekit.api; docs/plugins.md explains it.",
         )
     return found  # type: ignore[no-any-return]
 
 
-def describe(plugin: type[Any]) -> list[Option]:
-    """The options of a plugin's class, in their order."""
-    types = _types(plugin.Options)
-    described = []
-    for field in dataclasses.fields(plugin.Options):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        made = None if field.default_factory is dataclasses.MISSING else field.default_factory()
-        default = made if field.default is dataclasses.MISSING else field.default
-        hint = types[field.name]
-        described.append(
-            Option(
-                field.name,
-                _name(hint),
-                valid_values(hint),
-                required,
-                default,
-                field.metadata.get("help", ""),
-            )
-        )
-    return described
-
-
-def options_for(plugin: Any, values: Mapping[str, Any]) -> Any:
-    """An instance of the plugin's Options; text is converted to the field's type, and bounds are checked.
-
-    Raises OptionError for an option it does not have, a value it does not take, or one that is missing.
-    """
-    owner: type[Any] = plugin if isinstance(plugin, type) else type(plugin)
-    types = _types(owner.Options)
-    hint = "See `dupekit plugins show` for its options, their types and defaults."
-    for name in values:
-        if name not in types:
-            raise OptionError(
-                f"{owner.__name__} has no option {name!r}.{_guess(name, types)}",
-                hint=f"Its options: {', '.join(types) or 'none'}. See `dupekit plugins show`.",
-            )
-    for option in describe(owner):
-        if option.required and option.name not in values:
-            valid = f": {option.valid}" if option.valid else ""
-            raise OptionError(f"{owner.__name__} needs a value for {option.name!r}{valid}.", hint=hint)
-    chosen = {}
-    for name, value in values.items():
-        try:
-            chosen[name] = _converted(value, types[name])
-        except ValueError as problem:
-            raise OptionError(
-                f"{owner.__name__} does not take {name}={value!r}: {problem}.", hint=hint
-            ) from None
+def make(group: str, name: str) -> Any:
+    """An instance of the plugin. Raises as `load`, and PluginError where its constructor fails."""
+    found = load(group, name)
+    plugin = plugins(group)[name]
     try:
-        return owner.Options(**chosen)
-    except ValueError as problem:  # what the class itself says of two options together
-        raise OptionError(f"{owner.__name__} does not take these options: {problem}", hint=hint) from None
+        with guarded(str(plugin)):
+            return found()
+    except DupekitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{plugin} cannot be made: {type(error).__name__}: {error}") from error
 
 
-def as_values(options: Any) -> dict[str, Any]:
-    """The options as JSON values."""
-    values: dict[str, Any] = TypeAdapter(type(options)).dump_python(options, mode="json")
-    return values
+def close(plugin: Any) -> None:
+    """Tells a plugin that no more is asked of it, where it wants to be told."""
+    closing = getattr(plugin, "close", None)
+    if closing is not None:
+        closing()
 
 
-def valid_values(hint: Any) -> str | None:
-    """In words, which values a type takes, such as "a whole number from 1 to 64"; None for types without words."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        base = valid_values(parts[0])
-        return base and " ".join([base, *_bounds(parts[1:])])
-    if origin is Literal:
-        return " or ".join(map(str, parts)) if len(parts) < 3 else f"one of {', '.join(map(str, parts))}"
-    if origin in (Union, UnionType):
-        described = [valid_values(part) for part in parts if part is not type(None)]
-        return ", or ".join(filter(None, described)) if all(described) else None
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return words.get(hint)
+def _imported(plugin: Plugin) -> Any:
+    point = metadata.EntryPoint(plugin.name, plugin.target, plugin.group)
+    try:
+        with guarded(str(plugin)):
+            return point.load()
+    except DupekitError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{plugin} cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"Its class is {plugin.target}; see that what it needs is installed.",
+        ) from error
 
 
-def _bounds(metadata: Iterable[Any]) -> list[str]:
-    low = next((f"from {m.ge}" for m in metadata if isinstance(m, Ge)), None)
-    low = next((f"above {m.gt}" for m in metadata if isinstance(m, Gt)), low)
-    high = next((f"to {m.le}" for m in metadata if isinstance(m, Le)), None)
-    high = next((f"below {m.lt}" for m in metadata if isinstance(m, Lt)), high)
-    if low and high and low.startswith("above") and high.startswith("to"):
-        high = f"up {high}"
-    elif low and high and high.startswith("below"):
-        high = f"to {high}"
-    elif high and not low:
-        high = high.replace("to", "up to", 1)
-    elif low and not high and low.startswith("from"):
-        low = f"{low} on"
-    return [part for part in (low, high) if part]
-
-
-def _converted(value: Any, hint: Any) -> Any:
-    """The value as the type asks. Raises ValueError that says what would be right."""
-    attempts = [value]
-    if isinstance(
-        value, str
-    ):  # --set gives text; JSON is what pydantic does not read from text, such as [1, 2]
-        with contextlib.suppress(ValueError):
-            attempts.append(json.loads(value))
-    problem = ""
-    for attempt in attempts:
-        try:
-            converted = TypeAdapter(hint).validate_python(attempt)
-        except ValidationError as error:
-            problem = problem or error.errors()[0]["msg"]
-        else:
-            if not isinstance(converted, float) or math.isfinite(converted):
-                return converted
-            problem = "Input should be a finite number"
-    valid = valid_values(hint)
-    raise ValueError(f"it must be {valid}" if valid else problem)
-
-
-def _types(options: type[Any]) -> dict[str, Any]:
-    """The type of each field, with its bounds."""
-    hints = get_type_hints(options, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(options)}
-
-
-def _name(hint: Any) -> str:
-    if get_origin(hint) is Annotated:
-        return _name(get_args(hint)[0])
-    if get_origin(hint) in (Union, UnionType):
-        return " | ".join(_name(part) for part in get_args(hint))
-    if hint is type(None):
-        return "None"
-    return getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).replace("typing.", "")
-
-
-def _guess(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
-
-
-def _members(contract: type) -> Iterable[str]:
-    return sorted(name for name in (*vars(contract), *contract.__annotations__) if not name.startswith("_"))
+def _entry_points(group: str) -> Iterator[tuple[str, str, metadata.EntryPoint]]:
+    """Distribution, version and entry point of each plugin. What is wrong with one distribution hides no other."""
+    seen = set()
+    for found in metadata.distributions():
+        points: list[metadata.EntryPoint] = []
+        with contextlib.suppress(Exception):  # damaged metadata raises whatever its parser raises
+            points = [point for point in found.entry_points if point.group == group]
+        if not points:
+            continue
+        name = version = None
+        with contextlib.suppress(Exception):
+            name, version = found.metadata["Name"], found.metadata["Version"]
+        if name is None or name not in seen:  # of one on the path twice the first counts, as for imports
+            yield from ((name or "unknown", version or "", point) for point in points)
+        seen.add(name)

@@ -5,21 +5,24 @@
     def test_contract():
         check_trainer(MyTrainer, MyValidator)
 
-The checks raise PluginError naming the first thing that is broken. What they cannot see: whether a
+The checks raise PluginError listing all that is broken. What they cannot see: whether a
 plugin leaks memory, uses the GPU it is told to, or is any good on real images.
 """
 
 from __future__ import annotations
 
-from dupekit.plugin.registry import options_for
-from dupekit.testing.checks import check_trainer, check_validator
+from dupekit.plugin.options import options_for
 from dupekit.testing.data import load_images, make_dataset, make_jobs, register
-from dupekit.testing.executing import check_executor
-from dupekit.testing.fakes import CentroidTrainer, CentroidValidator
+from dupekit.testing.executors import check_executor
+from dupekit.testing.fakes import Call, CentroidTrainer, CentroidValidator, Recorder
+from dupekit.testing.trainers import check_trainer
+from dupekit.testing.validators import check_validator
 
 __all__ = [
+    "Call",
     "CentroidTrainer",
     "CentroidValidator",
+    "Recorder",
     "check_executor",
     "check_trainer",
     "check_validator",

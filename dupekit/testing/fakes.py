@@ -1,4 +1,4 @@
-"""A trainer and a validator that work and take milliseconds: nearest class centroid on tiny pixels."""
+"""Fakes: a trainer and a validator that work and take milliseconds, nearest class centroid on tiny pixels; a progress."""
 
 from __future__ import annotations
 
@@ -70,6 +70,27 @@ class CentroidValidator:
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         progress("predicting", len(pixels), len(pixels))
         yield (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a `Progress`."""
+
+    stage: str
+    done: int
+    total: int
+    figures: dict[str, float]
+
+
+class Recorder:
+    """A `Progress` that keeps what it is told; set `cancelled` to see a plugin stop."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.cancelled = False
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        self.calls.append(Call(stage, done, total, figures))
 
 
 def _pixels(cache: Cache, images: Images, given: PixelInput, progress: Progress) -> NDArray[np.float32]:

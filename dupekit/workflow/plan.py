@@ -12,7 +12,8 @@ from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
-from dupekit.plugin.registry import as_values, load, options_for
+from dupekit.plugin.options import as_values, options_for
+from dupekit.plugin.registry import load, make
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.workflow.round_images import ensure_images
@@ -69,7 +70,7 @@ def find_work(session: Session, choices: Choices) -> Work:
     than the last scan saw, UsageError where the choices contradict the round that was begun and a run of it is done.
     """
     ledger, settings = session.ledger, session.settings
-    make_executor(settings)
+    options_for(load(EXECUTORS, settings.executor), split_options(settings.options).executor)
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
         return _begin(session, found.number + 1 if found else 1, make_plan(settings))
@@ -201,7 +202,7 @@ def _said(value: Any) -> str:
 
 def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:
     """The executor and its options. Raises UsageError, OptionError or PluginError."""
-    executor: Executor[Any] = load(EXECUTORS, settings.executor)()
+    executor: Executor[Any] = make(EXECUTORS, settings.executor)
     return executor, options_for(executor, split_options(settings.options).executor)
 
 

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dupekit.errors import DupekitError, JobError
+from dupekit.errors import DupekitError, JobError, PluginError
 from dupekit.jobs.files import finished
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
+from dupekit.plugin.registry import close
 from dupekit.system.progress import Progress
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
@@ -162,13 +163,20 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
         )
         for run in todo
     ]
-    with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
-        for outcome in outcomes:
-            run = by_name[outcome.job.name]
-            error = outcome.error or _error_of(ledger, folder, run)
-            if error:
-                rounds.record_failed(ledger, run.number, error=error)
-            listener.ended(rounds.run(ledger, run.number))
+    try:
+        with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
+            for outcome in outcomes:
+                run = by_name[outcome.job.name]
+                error = outcome.error or _error_of(ledger, folder, run)
+                if error:
+                    rounds.record_failed(ledger, run.number, error=error)
+                listener.ended(rounds.run(ledger, run.number))
+    except SystemExit as error:  # it would end dupekit, perhaps as if all were done
+        raise PluginError(
+            f"The executor {settings.executor!r} called sys.exit({error.code!r}) in the middle of its work."
+        ) from error
+    finally:
+        close(executor)
 
 
 def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:

@@ -37,14 +37,20 @@ def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) ->
         device = beside.submit(_torch_device, first.device)
         rows = compute_features(backbone, first.pool, first.cache, progress)
     matrix, scaling = _prepared(rows, first.pool, options)
+
+    def tell(done: int, total: int) -> None:
+        progress("training", done, total)
+        if progress.cancelled:
+            raise InterruptedError("nobody waits for these trainings any more")
+
     heads = train_heads(
         matrix,
-        [Problem(task.rows, task.labels.astype(np.int64), task.seed) for task in tasks],
+        [Problem(task.rows, task.labels.astype(np.int64), task.seed, task.weights) for task in tasks],
         classes=len(first.classes),
         recipe=_recipe(options),
         device=device.result(),
         threads=threads(),
-        progress=lambda done, total: progress("training", done, total),
+        progress=tell,
     )
     for task, head in zip(tasks, heads, strict=True):
         yield _written(task, head, backbone, scaling, options)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from dupekit.api import Job, Model, PredictTask, Progress, TrainTask, silent
-from dupekit.errors import JobError
+from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask, silent
+from dupekit.errors import JobError, PluginError
 from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, read_model, read_result
-from dupekit.jobs.local import LocalExecutor, LocalOptions
 from dupekit.jobs.predictions import PredictionReader, write_predictions
 from dupekit.jobs.worker import run_jobs
-from dupekit.testing import CentroidTrainer, CentroidValidator, make_dataset, make_jobs
-from tests.support import TalkativeTrainer
+from dupekit.testing import (
+    CentroidTrainer,
+    CentroidValidator,
+    Recorder,
+    check_trainer,
+    make_dataset,
+    make_jobs,
+)
 
 
 @pytest.fixture
@@ -86,7 +92,12 @@ def many(monkeypatch) -> type[Many]:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("raises", "out of luck"), ("ends", "ended before"), ("lies", "broke its contract")]
+    ("how", "said"),
+    [
+        ("raises", "out of luck"),
+        ("ends", "train_many() ended before it had trained every run"),
+        ("lies", "The trainer 'fake' (Many) broke its contract: its model's classes lack 'copepod'"),
+    ],
 )
 @pytest.mark.parametrize("position", [0, 2, 3])
 def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int, how: str, said: str) -> None:
@@ -103,22 +114,141 @@ def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int,
 def test_where_each_would_fail_not_all_are_tried(jobs, many, monkeypatch) -> None:
     monkeypatch.setattr(many, "wrong", {job.name for job in jobs})
     outcomes = errors(jobs)
-    assert outcomes == ["RuntimeError: out of luck"] * 4
+    assert len(set(outcomes)) == 1
+    assert outcomes[0].startswith("RuntimeError: out of luck (tests/jobs/test_worker.py, line ")
+    assert outcomes[0].endswith("`dupekit plugins check fake` takes it through its contract.")
     assert many.asked == [4, 3]
 
 
-@pytest.mark.parametrize("wrong", ["logits", "nan", "shape"])
-def test_what_is_not_probabilities_is_refused(jobs, monkeypatch, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: iter([np.log(rows)]), "gives the class 'copepod' the probability -"),
+        (lambda rows: iter([rows * np.float32("nan")]), "row 0, of copepod/000"),
+        (lambda rows: iter([rows * np.float32(1.05)]), "sums to 1.05, not 1"),
+        (lambda rows: iter([rows.astype(np.float64)]), "block 1 of predict() holds float64, not float32"),
+        (lambda rows: iter([rows[:2], rows[2:, :2]]), "block 2 of predict() is not of shape"),
+        (lambda rows: iter([rows[1:]]), "predict() gave too few rows: 11 for 12 images"),
+        (lambda rows: iter([rows, rows[:1]]), "more than the 12 images"),
+        (lambda rows: rows, "predict() returned an array of shape (12, 3), not an iterator of blocks"),
+        (lambda rows: None, "predict() returned None, not an iterator of blocks"),
+    ],
+)
+def test_what_is_not_probabilities_is_refused(jobs, monkeypatch, change: Any, said: str) -> None:
     right = CentroidValidator.predict
 
-    def predict(self: CentroidValidator, task: PredictTask, progress: Progress) -> Iterator[np.ndarray]:
-        (rows,) = right(self, task, progress)
-        yield {"logits": np.log(rows), "nan": rows * np.nan, "shape": rows[1:]}[wrong]
+    def predict(self: CentroidValidator, task: PredictTask[Any], progress: Progress) -> Any:
+        with np.errstate(divide="ignore"):
+            return change(next(right(self, task, progress)))
 
     monkeypatch.setattr(CentroidValidator, "predict", predict)
-    with np.errstate(divide="ignore"):
-        outcomes = errors(jobs)
-    assert all("not what was asked for: probabilities of shape" in error for error in outcomes)
+    for error in errors(jobs):
+        assert "The validator 'fake' (CentroidValidator) broke its contract" in error
+        assert said in error
+        assert "dupekit plugins check fake" in error
+
+
+def test_blocks_of_any_size_are_taken(jobs, monkeypatch) -> None:
+    right = CentroidValidator.predict
+
+    def predict(self: CentroidValidator, task: PredictTask[Any], progress: Progress) -> Iterator[Any]:
+        (rows,) = right(self, task, progress)
+        yield from (rows[:0], rows[:5], rows[5:])
+
+    assert errors(jobs[:1]) == [None]
+    before = (jobs[0].folder / PREDICTIONS).read_bytes()
+    monkeypatch.setattr(CentroidValidator, "predict", predict)
+    assert errors(jobs[:1]) == [None]
+    assert (jobs[0].folder / PREDICTIONS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (("training", 2, 1), "it told progress 2 done of 1 in 'training'"),
+        (("training", 0.5, 1), "0.5 done of 1"),
+        (("", 0, 1), "the stage ''"),
+        (("training", 0, 1, "0.1"), "loss='0.1' in 'training', not a number"),
+        (("training", np.int64(1), np.uint8(2), np.float16(0.5)), None),
+        (("training", True, 2, np.array(0.5)), None),
+    ],
+)
+def test_worker_and_check_take_the_same_calls_of_progress(
+    jobs, monkeypatch, call: Any, said: str | None
+) -> None:
+    class Telling(CentroidTrainer):
+        def train(self, task: TrainTask[Any], progress: Progress) -> Model:
+            progress(*call[:3], **({"loss": call[3]} if call[3:] else {}))
+            return super().train(task, progress)
+
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Telling)
+    (error,) = errors(jobs[:1])
+    if said is None:
+        assert error is None
+        check_trainer(Telling)
+    else:
+        assert "The trainer 'fake' (Telling) broke its contract" in error
+        assert said in error
+        assert "(tests/jobs/test_worker.py, line " in error
+        with pytest.raises(PluginError, match=re.escape(said)):
+            check_trainer(Telling)
+
+
+class Counting(CentroidTrainer):
+    """Notes how often it is made and closed."""
+
+    made: ClassVar[list[str]] = []
+
+    def __init__(self) -> None:
+        self.made.append("made")
+
+    def close(self) -> None:
+        self.made.append("closed")
+
+
+def test_one_trainer_does_all_jobs_and_is_closed(jobs, monkeypatch) -> None:
+    monkeypatch.setattr(Counting, "made", [])
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Counting)
+    for job, size in zip(jobs, (4, 4, 5, 6), strict=True):  # three groups of like jobs
+        content = json.loads((job.folder / JOB).read_text())
+        content["trainer"]["options"] = {"size_px": size}
+        (job.folder / JOB).write_text(json.dumps(content))
+    assert errors(jobs) == [None] * 4
+    assert Counting.made == ["made", "closed"]
+
+
+def test_a_close_that_fails_spoils_no_run(jobs, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(CentroidValidator, "close", lambda self: 1 / 0, raising=False)
+    assert errors(jobs) == [None] * 4
+    assert "The validator 'fake' (CentroidValidator) could not be closed: ZeroDivisionError" in caplog.text
+
+
+def test_sys_exit_in_a_training_fails_its_run_alone(jobs, monkeypatch) -> None:
+    class Leaving(CentroidTrainer):
+        def train(self, task: TrainTask[Any], progress: Progress) -> Model:
+            return sys.exit(0) if task.name == "p01-b" else super().train(task, progress)
+
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Leaving)
+    first, second, *rest = errors(jobs)
+    assert [first, *rest] == [None] * 3
+    assert second.startswith(
+        "The trainer 'fake' (Leaving) called sys.exit(0) (tests/jobs/test_worker.py, line "
+    )
+
+
+def test_nothing_is_begun_or_failed_once_nobody_waits(jobs, monkeypatch) -> None:
+    progress = Recorder()
+
+    class Stopped(CentroidTrainer):
+        def train(self, task: TrainTask[Any], told: Progress) -> Model:
+            if task.name == "p01-b":
+                progress.cancelled = True
+                raise InterruptedError
+            return super().train(task, told)
+
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Stopped)
+    assert list(run_jobs(jobs, progress)) == [Outcome(jobs[0])]
+    assert [job.outcome() for job in jobs] == [Outcome(jobs[0]), None, None, None]
 
 
 def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
@@ -126,37 +256,6 @@ def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
     moved.parent.mkdir()
     (tmp_path / "round").rename(moved)
     assert errors([Job(job.name, moved / "runs" / job.name) for job in jobs]) == [None] * 4
-
-
-def test_the_local_executor_follows_links(jobs, tmp_path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "round")
-    linked = [Job(job.name, tmp_path / "link" / "runs" / job.name) for job in jobs]
-    outcomes = list(LocalExecutor().run(linked, LocalOptions(), silent))
-    assert [(outcome.job, outcome.error) for outcome in outcomes] == [(job, None) for job in linked]
-
-
-def test_of_many_messages_few_are_passed_on(tmp_path, fast) -> None:
-    """Of each stage the first and the last, whatever other stage goes on beside it."""
-    jobs = make_jobs(tmp_path, make_dataset(tmp_path / "data", per_class=8), trainer="talkative")
-    calls: list[tuple[str, int]] = []
-
-    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
-        calls.append((stage, done))
-
-    outcomes = list(LocalExecutor().run(jobs, LocalOptions(), progress))
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    steps = [done for stage, done in calls if stage == "stepping"]
-    assert steps.count(1) == steps.count(TalkativeTrainer.STEPS) == 2
-    assert len(steps) < TalkativeTrainer.STEPS / 2  # so many would take a quarter of an hour
-    assert sum(stage == "looking back" for stage, _ in calls) < TalkativeTrainer.STEPS / 2
-    assert {stage for stage, _ in calls} == {"stepping", "looking back", "decoding", "training", "predicting"}
-
-
-def test_closing_the_local_executor_ends_its_worker(jobs) -> None:
-    outcomes = LocalExecutor().run(jobs, LocalOptions(), silent)
-    next(outcomes)
-    outcomes.close()
-    assert next(outcomes, None) is None
 
 
 def test_the_worker_by_hand(jobs) -> None:

@@ -32,7 +32,7 @@ from dupekit.api import (
 )
 from dupekit.dataset.cache import Cache
 from dupekit.errors import CacheError, OptionError, PluginError, UsageError
-from dupekit.plugin.registry import options_for
+from dupekit.plugin.options import options_for
 
 onnx = pytest.importorskip("onnx", reason="the validator's extra is not installed")
 pytest.importorskip("onnxruntime", reason="the validator's extra is not installed")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dupekit.api import Images, Model, PredictTask, TrainTask, read_metadata, silent
 from dupekit.dataset.cache import Cache
 from dupekit.errors import OptionError, PluginError, UsageError
-from dupekit.plugin.registry import options_for
-from dupekit.testing import check_trainer, check_validator, load_images, make_dataset
+from dupekit.plugin.options import options_for
+from dupekit.testing import Recorder, check_trainer, check_validator, load_images, make_dataset
 
 torch = pytest.importorskip("torch", reason="the probe's extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the probe's extra is not installed")
@@ -156,17 +156,32 @@ def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[n
 
 
 def test_features_are_computed_once_a_project(bench: Bench) -> None:
-    stages: list[str] = []
-
-    def progress(stage: str, done: int, total: int, /, **figures: float) -> None:
-        stages.append(stage)
-        assert 0 <= done <= total
-
+    progress = Recorder()
     ProbeTrainer().train(bench.task(), progress)
-    assert {"features", "training"} == set(stages)
-    stages.clear()
+    assert {call.stage for call in progress.calls} == {"features", "training"}
+    progress.calls.clear()
     ProbeTrainer().train(bench.task(slice(1, None, 2), name="p01-b"), progress)
-    assert {"training"} == set(stages)
+    assert {call.stage for call in progress.calls} == {"training"}
+
+
+def test_training_stops_when_nobody_waits(bench: Bench) -> None:
+    progress = Recorder()
+    progress.cancelled = True
+    with pytest.raises(InterruptedError):
+        ProbeTrainer().train(bench.task(options=replace(bench.options, epochs=10_000)), progress)
+
+
+def test_images_of_no_weight_might_as_well_not_be_there(bench: Bench) -> None:
+    """But for the order in which images are drawn: many steps of full batches see none."""
+    options = replace(bench.options, batch_size=64, weight_decay=0.0)
+    few = bench.task(slice(0, None, 3), options=options)
+    found = bench.predict(ProbeTrainer().train(few, silent), slice(None))
+    labels = np.where(np.arange(45) % 3, (bench.labels + 1) % 3, bench.labels).astype(np.int32)
+    weights = np.where(np.arange(45) % 3, 0, 3).astype(np.float32)
+    weighted = replace(bench.task(slice(None), options=options), labels=labels, weights=weights)
+    np.testing.assert_allclose(
+        bench.predict(ProbeTrainer().train(weighted, silent), slice(None)), found, atol=0.1
+    )
 
 
 def test_another_backbone_and_size_have_features_of_their_own(bench: Bench, tmp_path: Path) -> None:
@@ -249,9 +264,11 @@ def test_heads_descend_as_with_torch_s_own_optimiser() -> None:
     for step in range(head.steps):
         for group in optimiser.param_groups:
             group["lr"] = RECIPE.learning_rate * schedule(step, head.steps)
-        rows, wanted = stream.take(RECIPE.batch_size)
+        drawn = stream.take(RECIPE.batch_size)
         loss = torch.nn.functional.cross_entropy(
-            linear(torch.from_numpy(features[rows])), torch.from_numpy(wanted), label_smoothing=0.1
+            linear(torch.from_numpy(features[drawn.rows])),
+            torch.from_numpy(drawn.labels),
+            label_smoothing=0.1,
         )
         optimiser.zero_grad()
         loss.backward()

@@ -15,7 +15,8 @@ import pytest
 
 import dupekit_slurm.watching as watching
 from dupekit.api import EXECUTORS, Executor, Job, JobError, OptionError, Outcome, PluginError, silent
-from dupekit.plugin.registry import load, options_for
+from dupekit.plugin.options import options_for
+from dupekit.plugin.registry import load
 from dupekit_slurm import SlurmExecutor, SlurmOptions
 from tests.plugins.conftest import Finish, Prepare
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dupekit.api import OptionError
-from dupekit.plugin.registry import options_for
+from dupekit.plugin.options import options_for
 from dupekit_torch import Options, TorchTrainer
 
 

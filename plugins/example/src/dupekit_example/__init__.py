@@ -62,10 +62,12 @@ class ExampleTrainer:
         progress("fitting", 0, 2)
         order = np.random.default_rng(task.seed).permutation(len(features))
         unseen, seen = np.split(order, [len(order) // 4])
-        weights, bias = _discriminant(features[seen], task.labels[seen], len(task.classes))
-        scale = _best_scale(features[unseen] @ weights.T + bias, task.labels[unseen])
+        share = np.ones(len(features), np.float32) if task.weights is None else task.weights
+        labels, n_classes = task.labels, len(task.classes)
+        weights, bias = _discriminant(features[seen], labels[seen], share[seen], n_classes)
+        scale = _best_scale(features[unseen] @ weights.T + bias, labels[unseen], share[unseen])
         progress("fitting", 1, 2)
-        weights, bias = _discriminant(features, task.labels, len(task.classes))
+        weights, bias = _discriminant(features, labels, share, n_classes)
         progress("fitting", 2, 2)
         model = Model(
             task.workdir / "model.npz", self.produces, task.classes, given, notes={"scale": float(scale)}
@@ -107,20 +109,24 @@ def read_features(cache: Cache, images: Images, given: PixelInput, progress: Pro
     return np.hstack([standardised, images.log_sizes()]).astype(np.float32)
 
 
-def _discriminant(features: Floats, labels: NDArray[np.int32], n_classes: int) -> tuple[Floats, Floats]:
-    """Weights (classes, features) and bias (classes,) of linear discriminant analysis.
+def _discriminant(
+    features: Floats, labels: NDArray[np.int32], share: Floats, n_classes: int
+) -> tuple[Floats, Floats]:
+    """Weights (classes, features) and bias (classes,) of linear discriminant analysis. `share` is how much each row
+    counts.
 
     The covariance within classes is shrunk as Ledoit and Wolf (2004) derive, so that it can be inverted
     where there are fewer images than features. A class without images gets a bias of -inf: probability 0.
     """
+    features, labels, share = features[share > 0], labels[share > 0], share[share > 0]
     centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     x = (features - centre) / spread
-    counts = np.bincount(labels, minlength=n_classes)
-    means = np.stack(
-        [x[labels == c].mean(axis=0) if counts[c] else np.zeros_like(centre) for c in range(n_classes)]
-    )
-    x -= means[labels]
-    n, dim = x.shape
+    counts = np.bincount(labels, share, minlength=n_classes)
+    means = np.zeros((n_classes, x.shape[1]), np.float32)
+    np.add.at(means, labels, x * share[:, None])
+    means /= np.maximum(counts, 1e-12)[:, None].astype(np.float32)
+    x = (x - means[labels]) * np.sqrt(share)[:, None]
+    n, dim = float(share.sum()), x.shape[1]
     covariance = (x.T @ x / n).astype(np.float64)
     mean_variance = np.trace(covariance) / dim
     distance = (covariance**2).sum() - dim * mean_variance**2
@@ -134,14 +140,15 @@ def _discriminant(features: Floats, labels: NDArray[np.int32], n_classes: int) -
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
-def _best_scale(logits: Floats, labels: NDArray[np.int32]) -> np.float32:
+def _best_scale(logits: Floats, labels: NDArray[np.int32], share: Floats) -> np.float32:
     """The factor by which logits give the unseen labels the highest likelihood; 1 where there are none."""
-    rows = np.flatnonzero(np.isfinite(logits[np.arange(len(labels)), labels]))
+    rows = np.flatnonzero(np.isfinite(logits[np.arange(len(labels)), labels]) & (share > 0))
     if not len(rows):
         return np.float32(1)
     scales = np.geomspace(0.01, 2, 40, dtype=np.float32)
     given = [_softmax(logits[rows] * scale)[np.arange(len(rows)), labels[rows]] for scale in scales]
-    return scales[np.argmax([np.log(np.maximum(one, 1e-6)).mean() for one in given])]  # type: ignore[no-any-return]
+    likelihood = [np.average(np.log(np.maximum(one, 1e-6)), weights=share[rows]) for one in given]
+    return scales[np.argmax(likelihood)]  # type: ignore[no-any-return]
 
 
 def _softmax(logits: Floats) -> Floats:
