@@ -49,6 +49,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
                 file.write(json.dumps(entry).encode())
         yield
     finally:
-        with contextlib.suppress(OSError):  # on a share that has gone away; the system frees the lock
+        with contextlib.suppress(OSError):  # on a share that has gone away
             holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # likewise; the system frees the lock
             lock.release()
