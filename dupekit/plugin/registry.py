@@ -15,8 +15,8 @@ from importlib import metadata
 from typing import Any
 
 from dupekit.errors import DupekitError, PluginError, UsageError
+from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.contract import API_VERSION, EXECUTORS, TRAINERS, VALIDATORS
-from dupekit.plugin.fit import class_problems
 from dupekit.plugin.guard import guarded
 
 GROUPS = {TRAINERS: "trainer", VALIDATORS: "validator", EXECUTORS: "executor"}

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from dupekit.errors import DupekitError, PluginError
 from dupekit.jobs.failure import place
 from dupekit.plugin.checks import Breach, told
-from dupekit.plugin.fit import class_problems
+from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.options import as_values, options_for
 
 _T = TypeVar("_T")
