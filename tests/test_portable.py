@@ -190,6 +190,19 @@ def test_an_overflow_is_of_no_path_and_no_garbage(away) -> None:
     assert (found.events, found.remarks) == (1, [])
 
 
+def test_a_log_is_not_followed_through_a_link(away, tmp_path: Path) -> None:
+    project, tree = away
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_bytes(line("deleted", "a"))
+    (tree / MARKER / EVENTS).symlink_to(elsewhere)
+    found = project.collect()
+    assert found.events == 0
+    assert "events.jsonl cannot be read" in found.remarks[0]
+    with pytest.raises(OSError, match=r"events\.jsonl"):
+        append_events(tree / MARKER / EVENTS, [Event("2026-01-01T00:00:00+00:00", "deleted", "b")])
+    assert elsewhere.read_bytes() == line("deleted", "a")
+
+
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_half_written_last_line_is_waited_for(away, cut: int) -> None:
     project, tree = away

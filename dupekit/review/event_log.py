@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from dupekit.files.regular import open_regular, read_regular
+
 EVENTS = "events.jsonl"
 
 
@@ -47,14 +49,16 @@ def event_lines(events: Iterable[Event]) -> bytes:
 
 
 def append_events(log: Path, events: Iterable[Event]) -> None:
-    """Adds events to a log, which is made where there is none."""
+    """Adds events to a log, which is made where there is none. Raises OSError where a link or no file lies there."""
     lines = event_lines(events)
-    # Written at once: a watcher and a collect may add to a project's log at the same time.
-    with log.open("a+b", buffering=0) as file:
+    with open_regular(log, "a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read() not in (b"", b"\n"):  # half a line, of a watcher that was killed or a full disk
             lines = b"\n" + lines
-        file.write(lines)
+        while (
+            lines
+        ):  # at once if it can be: a watcher and a collect may add to a project's log at the same time
+            lines = lines[os.write(file.fileno(), lines) :]
 
 
 def pick_up_events(log: Path, brought: Iterable[Event]) -> int:
@@ -76,10 +80,10 @@ def pick_up_events(log: Path, brought: Iterable[Event]) -> int:
 
 def read_events(log: Path) -> EventLog:
     """The events of a log; none where there is none. A last line that was still being written is left out."""
-    if not log.is_file():
-        return EventLog([], [])
     try:
-        lines = log.read_bytes().split(b"\n")
+        lines = read_regular(log).split(b"\n")
+    except FileNotFoundError:
+        return EventLog([], [])
     except OSError as error:
         return EventLog(
             [], [f"{log} cannot be read ({error.strerror}); what was seen there is not recorded."]
