@@ -24,7 +24,7 @@ from dupekit.settings import FILE, read_settings
 from dupekit.system.progress import Progress, silent
 from dupekit.workflow import exports, ignore
 from dupekit.workflow.apply import Applied, apply
-from dupekit.workflow.collect import Collected, Confirm, collect, find_tree
+from dupekit.workflow.collect import Collected, Confirm, ReviewTree, collect, find_tree
 from dupekit.workflow.export import Exported, export
 from dupekit.workflow.flag import Flagged, flag
 from dupekit.workflow.ignore import Imported
@@ -220,8 +220,8 @@ class Project:
         with self._writing("ignore") as session:
             return ignore.import_csv(session, content, name)
 
-    def tree(self, tree: Path | None = None) -> tuple[Export, Path]:
-        """The export that a review tree is of, and where it lies; default the last one exported."""
+    def tree(self, tree: Path | None = None) -> ReviewTree:
+        """A review tree, default the last one exported, and the export that it is of."""
         with self._reading() as session:
             return find_tree(session, tree)
 

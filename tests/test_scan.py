@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dupekit.cli.init import init
-from dupekit.dataset.scan import Listing, OtherFiles, list_dataset, read_files
+from dupekit.dataset.scan import DatasetListing, OtherFiles, Skipped, list_dataset, read_files
 from dupekit.errors import DatasetError, UsageError
 from dupekit.project import Project
 from tests.support import refusing
@@ -29,7 +29,7 @@ def dataset(tmp_path: Path) -> Path:
     return root
 
 
-def paths(listing: Listing) -> list[str]:
+def paths(listing: DatasetListing) -> list[str]:
     return [file.path for file in listing.files]
 
 
@@ -75,7 +75,7 @@ def test_an_empty_class_is_a_class(dataset) -> None:
 def test_a_file_beside_the_classes_is_named_not_read(dataset) -> None:
     picture(dataset / "stray.png")
     listing = list_dataset(dataset)
-    assert listing.skipped == [("stray.png", "file beside the class folders")]
+    assert listing.skipped == [Skipped("stray.png", "file beside the class folders")]
     assert len(listing.files) == 3
 
 
@@ -110,10 +110,10 @@ def test_links_are_skipped_and_named_unless_asked_for(dataset, tmp_path) -> None
     (dataset / "a" / "broken.png").symlink_to(tmp_path / "nothing")
     listing = list_dataset(dataset)
     assert len(listing.files) == 3
-    assert [path for path, why in listing.skipped] == ["a/broken.png", "a/folder", "a/link.png", "c"]
+    assert [one.path for one in listing.skipped] == ["a/broken.png", "a/folder", "a/link.png", "c"]
     followed = list_dataset(dataset, follow_symlinks=True)
     assert {"a/link.png", "a/folder/secret.png", "c/secret.png"} < set(paths(followed))
-    assert followed.skipped == [("a/broken.png", "link to nothing")]
+    assert followed.skipped == [Skipped("a/broken.png", "link to nothing")]
 
 
 def test_a_circle_of_links_ends(dataset) -> None:
@@ -129,7 +129,7 @@ def test_what_systems_leave_behind_is_passed_over(dataset) -> None:
     listing = list_dataset(dataset)
     assert len(listing.files) == 3
     assert listing.other_files == [OtherFiles("a", ".txt", 1)]
-    assert [path for path, _ in listing.skipped] == ["a/#recycle"]
+    assert [one.path for one in listing.skipped] == ["a/#recycle"]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_a_folder_that_a_system_keeps_is_no_class_and_named(dataset, name: str, 
     monkeypatch.setattr(os, "scandir", refusing(os.scandir, dataset / name))  # as lost+found is
     listing = list_dataset(dataset)
     assert listing.classes == ["a", "b"]
-    ((path, why),) = listing.skipped
-    assert path == name
-    assert "by its name" in why
+    (one,) = listing.skipped
+    assert one.path == name
+    assert "by its name" in one.reason
 
 
 def test_other_files_are_counted_by_class_and_extension(dataset) -> None:

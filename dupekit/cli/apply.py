@@ -135,7 +135,7 @@ def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) ->
         print_json(done)
         return
     if done.skipped:
-        table("Not in it", ["path", "why"], done.skipped)
+        table("Not in it", ["path", "why"], [(one.path, one.reason) for one in done.skipped])
     expunged = [(row.path,) for row in done.rows if not row.new_path]
     if expunged:
         table("Brought back" if reverse else "Expunged", ["image"], expunged)

@@ -53,7 +53,8 @@ def flag(
             for d in found.dupes
         ),
     )
-    table("By class pair", ["given", "suggested", "#dupes"], by_class_pair(found.dupes))
+    pairs = [(pair.given, pair.suggested, pair.dupes) for pair in by_class_pair(found.dupes)]
+    table("By class pair", ["given", "suggested", "#dupes"], pairs)
     say(
         f"Round {found.round}: {len(found.dupes)} images with at least {found.threshold} of {found.pairs}"
         f" votes; {found.ignored} more are on the ignore list. Next: dupekit export"

@@ -44,7 +44,7 @@ def show_scan(found: Scan, *, compared: bool = False) -> None:
     if found.problems:
         table("Images left out", ["image", "problem"], [(one.path, one.problem) for one in found.problems])
     if found.skipped:
-        table("Not part of the dataset", ["path", "why"], found.skipped)
+        table("Not part of the dataset", ["path", "why"], [(one.path, one.reason) for one in found.skipped])
     for names in found.twins:
         warn(
             f"These classes look alike: {', '.join(names)}. If they are one, put their images together and scan again."

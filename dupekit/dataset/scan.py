@@ -43,15 +43,23 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class DatasetListing:
     """What lies in a dataset folder; all sorted bytewise by path."""
 
     classes: list[str]
     files: list[File]
-    skipped: list[tuple[str, str]]
-    """Path and reason of what is not part of the dataset: a link, a file beside the classes."""
+    skipped: list[Skipped]
     other_files: list[OtherFiles]
     """Files below the classes that have no image's extension."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Skipped:
+    """What lies in a dataset folder and is not part of the dataset: a link, a file beside the classes."""
+
+    path: str
+    """Escaped, relative to the dataset."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class Content:
     """The file system failed, not the file: read it again in the next scan."""
 
 
-def list_dataset(root: Path, *, follow_symlinks: bool = False) -> Listing:
+def list_dataset(root: Path, *, follow_symlinks: bool = False) -> DatasetListing:
     """Lists the classes and images of a dataset folder.
 
     Hidden entries and what systems and NAS boxes leave behind are passed over. Links are skipped and
@@ -98,7 +106,7 @@ def list_dataset(root: Path, *, follow_symlinks: bool = False) -> Listing:
     files.sort(key=lambda file: sort_key(file.path))
     names = sorted((escape(entry.name) for entry in classes), key=sort_key)
     others = [OtherFiles(label, extension, n) for (label, extension), n in sorted(other.items())]
-    return Listing(names, files, sorted(skipped), others)
+    return DatasetListing(names, files, sorted(skipped), others)
 
 
 def check_dataset(root: Path, *, follow_symlinks: bool = False) -> None:
@@ -106,7 +114,7 @@ def check_dataset(root: Path, *, follow_symlinks: bool = False) -> None:
     _top(root, follow_symlinks=follow_symlinks)
 
 
-def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], list[tuple[str, str]]]:
+def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], list[Skipped]]:
     """The class folders, and path and reason of what is beside them."""
     if not root.is_dir():
         what = "is a file" if root.is_file() else "does not exist"
@@ -115,14 +123,14 @@ def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], 
             hint="Give the folder whose sub-folders are the classes.",
         )
     classes: list[os.DirEntry[str]] = []
-    skipped: list[tuple[str, str]] = []
+    skipped: list[Skipped] = []
     for entry in _entries(root, root, skipped):
         if entry.is_symlink() and not follow_symlinks:
-            skipped.append((escape(entry.name), _LINK))
+            skipped.append(Skipped(escape(entry.name), _LINK))
         elif entry.is_dir():
             classes.append(entry)
         else:
-            skipped.append((escape(entry.name), _BESIDE))
+            skipped.append(Skipped(escape(entry.name), _BESIDE))
     if len(classes) < 2:
         only = f"only one class folder, {escape(classes[0].name)}" if classes else "no class folders"
         raise DatasetError(
@@ -132,10 +140,10 @@ def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], 
     return classes, skipped
 
 
-def _why_no_classes(skipped: Sequence[tuple[str, str]]) -> str:
+def _why_no_classes(skipped: Sequence[Skipped]) -> str:
     hint = "Give the folder whose immediate sub-folders are the classes"
-    links = sum(reason == _LINK for _, reason in skipped)
-    images = sum(reason == _BESIDE and _extension(path) in EXTENSIONS for path, reason in skipped)
+    links = sum(one.reason == _LINK for one in skipped)
+    images = sum(one.reason == _BESIDE and _extension(one.path) in EXTENSIONS for one in skipped)
     if links:
         return f"{hint}. It holds {links} symbolic links: if they are the classes, add --follow-symlinks."
     if images:
@@ -156,7 +164,7 @@ def _walk(
     root: Path,
     top: os.DirEntry[str],
     files: list[File],
-    skipped: list[tuple[str, str]],
+    skipped: list[Skipped],
     other: Counter[tuple[str, str]],
     *,
     follow_symlinks: bool,
@@ -169,7 +177,7 @@ def _walk(
         for entry in _entries(root, folders.pop(), skipped):
             path = escape(Path(entry.path).relative_to(root).as_posix())
             if entry.is_symlink() and not follow_symlinks:
-                skipped.append((path, _LINK))
+                skipped.append(Skipped(path, _LINK))
             elif entry.is_dir():
                 if follow_symlinks:  # only links can lead round in a circle
                     if _identity(entry) in entered:
@@ -179,7 +187,9 @@ def _walk(
             elif (extension := _extension(entry.name)) not in EXTENSIONS:
                 other[label, escape(extension)] += 1
             elif not entry.is_file():
-                skipped.append((path, "link to nothing" if entry.is_symlink() else "not a regular file"))
+                skipped.append(
+                    Skipped(path, "link to nothing" if entry.is_symlink() else "not a regular file")
+                )
             else:
                 stat = entry.stat()
                 files.append(File(path, label, stat.st_size, stat.st_mtime_ns))
@@ -189,7 +199,7 @@ def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a bare name
 
 
-def _entries(root: Path, folder: Path, skipped: list[tuple[str, str]]) -> list[os.DirEntry[str]]:
+def _entries(root: Path, folder: Path, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
     """What a person put into a folder: hidden entries and clutter are left out, and folders that a system keeps, which
     are named in `skipped`, since a class could be called so."""
     found = []
@@ -199,7 +209,7 @@ def _entries(root: Path, folder: Path, skipped: list[tuple[str, str]]) -> list[o
                 if entry.name.startswith(".") or is_clutter(entry.name):
                     continue
                 if is_system(entry.name):
-                    skipped.append((escape(Path(entry.path).relative_to(root).as_posix()), _KEPT))
+                    skipped.append(Skipped(escape(Path(entry.path).relative_to(root).as_posix()), _KEPT))
                     continue
                 found.append(entry)
     except OSError as error:

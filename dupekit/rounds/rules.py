@@ -33,7 +33,16 @@ def default_threshold(pairs_planned: int) -> int:
     return max(1, math.ceil(pairs_planned * 4 / 5))
 
 
-def by_class_pair(dupes: Iterable[Dupe]) -> list[tuple[str, str, int]]:
-    """Given label, suggested label and how many dupes, the most frequent first."""
+@dataclass(frozen=True, slots=True)
+class ClassPair:
+    """How many dupes have this given and this suggested label."""
+
+    given: str
+    suggested: str
+    dupes: int
+
+
+def by_class_pair(dupes: Iterable[Dupe]) -> list[ClassPair]:
+    """The most frequent pairs first."""
     counts = Counter((dupe.given, dupe.suggested) for dupe in dupes)
-    return [(*pair, n) for pair, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    return [ClassPair(*pair, n) for pair, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]

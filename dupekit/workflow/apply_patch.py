@@ -9,7 +9,7 @@ from dupekit.correct.build import check_destination, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import PatchRow, plan_patched, read_patch
 from dupekit.correct.placements import Source
-from dupekit.dataset.scan import list_dataset
+from dupekit.dataset.scan import Skipped, list_dataset
 from dupekit.errors import DatasetError
 from dupekit.files.paths import absolute, new_place, real_path
 from dupekit.files.write import digest_file
@@ -23,8 +23,8 @@ class Patched:
     destination: Path
     files: int
     rows: list[PatchRow]
-    skipped: list[tuple[str, str]]
-    """Path and reason of what is in the copy but is no image of a class, so not in the result."""
+    skipped: list[Skipped]
+    """What is in the copy but is no image of a class, so not in the result."""
 
 
 def apply_patch(

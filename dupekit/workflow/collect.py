@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dupekit.errors import NothingToDo, TreeUnavailable
 from dupekit.files.names import escape, unescape
@@ -47,6 +48,13 @@ class Collected:
     """New ones in the tree's own event log."""
     remarks: list[str]
     """For the person who collects: what is odd about the tree, and what does not count. Decides nothing."""
+
+
+class ReviewTree(NamedTuple):
+    """A tree, and the export that it is of."""
+
+    export: Export
+    path: Path
 
 
 Confirm = Callable[[list[Question]], bool]
@@ -118,7 +126,7 @@ def _too_late(ledger: Ledger, export: Export, decided: Sequence[FileVerdict]) ->
     return [v for v in decided if not as_applied(v)]
 
 
-def find_tree(session: Session, tree: Path | None) -> tuple[Export, Path]:
+def find_tree(session: Session, tree: Path | None) -> ReviewTree:
     """The export that a review tree is of, and where it lies; default the last one exported."""
     ledger = session.ledger
     if tree is None:
@@ -126,7 +134,7 @@ def find_tree(session: Session, tree: Path | None) -> tuple[Export, Path]:
         found = exports.of_round(ledger, current.number)
         if not found:
             raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
-        return found[-1], Path(unescape(found[-1].tree))
+        return ReviewTree(found[-1], Path(unescape(found[-1].tree)))
     path = absolute(tree)
     require_marker(path)
     key = tree_manifest(path).export
@@ -136,7 +144,7 @@ def find_tree(session: Session, tree: Path | None) -> tuple[Export, Path]:
             f"{path} was exported by another project (export {key[:8]}).",
             hint="Name the project it belongs to with -p.",
         )
-    return export, path
+    return ReviewTree(export, path)
 
 
 def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dupekit.dataset.scan import File, Listing, OtherFiles, list_dataset, read_files
+from dupekit.dataset.scan import DatasetListing, File, OtherFiles, Skipped, list_dataset, read_files
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files.names import escape, same_name_key
 from dupekit.ledger import images
@@ -38,8 +38,7 @@ class Scan:
     gone: int
     problems: list[Problem]
     """The images that take no part."""
-    skipped: list[tuple[str, str]]
-    """Path and reason of what is not part of the dataset."""
+    skipped: list[Skipped]
     other_files: list[OtherFiles]
     """Files below the classes that have no image's extension."""
     twins: list[tuple[str, ...]]
@@ -50,11 +49,11 @@ class Scan:
     """Classes with too few different images to be split."""
 
 
-def listed(session: Session) -> Listing:
+def listed(session: Session) -> DatasetListing:
     return list_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
 
 
-def scan(session: Session, listing: Listing, *, every: bool, progress: Progress) -> Scan:
+def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Progress) -> Scan:
     """Reads of the dataset, as `listed`, only what is new or changed, or `every` file."""
     ledger, dataset, settings = session.ledger, session.dataset, session.settings
     known = images.known_files(ledger, max_pixels=settings.max_pixels)
