@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,3 +172,11 @@ def on_terminal(command: list[str], **options: Any) -> Iterator[tuple[subprocess
         finally:
             process.kill()
             os.close(ours)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits until it holds, at most half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "never came"
+        time.sleep(0.02)

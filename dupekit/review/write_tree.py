@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -31,36 +32,24 @@ def plan_tree(
     Names that Windows or a network share would refuse or that are too long are changed, and names that
     would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
     """
-    folders: dict[str, str] = {}
-    folder_of: dict[str, str] = {}
+    names = _Names()
     # These names are the tree's own; a class called so gets a number.
-    taken = {same_name_key(name) for name in (MARKER, EXPUNGE, UNSURE)}
-    for label in classes:
-        name = escape(free_name(portable_name(unescape(label)), taken))
-        taken.add(same_name_key(name))
-        folders[name] = label
-        folder_of[label] = name
-    names: dict[str, set[str]] = {}
+    names.take(".", (MARKER, EXPUNGE, UNSURE))
+    folder_of = {label: names.free(".", portable_name(unescape(label))) for label in classes}
     sub_folders: dict[tuple[str, str], str] = {}
     files: list[ExportedFile] = []
     for dupe in dupes:
         parent = folder_of[dupe.given]
-        parts = PurePosixPath(dupe.path).parts[1:]
-        for part in parts[:-1]:
+        *between, original = PurePosixPath(dupe.path).parts[1:]
+        for part in between:
             key = (parent, part)
             if key not in sub_folders:
-                siblings = names.setdefault(parent, set())
-                name = escape(free_name(portable_name(unescape(part)), siblings))
-                siblings.add(same_name_key(name))
-                sub_folders[key] = f"{parent}/{name}"
+                sub_folders[key] = f"{parent}/{names.free(parent, portable_name(unescape(part)))}"
             parent = sub_folders[key]
-        wanted = portable_name(f"{unescape(dupe.suggested)}_{dupe.votes:02d}_{unescape(parts[-1])}")
-        siblings = names.setdefault(parent, set())
-        name = escape(free_name(wanted, siblings))
-        siblings.add(same_name_key(name))
+        wanted = portable_name(f"{unescape(dupe.suggested)}_{dupe.votes:02d}_{unescape(original)}")
         files.append(
             ExportedFile(
-                path=f"{parent}/{name}",
+                path=f"{parent}/{names.free(parent, wanted)}",
                 original=dupe.path,
                 given=dupe.given,
                 suggested=dupe.suggested,
@@ -74,9 +63,25 @@ def plan_tree(
         round=round_number,
         pairs=pairs,
         created=created,
-        folders=folders,
+        folders={name: label for label, name in folder_of.items()},
         files=files,
     )
+
+
+class _Names:
+    """The names given in each folder of a tree: no two that some file system takes for the same."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, set[str]] = defaultdict(set)
+
+    def take(self, folder: str, names: Iterable[str]) -> None:
+        self._taken[folder].update(map(same_name_key, names))
+
+    def free(self, folder: str, wanted: str) -> str:
+        """The name that a file or folder wanted so gets, escaped."""
+        name = escape(free_name(wanted, self._taken[folder]))
+        self.take(folder, [name])
+        return name
 
 
 def write_tree(
@@ -90,7 +95,8 @@ def write_tree(
     """Copies the dupes to `destination`, which must not exist.
 
     Returns the manifest with what only the copies tell, as it stands in the tree: their sizes, and when they were
-    written; `ready` gets it before the tree appears. Raises UsageError where it exists, DatasetChanged where an image is no longer what the scan saw.
+    written; `ready` gets it before the tree appears. Raises UsageError where `destination` exists, DatasetChanged where
+    an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(

@@ -14,8 +14,7 @@ import pytest
 
 from dupekit.project import Project
 from tests.reviewed import exported_project
-from tests.support import on_terminal
-from tests.test_file_operations import until
+from tests.support import on_terminal, until
 
 IMAGES = {
     f"{label}/{n}.bmp": "rare"

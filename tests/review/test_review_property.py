@@ -39,7 +39,7 @@ from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
 from dupekit.workflow.exports import keep
-from tests.review_oracle import CLUTTER, TRASH, Said, allowed, contents
+from tests.review.oracle import CLUTTER, TRASH, Said, allowed, contents
 
 CLASSES = ["amoeba", "ciliate: with cilia", "diatom_ä", "rotifer"]
 # Path in the dataset -> content and suggested label. There are namesakes of other content (001), equal contents

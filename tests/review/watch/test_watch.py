@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import queue
 import shutil
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,74 +17,12 @@ from dupekit.review.listing import Listing, list_tree
 from dupekit.review.manifest import MARKER
 from dupekit.review.marker import read_marker
 from dupekit.review.verdicts import review_tree, tree_manifest
-from dupekit.review.watch.watcher import Snapshot, follow
+from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
 from dupekit.system.mounts import is_network
-from tests.test_review_tree import dupes_in
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    dupes = []
-    for i in range(60):
-        file = tmp_path / "data" / f"c{i % 3}" / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"content {i}")
-        dupes.append(Dupe(i, f"c{i % 3}/{i}.png", digest_file(file), f"c{i % 3}", "other", 9, 1.0, 0.1, 0.9))
-    manifest = plan_tree(dupes, ["c0", "c1", "c2", "other"], round_number=1, pairs=10, created="")
-    write_tree(manifest, tmp_path / "data", tmp_path / "tree")
-    return tmp_path / "tree"
-
-
-class Watching:
-    """A watcher in a thread, and the last thing it said."""
-
-    def __init__(self, tree: Path, kept_in: Path, **options: float) -> None:
-        self.stop = threading.Event()
-        self.said: queue.SimpleQueue[Snapshot] = queue.SimpleQueue()
-        self.snapshots: list[Snapshot] = []
-        manifest = tree_manifest(tree)
-
-        def work() -> None:
-            for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
-                self.said.put(snapshot)
-
-        self.thread = threading.Thread(target=work)
-        self.thread.start()
-
-    def until(self, condition: Callable[[Snapshot], bool]) -> Snapshot:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            snapshot = self.said.get(timeout=30)
-            self.snapshots.append(snapshot)
-            if condition(snapshot):
-                return snapshot
-        raise AssertionError(f"never came; last: {self.snapshots[-1:]}")
-
-    def end(self) -> Snapshot:
-        self.stop.set()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        return self.until(lambda snapshot: snapshot.last)
-
-
-@pytest.fixture
-def watch(tree: Path) -> Iterator[Callable[..., Watching]]:
-    started: list[Watching] = []
-
-    def start(kept_in: Path | None = None, **options: float) -> Watching:
-        started.append(Watching(tree, kept_in or tree / MARKER, **options))
-        return started[-1]
-
-    yield start
-    for watching in started:
-        watching.stop.set()
-        watching.thread.join(30)
-
-
-def counts(snapshot: Snapshot) -> Counter[str]:
-    return Counter(v.verdict for v in snapshot.review.verdicts) if snapshot.review else Counter()
+from tests.review.trees import dupes_in
+from tests.review.watch.following import counts
 
 
 def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:

@@ -17,16 +17,17 @@ from dupekit.review.manifest import MARKER
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
-from tests.test_review_tree import dupes_in
-from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
+from tests.review.trees import dupes_in
+from tests.review.watch.following import counts
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dupekit.review.watch.watcher.CHECK_S", 0.2)
+    monkeypatch.setattr("dupekit.review.watch.watcher.POLL_NETWORK_S", 0.2)
 
 
-def test_a_tree_of_another_export_in_its_place_is_not_judged(tree, watch, tmp_path) -> None:  # noqa: F811
+def test_a_tree_of_another_export_in_its_place_is_not_judged(tree, watch, tmp_path) -> None:
     data = tmp_path / "other-data"
     data.mkdir()
     manifest = plan_tree(
@@ -67,7 +68,7 @@ def test_a_watcher_keeps_to_its_own_export(trained: Project, tmp_path: Path) -> 
     assert not (kept[1] / "after.txt").exists()
 
 
-def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
+def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:
     (tree / "c0" / "other_09_0.png").rename(tree / "c1" / "moved.png")
 
     def locked(file: Path) -> str:
@@ -80,7 +81,7 @@ def test_what_cannot_be_read_is_named(tree, monkeypatch) -> None:  # noqa: F811
     assert "Make it readable" in caught.value.hint
 
 
-def test_a_tree_that_is_not_there_says_what_to_check(tree, tmp_path) -> None:  # noqa: F811
+def test_a_tree_that_is_not_there_says_what_to_check(tree, tmp_path) -> None:
 
     manifest = tree_manifest(tree)
     shutil.move(tree, tmp_path / "away")

@@ -23,7 +23,7 @@ from dupekit.files.write import read_lines
 from dupekit.project import Project
 from dupekit.review.manifest import MARKER
 from dupekit.system.mounts import is_network
-from tests.test_file_operations import (
+from tests.review.trees import (
     A_IN_B,
     ONE_IN_B,
     RIGHT_1,
@@ -31,9 +31,9 @@ from tests.test_file_operations import (
     check,
     make_tree,
     renew,
-    until,
     watching,
 )  # fmt: skip
+from tests.support import until
 
 SMBD = shutil.which("smbd") or shutil.which("smbd", path="/usr/sbin")
 pytestmark = [

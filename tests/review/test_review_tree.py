@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from dupekit.errors import DatasetChanged, TreeUnavailable, UsageError
 from dupekit.files.names import escape
-from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file, read_lines
 from dupekit.review import verdicts as review
 from dupekit.review.listing import Entry, list_tree
@@ -24,21 +23,10 @@ from dupekit.review.manifest import MARKER, Manifest, read_manifest
 from dupekit.review.verdicts import judge, review_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
+from tests.review.trees import dupes_in
 from tests.support import refusing
 
 CLASSES = ["Acantharia", "Bacillaria", "with_under score"]
-
-
-def dupes_in(dataset: Path, images: dict[str, tuple[str, str]]) -> list[Dupe]:
-    """Writes a file for each path (content, suggested label) and describes it as a dupe."""
-    dupes = []
-    for number, (path, (content, suggested)) in enumerate(images.items(), 1):
-        file = real_path(dataset, path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-        given_label = path.partition("/")[0]
-        dupes.append(Dupe(number, path, digest_file(file), given_label, suggested, 9, 1.5, 0.1, 0.8))
-    return dupes
 
 
 @pytest.fixture

@@ -12,36 +12,33 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import digest_file, read_lines
 from dupekit.review.manifest import MARKER
-from dupekit.review.verdicts import Review, review_tree, tree_manifest
+from dupekit.review.verdicts import review_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
-from tests.test_review_tree import dupes_in
-
-# The tree: a/x_09_1.png, a/x_09_2.png, b/x_09_3.png, b/x_09_é.png; all suggested as x.
-IMAGES = {
-    "a/1.png": ("one", "x"),
-    "a/2.png": ("two", "x"),
-    "b/3.png": ("three", "x"),
-    "b/é.png": ("four", "x"),
-}
-LEFT = dict.fromkeys(IMAGES, ("relabel", "x"))
-RIGHT_1, RIGHT_2 = {"a/1.png": ("correct", "a")}, {"a/2.png": ("correct", "a")}
-RIGHT_A = RIGHT_1 | RIGHT_2
-RIGHT_B = {"b/3.png": ("correct", "b"), "b/é.png": ("correct", "b")}
-ONE_IN_B = {"a/1.png": ("relabel", "b")}
-A_IN_B = {"a/1.png": ("relabel", "b"), "a/2.png": ("relabel", "b")}
-A_NEW = {"a/1.png": ("relabel", "new class"), "a/2.png": ("relabel", "new class")}
+from tests.review.trees import (
+    A_IN_B,
+    A_NEW,
+    ONE_IN_B,
+    RIGHT_1,
+    RIGHT_2,
+    RIGHT_A,
+    RIGHT_B,
+    check,
+    dupes_in,
+    left,
+    make_tree,
+    renew,
+    watching,
+)  # fmt: skip
+from tests.support import until
 
 # What a file manager does, in Python: $1 is what to do.
 MANAGER = """
@@ -126,52 +123,11 @@ OPERATIONS = [
 ]  # fmt: skip
 
 
-def make_tree(folder: Path) -> Path:
-    dupes = dupes_in(folder / "data", {unicodedata.normalize("NFC", k): v for k, v in IMAGES.items()})
-    manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
-    write_tree(manifest, folder / "data", folder / "tree")
-    return folder / "tree"
-
-
 def operate(tree: Path, tool: str, command: str) -> None:
     if command and not shutil.which(tool):
         pytest.skip(f"{tool} is not installed")
     arguments = ["sh", "-ec", command] if command else [sys.executable, "-c", MANAGER, tool]
     subprocess.run(arguments, cwd=tree, check=True, timeout=30)
-
-
-def check(tree: Path, expected: dict[str, tuple[str, str]]) -> list[str]:
-    """The tree says what is expected; returns what after.txt should hold."""
-    review = review_tree(tree, tree_manifest(tree))
-    assert {v.file.original: (v.verdict, v.label) for v in review.verdicts} == {**LEFT, **expected}
-    return left(review)
-
-
-def left(review: Review) -> list[str]:
-    return sorted((v.now_at for v in review.verdicts if v.now_at), key=str.encode)
-
-
-@contextlib.contextmanager
-def watching(
-    tree: Path, *options: str, said: int | IO[bytes] = subprocess.DEVNULL
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A real `dupekit watch`, which has taken its first look."""
-    (tree / MARKER / "after.txt").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "dupekit", "watch", str(tree), *options]
-    with subprocess.Popen(command, stdout=said, stderr=said) as process:
-        try:
-            until(lambda: process.poll() is not None or (tree / MARKER / "after.txt").exists())
-            assert process.poll() is None
-            yield process
-        finally:
-            process.kill()
-
-
-def until(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "never came"
-        time.sleep(0.02)
 
 
 CASES = [pytest.param(*row, id=f"{row[0]}: {row[1]}" if row[1] else row[0]) for row in OPERATIONS]
@@ -228,22 +184,6 @@ def watched_through(folder: Path, rows: list[tuple[str, str, dict[str, tuple[str
     else:
         with watching(tree):
             told(expected)
-
-
-def renew(tree: Path, fresh: Path) -> None:
-    """Puts everything back but the marker, in which the watcher writes."""
-    for path in tree.iterdir():
-        if path.name != MARKER:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in fresh.iterdir():
-        if path.name != MARKER:
-            shutil.copytree(path, tree / path.name)
-    for name in ("away", "none", "copy", "t.tar", "t.zip"):
-        left = tree.parent / name
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,9 @@ from dupekit.review.listing import list_tree
 from dupekit.review.manifest import MARKER
 from dupekit.review.watch.events import Ears, Heard
 from dupekit.review.write_tree import plan_tree, write_tree
-from tests.support import Terminal, on_terminal
-from tests.test_file_operations import until
-from tests.test_review_tree import dupes_in
-from tests.test_watch import counts, tree, watch  # noqa: F401 - fixtures
+from tests.review.trees import dupes_in
+from tests.review.watch.following import counts
+from tests.support import Terminal, on_terminal, until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
@@ -43,7 +42,7 @@ def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @linux
-def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monkeypatch) -> None:  # noqa: F811
+def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monkeypatch) -> None:
     checks: list[bool] = []
     due = watcher_module._Rhythm.due
     monkeypatch.setattr(
@@ -61,7 +60,7 @@ def test_where_events_come_the_tree_is_not_listed_for_nothing(tree, watch, monke
 
 
 @linux
-def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> None:  # noqa: F811
+def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> None:
     watching = watch()
     watching.until(lambda _: True)
     shutil.copytree(tree, tmp_path / "copy")
@@ -76,7 +75,7 @@ def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> N
 
 
 @linux
-def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkeypatch) -> None:  # noqa: F811
+def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkeypatch) -> None:
     from watchdog.observers import inotify_c
 
     real = inotify_c.inotify_add_watch
@@ -99,7 +98,7 @@ def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkey
 
 
 @linux
-def test_no_more_instances_of_inotify(tree, monkeypatch) -> None:  # noqa: F811
+def test_no_more_instances_of_inotify(tree, monkeypatch) -> None:
     def none_left(*_: object) -> int:
         raise OSError(24, "inotify instance limit reached")
 
@@ -109,7 +108,7 @@ def test_no_more_instances_of_inotify(tree, monkeypatch) -> None:  # noqa: F811
     ears.close()
 
 
-def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None:  # noqa: F811
+def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None:
     monkeypatch.setattr(
         "dupekit.review.watch.events._Handler.on_any_event", lambda self, event: None
     )  # all are lost
@@ -122,7 +121,7 @@ def test_a_warning_of_watchdog_makes_it_look(tree, watch, monkeypatch) -> None: 
 
 
 @linux
-def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:  # noqa: F811
+def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:
     """The kernel's queue itself runs over, because for a while nobody reads it."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if limit > 100_000:
@@ -151,7 +150,7 @@ def test_a_real_overflow_loses_nothing(tree, watch, monkeypatch) -> None:  # noq
     assert ("deleted", "c0/other_09_3.png") not in heard  # it was truly lost
 
 
-def listen(tree: Path) -> tuple[Ears, Heard]:  # noqa: F811
+def listen(tree: Path) -> tuple[Ears, Heard]:
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
     assert ears.open() is None
@@ -167,7 +166,7 @@ def hear(heard: Heard, *events: tuple[str, str]) -> None:
             missing.remove((event.kind, event.path))
 
 
-def confuse(tree: Path, out: Path, heard: Heard) -> None:  # noqa: F811
+def confuse(tree: Path, out: Path, heard: Heard) -> None:
     """A folder leaves the tree, and one that took its place is deleted: watchdog's books are wrong then."""
     (tree / "c0").rename(out)
     (tree / "c0").mkdir()
@@ -177,7 +176,7 @@ def confuse(tree: Path, out: Path, heard: Heard) -> None:  # noqa: F811
 
 
 @linux
-def test_it_stops_though_a_folder_that_was_moved_out_confused_watchdog(tree, tmp_path, capfd) -> None:  # noqa: F811
+def test_it_stops_though_a_folder_that_was_moved_out_confused_watchdog(tree, tmp_path, capfd) -> None:
     ears, heard = listen(tree)
     confuse(tree, tmp_path / "out", heard)
     ears.close()  # where watchdog raises KeyError
@@ -190,7 +189,7 @@ def test_it_stops_though_a_folder_that_was_moved_out_confused_watchdog(tree, tmp
 
 @linux
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_of_watchdog_that_dies_is_noticed(tree, tmp_path) -> None:  # noqa: F811
+def test_a_thread_of_watchdog_that_dies_is_noticed(tree, tmp_path) -> None:
     ears, heard = listen(tree)
     assert ears.in_order()
     confuse(tree, tmp_path / "out", heard)
@@ -202,7 +201,7 @@ def test_a_thread_of_watchdog_that_dies_is_noticed(tree, tmp_path) -> None:  # n
 
 
 @linux
-def test_a_folder_moved_out_is_heard_no_more_and_heard_again_when_it_is_back(tree, watch, tmp_path) -> None:  # noqa: F811
+def test_a_folder_moved_out_is_heard_no_more_and_heard_again_when_it_is_back(tree, watch, tmp_path) -> None:
     watching = watch()
     watching.until(lambda _: True)
     (tree / "c0").rename(tmp_path / "out")
@@ -218,8 +217,8 @@ def test_a_folder_moved_out_is_heard_no_more_and_heard_again_when_it_is_back(tre
     assert ("deleted", "c0/other_09_3.png") in [(event.kind, event.path) for event in last.events]
 
 
-def start(tree: Path, *options: str) -> subprocess.Popen[str]:  # noqa: F811
-    root = str(Path(__file__).parent.parent)
+def start(tree: Path, *options: str) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[3])
     return subprocess.Popen(
         [sys.executable, "-m", "dupekit", "watch", str(tree), *options],
         cwd=tree,
@@ -229,7 +228,7 @@ def start(tree: Path, *options: str) -> subprocess.Popen[str]:  # noqa: F811
     )
 
 
-def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:  # noqa: F811
+def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:
     with start(tree, "--quiet") as process:
         assert process.stdout is not None
         assert process.stdout.readline().rstrip().endswith("0 of 60 reviewed (0 deleted, 0 moved), 60 left")
@@ -242,7 +241,7 @@ def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:  # no
     assert len(read_lines(tree / MARKER / "after.txt")) == 40
 
 
-def test_its_log_tells_classes_and_completion(tree) -> None:  # noqa: F811
+def test_its_log_tells_classes_and_completion(tree) -> None:
     said: list[str] = []
     with start(tree) as process:
         assert process.stdout is not None
