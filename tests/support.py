@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import io
+import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
 from dupekit.api import Model, Progress, TrainTask
+from dupekit.cli.app import exit_code
 from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
 
@@ -180,3 +186,43 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "never came"
         time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0) -> Said:
+    """A command as a user types it, in this process: another one for each would take most of the tests' time."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd or Path.cwd()):
+        patch.setattr(sys, "argv", ["dupekit", *map(str, arguments)])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        try:
+            done = exit_code()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    said = Said(*(stream.buffer.getvalue().decode() for stream in (out, err) if not stream.flush()))
+    assert done == code, said.stderr
+    return said
+
+
+def dupekit_apart(*arguments: object, code: int = 0) -> Said:
+    """The same in a process of its own, for what could end this one."""
+    command = [sys.executable, "-m", "dupekit", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return Said(done.stdout, done.stderr)
+
+
+def parsed(*arguments: object, cwd: Path | None = None) -> Any:
+    """What a command prints with --json."""
+    return json.loads(dupekit(*arguments, "--json", cwd=cwd).stdout)

@@ -69,10 +69,11 @@ def main() -> None:
     """The entry point, and the one place where an error becomes a message and an exit code."""
     _require_utf8()
     _open_streams()
-    sys.exit(_exit_code())
+    sys.exit(exit_code())
 
 
-def _exit_code() -> int:
+def exit_code() -> int:
+    """Runs the command that stands in `sys.argv`."""
     from dupekit.errors import DupekitError
 
     try:

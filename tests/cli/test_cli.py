@@ -7,26 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support import on_terminal
+from tests.support import dupekit, on_terminal, parsed
 
 FAST = ["--trainer", "fake", "--validator", "fake"]
-
-
-def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dupekit", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def parsed(*arguments: object, cwd: Path | None = None) -> Any:
-    return json.loads(dupekit(*arguments, "--json", cwd=cwd).stdout)
 
 
 def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dupekit.testing import register
-from tests.cli.test_cli import dupekit
+from tests.support import dupekit_apart as dupekit
 
 SOURCE = """
 import sys

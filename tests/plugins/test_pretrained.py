@@ -15,7 +15,7 @@ import pytest
 from dupekit.dataset.cache import Cache
 from dupekit.errors import PluginError
 from dupekit.project import Project
-from tests.cli.test_cli import dupekit
+from tests.support import dupekit
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 torchvision = pytest.importorskip("torchvision", reason="the extra torch is not installed")

@@ -16,7 +16,7 @@ from dupekit.ledger.migrations import migrations
 from dupekit.project import Project
 from tests.support import Killed, Killer, moved_project, tree_state
 
-ARCHIVE = Path(__file__).parent / "data" / "project-c006f6f.tar.xz"
+ARCHIVE = Path(__file__).parents[1] / "data" / "project-c006f6f.tar.xz"
 FIRST, SECOND = "74c05d95", "c87523df"
 OWN = {
     "at": "2026-11-25T10:00:00+00:00",

@@ -16,8 +16,8 @@ from dupekit.correct import copying as placing
 from dupekit.correct.build import partial_of, write_dataset
 from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DupekitError, UsageError
+from tests.correct.datasets import contents, correction, described, source
 from tests.support import tree_state
-from tests.test_apply import contents, correction, source
 
 MODES = ["copy", "hardlink", "symlink"]
 
@@ -26,7 +26,7 @@ KILLED = """
     from pathlib import Path
     from dupekit.correct.build import write_dataset
     from dupekit.correct.placements import plan_dataset
-    from tests.test_apply_resume import described
+    from tests.correct.datasets import described
     root, mode, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     real = Path.replace
     count = 0
@@ -45,14 +45,6 @@ KILLED = """
 """
 
 
-def described(dataset: Path) -> list:
-    """The sources of a dataset that is there."""
-    return [
-        source(dataset, i, f.relative_to(dataset).as_posix(), keep=True)
-        for i, f in enumerate(sorted(dataset.rglob("*.png")), 1)
-    ]
-
-
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     for number in range(12):
@@ -63,7 +55,7 @@ def plain(tmp_path: Path) -> Path:
 def kill(root: Path, mode: str, when: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(root), mode, when],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         check=False,
     )
     assert done.returncode == -signal.SIGKILL

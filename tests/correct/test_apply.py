@@ -11,26 +11,10 @@ import pytest
 
 from dupekit.correct.build import write_dataset
 from dupekit.correct.patch import write_patch
-from dupekit.correct.placements import Correction, Placement, Source, plan_dataset
+from dupekit.correct.placements import Placement, Source, plan_dataset
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape
-from dupekit.files.paths import real_path
-from dupekit.files.write import digest_file
-
-
-def source(dataset: Path, number: int, path: str, content: str = "", *, keep: bool = False) -> Source:
-    """A source, whose file is written unless it is to be kept as it is."""
-    file = real_path(dataset, path)
-    if not keep:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content or path)
-    stat = file.stat()
-    return Source(number, path, path.partition("/")[0], stat.st_size, stat.st_mtime_ns, digest_file(file))
-
-
-def correction(of: Source, new_label: str) -> Correction:
-    decided = "2026-01-01T00:00:00+00:00"
-    return Correction(of.image, of.path, of.label, new_label, 9, 1.5, decided, of.digest, of.path)
+from tests.correct.datasets import contents, correction, source
 
 
 @pytest.fixture
@@ -43,10 +27,6 @@ def sources(dataset: Path) -> list[Source]:
     return [
         source(dataset, i, path) for i, path in enumerate(["a/1.png", "a/s/2.png", "b/1.png", "b/3.png"], 1)
     ]
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
 def placed(placements: list[Placement]) -> dict[str, str]:

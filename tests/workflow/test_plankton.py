@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("DUPEKIT_TEST_DATA", ROOT.parent / "shared" / "data"))
 ARCHIVE = DATA / "plankton-small.tar.gz"
 

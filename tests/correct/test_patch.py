@@ -23,8 +23,8 @@ from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape
 from dupekit.files.write import digest_file
 from dupekit.workflow.apply_patch import apply_patch
+from tests.correct.datasets import correction, source
 from tests.support import tree_state
-from tests.test_apply import correction, source
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_command_needs_no_project_and_says_what_goes(made: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
 
     words = ("patched", "--patch", "patch.csv", "--dataset", "data")
