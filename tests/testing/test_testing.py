@@ -197,7 +197,7 @@ BROKEN_TRAINERS: list[tuple[Change, str]] = [
     (_change_an_image, "copepod/.* was changed in or removed from the dataset's folder"),
     (
         _fail_without_a_class,
-        r"train.. without images of a class raised ValueError: .* \(tests/test_testing.py, line \d+\)",
+        r"train.. without images of a class raised ValueError: .* \(tests/testing/test_testing.py, line \d+\)",
     ),
 ]
 
@@ -234,7 +234,7 @@ class TestBrokenTrainers:
                 "- the same task with the same seed gives a model that predicts otherwise",
                 "- train() without images of a class raised ValueError",
                 "- train_many() gave 0 models for 2 tasks",
-                "- close() raised RuntimeError: still busy (tests/test_testing.py, line",
+                "- close() raised RuntimeError: still busy (tests/testing/test_testing.py, line",
                 "- copepod/thumbnail.png was added to the dataset's folder",
             ),
             strict=True,
@@ -285,7 +285,7 @@ class TestBrokenTrainers:
             def train(self, task: TrainTask, progress: Any) -> Model:
                 sys.exit(0)
 
-        with pytest.raises(PluginError, match=r"train\(\) raised SystemExit: 0 \(tests/test_testing.py"):
+        with pytest.raises(PluginError, match=r"train\(\) raised SystemExit: 0 \(tests/testing/test_testing.py"):
             check_trainer(Broken)
 
     def test_a_trainer_that_remembers(self) -> None:
