@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dupekit.correct.resolve import Decision, Held, Resolution, resolve
 from dupekit.ledger import exports
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.ledger.exports import Export
 from dupekit.ledger.images import UNREAD
 from dupekit.review.evidence import Earlier
@@ -93,7 +93,8 @@ def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
         (export.number, export.round),
     )
     return {
-        path: Earlier(Verdict(verdict), label, tree, bool(here)) for path, verdict, label, tree, here in rows
+        path: Earlier(understood(Verdict, verdict), label, tree, bool(here))
+        for path, verdict, label, tree, here in rows
     }
 
 

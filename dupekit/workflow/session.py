@@ -14,6 +14,8 @@ from dupekit.ledger import Ledger
 from dupekit.settings import Settings
 from dupekit.workflow.upgrade import upgrade_files
 
+LEDGER = "ledger.db"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -32,15 +34,11 @@ class Session:
         return RoundFolder(self.root, round_number)
 
 
-def open_ledger(root: Path, *, create: bool = False) -> Ledger:
-    """The ledger of a project. One of an older dupekit is brought up to date first, and so are the project's files."""
-    return Ledger(root / "ledger.db", create=create, before_migrating=partial(upgrade_files, root))
-
-
 @contextlib.contextmanager
 def reading(root: Path, settings: Settings) -> Iterator[Session]:
-    """A session that others may write beside."""
-    with open_ledger(root) as ledger:
+    """A session that others may write beside. The ledger of an older dupekit is brought up to date first, and so are the
+    project's files."""
+    with Ledger(root / LEDGER, before_migrating=partial(upgrade_files, root)) as ledger:
         yield Session(ledger, root, settings)
 
 
