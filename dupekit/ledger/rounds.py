@@ -42,7 +42,7 @@ class Run:
     state: RunState
     seconds: float | None
     agreement: float | None
-    """Share of its predictions that equal the given label."""
+    """Share of the predictions in which the given label is more probable than every other class."""
     error: str | None
 
     @property

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dupekit import Choices
 from dupekit.errors import (
@@ -160,6 +161,23 @@ def test_each_image_is_predicted_once_a_pair_by_models_that_did_not_see_it(train
         ).fetchall()
     assert len(rows) == 36 * 3
     assert {count for _, _, count in rows} == {1}
+
+
+def test_where_nothing_can_be_seen_the_models_do_not_agree(tmp_path, fast) -> None:
+    for label in "abc":
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(6):  # equal pixels in different files
+            told = PngInfo()
+            told.add_text("Comment", f"{label}{number}")
+            Image.new("L", (8, 8), 7).save(tmp_path / "data" / label / f"{number}.png", pnginfo=told)
+    project = Project.create(tmp_path / "data", tmp_path / "project")
+    project.scan()
+    done = project.train(Choices(pairs=2, **fast))
+    assert (done.failed, done.agreement, done.near_chance) == ([], 0, True)
+    results = list((tmp_path / "project/rounds/01/runs").glob("*/result.json"))
+    assert [json.loads(file.read_text())["agreement"] for file in results] == [0] * 4
+    assert project.flag(threshold=1).dupes == []  # a draw is no vote, either
+    assert project.verify().differences == []
 
 
 def test_fixed_and_redrawn_splits(dataset, tmp_path, fast) -> None:
