@@ -17,7 +17,7 @@ from dupekit.errors import LedgerError, LedgerUnavailable
 from dupekit.ledger.migrations import migrations
 
 BUSY_TIMEOUT_S = 30
-_DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
+DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
 
 _T = TypeVar("_T")
 
@@ -162,7 +162,7 @@ def understood(read: Callable[[str], _T], text: str) -> _T:
         return read(text)
     except ValueError:
         raise LedgerError(
-            f"The ledger is damaged: it holds {text[:60]!r}, which dupekit never wrote.", hint=_DAMAGED
+            f"The ledger is damaged: it holds {text[:60]!r}, which dupekit never wrote.", hint=DAMAGED
         ) from None
 
 
@@ -193,4 +193,4 @@ def _refusal(path: Path, error: Exception) -> LedgerError:
         return LedgerError(what, hint=f"{nothing} Make room, or see that its disk is there; then try again.")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return LedgerError(what, hint=f"{nothing} See that you may read and write it, and its folder.")
-    return LedgerError(what, hint=_DAMAGED)
+    return LedgerError(what, hint=DAMAGED)
