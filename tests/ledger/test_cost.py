@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from dupekit.ledger import Ledger, exports, steps, tallies, verdicts
+from dupekit.project import Project
+from dupekit.review.ignore_list import to_csv
 from dupekit.review.manifest import ExportedFile
 from dupekit.review.verdicts import FileVerdict, Verdict
+from dupekit.settings import Settings
+from dupekit.system.progress import silent
+from dupekit.workflow.export import export
+from dupekit.workflow.ignore import import_csv
+from dupekit.workflow.session import Session
+from dupekit.workflow.status import status
 
 STEP = 100
 
@@ -86,3 +94,37 @@ def test_twice_the_images_cost_twice_as_much(tmp_path: Path, query: Callable[[Le
     """As little as the ignore list is gone through for every image, so little an export's files for every verdict."""
     with reviewed(tmp_path / "1.db", 1000) as few, reviewed(tmp_path / "2.db", 2000) as many:
         assert steps_of(many, query) < 3 * steps_of(few, query)
+
+
+def test_the_status_gets_no_row_for_each_image(tmp_path: Path) -> None:
+    got = 0
+
+    def count(_: object, row: tuple[object, ...]) -> tuple[object, ...]:
+        nonlocal got
+        got += 1
+        return row
+
+    with reviewed(tmp_path / "ledger.db", 200) as ledger:
+        with ledger.write() as db:
+            db.execute("INSERT INTO flags SELECT 1, id, id FROM images")
+            db.execute("UPDATE images SET state = 'problem' WHERE id % 4 = 0")
+            db.execute("UPDATE rounds SET closed = '2026'")
+        ledger.connection.row_factory = count
+        found = status(Session(ledger, tmp_path, Settings(dataset="data")))
+    assert (found.images, found.classes, found.problems) == (150, 1, 50)
+    assert (found.flags, found.ignored) == (50, 100)
+    assert [(r.flagged, r.ignored) for r in found.rounds] == [(200, 100)]
+    assert got < 50
+
+
+def test_who_wants_names_of_classes_has_no_images_counted(trained: Project, tmp_path: Path) -> None:
+    asked: list[str] = []
+    trained.ignore(["amoeba/0003.png"])
+    with Ledger(trained.path / "ledger.db") as ledger:
+        ledger.connection.set_trace_callback(asked.append)
+        session = Session(ledger, trained.path, trained.settings)
+        export(session, tmp_path / "tree", progress=silent)
+        import_csv(session, to_csv(trained.ignores()).encode(), "list.csv")
+        status(session)
+    assert sum("FROM classes" in sql for sql in asked) >= 2
+    assert [sql for sql in asked if "count(DISTINCT digest)" in sql] == []
