@@ -715,6 +715,37 @@ def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path
     assert trained.next_round(Path("linked")).images == 36
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_links_are_followed_while_the_dataset_is_made_of_them(
+    trained, tmp_path, dataset, fast, own: bool
+) -> None:
+    """What a person set stays; what `next` set for links of dupekit's own goes with them."""
+    toml = trained.path / "dupekit.toml"
+    if own:
+        toml.write_text(toml.read_text().replace("# follow_symlinks = false", "follow_symlinks = true"))
+    toml.write_text(f"{toml.read_text()}\n# my own remark\n[options]\nsize_px = 6\n")
+
+    trained = Project(trained.path)
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    trained.apply(tmp_path / "copied")
+    trained.apply(tmp_path / "linked", mode="symlink")
+
+    def go_on(place: Path | None = None) -> tuple[bool, bool]:
+        trained.train(Choices(pairs=1, **fast))
+        assert trained.next_round(place).images == 36
+        assert Project(trained.path).settings == trained.settings
+        assert (trained.settings.options, "# my own remark" in toml.read_text()) == ({"size_px": 6}, True)
+        return trained.settings.follow_symlinks, "`dupekit next`" in toml.read_text()
+
+    assert go_on() == (True, not own)
+    assert go_on() == (True, not own)  # on the same dataset
+    assert go_on(tmp_path / "copied") == (own, False)
+    assert go_on(tmp_path / "linked") == (True, not own)  # of an earlier round
+    assert go_on(dataset) == (own, False)
+
+
 def test_an_export_counts_the_votes_that_a_killed_training_left_uncounted(trained, monkeypatch, fast) -> None:
     trained.flag(threshold=3)
     monkeypatch.setattr("dupekit.workflow.train.count_votes", lambda *_: 0)  # as if killed before
