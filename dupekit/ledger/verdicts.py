@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dupekit.correct.resolve import Decision, Held, Resolution, resolve
 from dupekit.errors import LedgerError
 from dupekit.ledger import exports
-from dupekit.ledger.database import DAMAGED, Ledger, understood
+from dupekit.ledger.database import Ledger, understood
 from dupekit.ledger.exports import Export
 from dupekit.ledger.images import UNREAD
 from dupekit.review.evidence import Earlier
@@ -142,7 +142,8 @@ def _with_numbers(
         return [(v, numbers[v.file.path]) for v in verdicts]
     except KeyError as missing:
         raise LedgerError(
-            f"The ledger is damaged: of the tree {export.tree} it does not know {missing}.", hint=DAMAGED
+            f"The ledger knows no file {missing} of the tree {export.tree}, and the manifest does.",
+            hint="One of the two is damaged: restore it from a backup. `dupekit verify` looks at both.",
         ) from None
 
 

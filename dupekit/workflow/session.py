@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dupekit.errors import LedgerError
 from dupekit.files.lock import exclusive
 from dupekit.jobs.folder import RoundFolder
-from dupekit.ledger import Ledger
+from dupekit.ledger import Ledger, integrity
+from dupekit.ledger.database import DAMAGED
 from dupekit.settings import Settings
 from dupekit.workflow.upgrade import upgrade_files
 
@@ -39,7 +41,14 @@ def reading(root: Path, settings: Settings) -> Iterator[Session]:
     """A session that others may write beside. The ledger of an older dupekit is brought up to date first, and so are the
     project's files."""
     with Ledger(root / LEDGER, before_migrating=partial(upgrade_files, root)) as ledger:
-        yield Session(ledger, root, settings)
+        try:
+            yield Session(ledger, root, settings)
+        except (LookupError, TypeError, ValueError) as error:
+            # SQLite reads rubbish as well, and where that leads nobody can foresee.
+            for fault in integrity.faults(ledger):
+                what = f"The ledger {ledger.path} is damaged: {fault.where} says {fault.how}."
+                raise LedgerError(what, hint=DAMAGED) from error
+            raise
 
 
 @contextlib.contextmanager

@@ -114,6 +114,8 @@ def _differences(what: str, faults: Iterator[Fault], work: _Work) -> Iterator[Di
         yield Difference("ledger", f"{LEDGER}, read for: {what}", error.message)
     except (DupekitError, OSError) as error:
         yield Difference(what, str(work.session.root), str(error).splitlines()[0])
+    except (LookupError, TypeError, ValueError) as error:
+        yield Difference("ledger", f"{LEDGER}, read for: {what}", f"cannot be understood: {error!r}")
 
 
 def _unapplied(ledger: Ledger) -> list[Unapplied]:

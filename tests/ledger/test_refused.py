@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -127,6 +128,30 @@ def test_a_word_that_dupekit_never_wrote_is_damage(
     file.write_bytes(content.replace(written, instead))
     code, said = run(command)
     assert (code, "which dupekit never wrote" in said) == (1, True), said
+
+
+def test_rubbish_that_sqlite_can_read_is_damage(reviewed: Project, run: Run) -> None:
+    """A byte in the table of classes, so that it and its index say otherwise: SQLite looks at either."""
+    file = reviewed.path / "ledger.db"
+    with Ledger(file) as ledger:
+        page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'classes'")
+        size = ledger.value("PRAGMA page_size")
+    content = bytearray(file.read_bytes())
+    at = content.index(b"amoeba", (page - 1) * size, page * size)
+    content[at : at + 6] = b"amoeVa"
+    file.write_bytes(content)
+    for command in ("export TREE", "verify"):
+        code, said = run(command)
+        assert (code, "missing from index" in said) == (1, True), said
+
+
+def test_a_manifest_with_a_file_that_the_ledger_does_not_know_is_said(reviewed: Project, run: Run) -> None:
+    file = reviewed.folder_of(reviewed.tree()[0]) / "manifest.json"
+    document = json.loads(file.read_text())
+    document["files"].append({**document["files"][0], "path": "amoeba/another.png"})
+    file.write_text(json.dumps(document))
+    code, said = run("collect --yes")
+    assert (code, "'amoeba/another.png'" in said, "verify" in said) == (1, True, True), said
 
 
 @pytest.fixture
