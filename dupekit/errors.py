@@ -9,7 +9,8 @@
     ├── NothingToDo              3   nothing where something was expected
     ├── PluginError              1   a plugin is missing, broken or breaks its contract
     ├── LockedError              1   another process is at work on this project
-    ├── LedgerError              1   the ledger is damaged, or newer than this dupekit
+    ├── LedgerError              1   the ledger is missing or damaged, or newer than this dupekit
+    │   └── LedgerUnavailable    1   another program holds it, or left it half written
     ├── DatasetChanged           1   files are not what the last scan saw
     ├── ImageError               1   one image cannot be used
     │   └── ImageTooLarge        1   it has more pixels than allowed
@@ -74,7 +75,11 @@ class LockedError(DupekitError):
 
 
 class LedgerError(DupekitError):
-    """The ledger is damaged, or was written by a newer dupekit."""
+    """The ledger is missing or damaged, or was written by a newer dupekit."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Another program holds the ledger, or was killed while it wrote. It is not damaged."""
 
 
 class DatasetChanged(DupekitError):

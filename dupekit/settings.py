@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from tomlkit.items import Bool
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
@@ -66,11 +67,27 @@ def checked(values: dict[str, Any], *, where: str = "") -> Settings:
 
 def read_settings(path: Path) -> Settings:
     """Raises UsageError where the file is no TOML or a setting is wrong, naming the setting."""
+    return parsed(_text(path), path)
+
+
+def parsed(text: str, path: Path) -> Settings:
+    """The settings that a text says; `path` is for messages. Raises as `read_settings`."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors add a byte order mark
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", hint="Correct it in a text editor.") from None
+        values = tomllib.loads(text)
+    except ValueError as error:
+        raise _unreadable(path, error) from None
     return checked(values, where=f"{path}: ")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors add a byte order mark
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path} cannot be read: {error}.", hint="Correct it in a text editor.")
 
 
 def write_settings(path: Path, settings: Settings) -> None:
@@ -90,8 +107,21 @@ def write_settings(path: Path, settings: Settings) -> None:
     write_text(path, tomlkit.dumps(document))
 
 
-def change_settings(path: Path, **changes: Any) -> None:
-    """Changes settings in the file and keeps its comments."""
-    document = tomlkit.parse(path.read_text(encoding="utf-8-sig"))
-    document.update(changes)
-    write_text(path, tomlkit.dumps(document))
+_OWN_LINKS = "set by `dupekit next`: apply made this dataset of links"
+
+
+def with_dataset(path: Path, dataset: str, *, own_links: bool) -> str:
+    """The text of the file with another dataset; its comments stay.
+
+    Of a dataset that dupekit made of links itself the links are followed, until one comes that it did not. What a person
+    set stays.
+    """
+    document = tomlkit.parse(_text(path))
+    document["dataset"] = dataset
+    set_already = document.item("follow_symlinks") if "follow_symlinks" in document else None
+    by_next = isinstance(set_already, Bool) and _OWN_LINKS in set_already.trivia.comment
+    if own_links and not document.get("follow_symlinks"):
+        document["follow_symlinks"] = tomlkit.item(True).comment(_OWN_LINKS)
+    elif by_next and not own_links:
+        del document["follow_symlinks"]
+    return tomlkit.dumps(document)

@@ -38,7 +38,7 @@ def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> 
     """Another tree of the same images, as `export` makes it."""
     with Ledger(project.path / "ledger.db") as ledger:
         found = {source.path: source for source in images.present(ledger)}
-        classes = [size.name for size in images.class_sizes(ledger)]
+        classes = images.class_names(ledger)
         dupes = [
             Dupe(found[path].image, path, found[path].digest, path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
             for path, label in suggested.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dupekit.errors import UsageError
-from dupekit.settings import Settings, change_settings, read_settings, write_settings
+from dupekit.settings import Settings, read_settings, with_dataset, write_settings
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_every_setting_is_explained_and_its_default_shown(file) -> None:
 def test_changes_keep_comments_and_other_settings(file) -> None:
     write_settings(file, Settings(dataset="old", pairs=7))
     file.write_text(file.read_text() + "\n# mine\n")
-    change_settings(file, dataset="new")
+    file.write_text(with_dataset(file, "new", own_links=False))
     assert read_settings(file) == Settings(dataset="new", pairs=7)
     assert "# mine" in file.read_text()
 
@@ -43,7 +43,7 @@ def test_a_byte_order_mark_is_no_matter(file) -> None:
     write_settings(file, Settings(dataset="d", pairs=7))
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert read_settings(file).pairs == 7
-    change_settings(file, dataset="new")
+    file.write_text(with_dataset(file, "new", own_links=False))
     assert read_settings(file) == Settings(dataset="new", pairs=7)
 
 

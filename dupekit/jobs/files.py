@@ -83,7 +83,10 @@ class ResultFile(_File):
     seconds_predicting: float = 0
     images_trained: int = 0
     images_predicted: int = 0
-    agreement: float = Field(0, description="Share of the predictions that equal the given label.")
+    agreement: float = Field(
+        0,
+        description="Share of the predictions in which the given label is more probable than every other class.",
+    )
     host: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict, description="What the trainer says of its model.")

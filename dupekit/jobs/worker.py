@@ -37,7 +37,7 @@ from dupekit.plugin.contract import (
 from dupekit.plugin.model import Model
 from dupekit.plugin.options import options_for
 from dupekit.plugin.registry import close, make
-from dupekit.rounds.tally import most_probable
+from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import now
 
@@ -242,7 +242,7 @@ def _write(
     one: _Prepared, model: Model, probabilities: NDArray[np.float32], *, training: float, predicting: float
 ) -> None:
     # As they are stored and counted: float16.
-    predicted = most_probable(probabilities.astype(np.float16), one.labels)
+    agreeing = agrees(probabilities.astype(np.float16), one.labels)
     write_predictions(one.job.folder, images=one.ids, probabilities=probabilities)
     if not one.file.keep_model:
         model.path.unlink(missing_ok=True)
@@ -254,7 +254,7 @@ def _write(
         seconds_predicting=round(predicting, 3),
         images_trained=len(one.task.rows),
         images_predicted=len(one.held_out),
-        agreement=float((predicted == one.labels).mean()) if len(one.held_out) else 0.0,
+        agreement=float(agreeing.mean()) if len(one.held_out) else 0.0,
         host=platform.node(),
         versions=_versions(),
         notes=dict(model.notes),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dupekit.correct.placements import Correction, Placement
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.ledger.images import ImageState
 from dupekit.system.stamp import now
 
@@ -110,6 +110,6 @@ def corrections(ledger: Ledger, application: int) -> list[SeenCorrection]:
         (application,),
     )
     return [
-        SeenCorrection(path, bool(expunged), digest, state and ImageState(state), there)
+        SeenCorrection(path, bool(expunged), digest, state and understood(ImageState, state), there)
         for path, expunged, digest, state, there in found
     ]

@@ -67,13 +67,13 @@ def by_round(ledger: Ledger) -> list[RoundFigures]:
         """
         SELECT id, images, tallied_pairs, threshold,
             (SELECT count(*) FROM flags WHERE flags.round = rounds.id),
-            coalesce(reviewed, 0), coalesce(accepted, 0), 1.0 * accepted / reviewed,
-            (SELECT count(*) FROM ignores WHERE ignores.round <= rounds.id)
+            coalesce(reviewed, 0), coalesce(accepted, 0), 1.0 * accepted / reviewed, coalesce(sum(entries), 0)
         FROM rounds LEFT JOIN (
             SELECT round, count(*) AS reviewed, sum(verdict IN (?, ?)) AS accepted
             FROM current_verdicts GROUP BY round
-        ) ON round = rounds.id
-        ORDER BY id
+        ) AS decided ON decided.round = rounds.id
+        LEFT JOIN (SELECT round, count(*) AS entries FROM ignores GROUP BY round) AS listed ON listed.round <= rounds.id
+        GROUP BY id ORDER BY id
         """,
         (Verdict.RELABEL, Verdict.EXPUNGE),
     )

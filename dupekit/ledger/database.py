@@ -9,18 +9,45 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlite_utils import Database
 
-from dupekit.errors import LedgerError
+from dupekit.errors import LedgerError, LedgerUnavailable
 from dupekit.ledger.migrations import migrations
 
 BUSY_TIMEOUT_S = 30
+DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
+
+_T = TypeVar("_T")
+
+
+class Rows:
+    """What a query finds, read as it is asked for. All raise LedgerError where SQLite cannot read on."""
+
+    def __init__(self, path: Path, cursor: sqlite3.Cursor) -> None:
+        self._path, self._cursor = path, cursor
+
+    def __iter__(self) -> Iterator[Any]:
+        with _in_words(self._path):
+            for row in self._cursor:  # noqa: UP028 - it would close the cursor, perhaps after the ledger
+                yield row
+
+    def fetchone(self) -> Any:
+        with _in_words(self._path):
+            return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        with _in_words(self._path):
+            return self._cursor.fetchall()
 
 
 class Ledger:
-    """An open ledger. Use it as a context manager, or `close` it."""
+    """An open ledger. Use it as a context manager, or `close` it.
+
+    All that reads or writes raises LedgerError where SQLite cannot: the file is damaged, the disk is full, another program
+    holds it.
+    """
 
     def __init__(
         self,
@@ -34,8 +61,8 @@ class Ledger:
 
         `before_migrating` gets the old one first, in the same transaction: a new schema may leave to the project's files
         what the old one held. Without it, and with `read_only`, an older ledger is refused, and nothing is written.
-        Raises LedgerError where there is none (unless `create`), where the file is damaged, and where a newer dupekit has
-        written it.
+        Raises LedgerError where there is none, or a file that holds nothing of a ledger; with `create` one is made where
+        there is none yet, or an empty file, as one that was killed here leaves it.
         """
         if not create and not path.is_file():
             raise LedgerError(
@@ -45,15 +72,13 @@ class Ledger:
         self.path = path
         # As a URI, which needs "?", "#" and "%" of a path escaped; as_uri does that.
         name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
-        self.connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
+        with _in_words(path):
+            self.connection = sqlite3.connect(
+                name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=read_only
+            )
         try:
-            self._prepare(None if read_only else before_migrating)
-        except sqlite3.DatabaseError as error:
-            self.connection.close()
-            raise LedgerError(
-                f"The ledger {path} cannot be used: {error}.",
-                hint="If another program holds it, close that program; if it is damaged, restore a backup.",
-            ) from None
+            with _in_words(path):
+                self._prepare(None if read_only else before_migrating, create=create)
         except BaseException:
             self.connection.close()
             raise
@@ -69,31 +94,26 @@ class Ledger:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block is recorded, or nothing.
+        """A transaction: all of the block is recorded, or nothing."""
+        with _in_words(self.path):
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):  # what went wrong first is what to say
+                        self.connection.execute("ROLLBACK")
+                raise
 
-        Raises LedgerError where SQLite cannot write: the disk is full, another program holds the file.
-        """
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            yield self.connection
-            self.connection.execute("COMMIT")
-        except BaseException as error:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise LedgerError(
-                    f"The ledger {self.path} cannot be written: {error}.",
-                    hint="Nothing of this step was recorded. Make room, or close what holds it; then try again.",
-                ) from None
-            raise
-
-    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> Rows:
         """Runs a query."""
-        return self.connection.execute(sql, values)
+        with _in_words(self.path):
+            return Rows(self.path, self.connection.execute(sql, values))
 
     def value(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         """The first column of the first row, or None."""
-        row = self.connection.execute(sql, values).fetchone()
+        row = self.rows(sql, values).fetchone()
         return row and row[0]
 
     def schema(self) -> str:
@@ -103,11 +123,20 @@ class Ledger:
         )
         return "".join(f"{sql};\n" for (sql,) in found)
 
-    def _prepare(self, before_migrating: Callable[[Ledger], None] | None) -> None:
+    def _prepare(self, before_migrating: Callable[[Ledger], None] | None, *, create: bool) -> None:
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA synchronous = FULL")
         db = Database(self.connection)
+        new = create and not self.value(
+            "SELECT count(*) FROM sqlite_master"
+        )  # asked first: another may be making it
         applied = {migration.name for migration in migrations.applied(db)}
+        if not applied and not new:
+            empty = not self.path.stat().st_size
+            raise LedgerError(
+                f"The ledger {self.path} {'is empty' if empty else 'holds nothing of dupekit'}.",
+                hint="Restore it from a backup: what is recorded stands in no other file.",
+            )
         newer = applied - {migration.name for migration in migrations._migrations}
         if newer:
             raise LedgerError(
@@ -125,3 +154,43 @@ class Ledger:
             if applied and before_migrating and migrations.pending(db):
                 before_migrating(self)
             migrations.apply(db)
+
+
+def understood(read: Callable[[str], _T], text: str) -> _T:
+    """What a text of the ledger means. Raises LedgerError where it is none that `read`, with a ValueError, takes."""
+    try:
+        return read(text)
+    except ValueError:
+        raise LedgerError(
+            f"The ledger is damaged: it holds {text[:60]!r}, which dupekit never wrote.", hint=DAMAGED
+        ) from None
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """SQLite's errors of the block as dupekit's."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # a fault of dupekit's, not of the ledger
+        raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter in the message of an error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> LedgerError:
+    name = getattr(error, "sqlite_errorname", "")  # absent where Python cannot read what SQLite can
+    if name == "SQLITE_READONLY_ROLLBACK":
+        return LedgerUnavailable(
+            f"The ledger {path} was left half written by a process that was killed, and is opened only for reading here.",
+            hint="Nothing is lost. Any command that may write it, such as `dupekit status`, takes the half step back.",
+        )
+    what = f"The ledger {path} cannot be used: {error}."
+    nothing = "Nothing of this step was recorded."
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        hint = f"Another program holds it. Close that program, and try again. {nothing}"
+        return LedgerUnavailable(what, hint=hint)
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return LedgerError(what, hint=f"{nothing} Make room, or see that its disk is there; then try again.")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return LedgerError(what, hint=f"{nothing} See that you may read and write it, and its folder.")
+    return LedgerError(what, hint=DAMAGED)

@@ -20,6 +20,12 @@ def ignores(ledger: Ledger) -> list[Ignored]:
     return [Ignored(*row) for row in found]
 
 
+def count(ledger: Ledger) -> int:
+    """How many entries the ignore list has."""
+    found: int = ledger.value("SELECT count(*) FROM ignores")
+    return found
+
+
 def add(ledger: Ledger, entries: Iterable[Ignored]) -> int:
     """Adds by hand what is not on the list, as of now; returns how many that were."""
     return _edit(ledger, entries, "added")

@@ -73,6 +73,16 @@ class ClassSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    images: int
+    """Readable."""
+    classes: int
+    """With readable images."""
+    problems: int
+    """Images that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownImage:
     """What the last scan saw at a path."""
 
@@ -187,6 +197,23 @@ def class_sizes(ledger: Ledger) -> list[ClassSize]:
         """
     )
     return [ClassSize(*row) for row in found]
+
+
+def totals(ledger: Ledger) -> Totals:
+    """How much there is at the last scan, counted without a row for each."""
+    found = ledger.rows(
+        """
+        SELECT count(*) FILTER (WHERE state = 'ok'), count(DISTINCT iif(state = 'ok', class, NULL)),
+            count(*) FILTER (WHERE state = 'problem')
+        FROM images
+        """
+    )
+    return Totals(*found.fetchone())
+
+
+def class_names(ledger: Ledger) -> list[str]:
+    """Every class there ever was, by name."""
+    return [name for (name,) in ledger.rows("SELECT name FROM classes ORDER BY name")]
 
 
 def class_numbers(ledger: Ledger) -> dict[str, int]:

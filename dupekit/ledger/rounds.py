@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from dupekit.errors import NothingToDo
 from dupekit.jobs.files import Half, run_name
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.system.stamp import now
 
 
@@ -42,7 +42,7 @@ class Run:
     state: RunState
     seconds: float | None
     agreement: float | None
-    """Share of its predictions that equal the given label."""
+    """Share of the predictions in which the given label is more probable than every other class."""
     error: str | None
 
     @property
@@ -131,7 +131,7 @@ def _run(
     agreement: float | None,
     error: str | None,
 ) -> Run:
-    return Run(number, pair, Half(half), RunState(state), seconds, agreement, error)
+    return Run(number, pair, understood(Half, half), understood(RunState, state), seconds, agreement, error)
 
 
 def complete_pairs(ledger: Ledger, round_number: int) -> list[int]:

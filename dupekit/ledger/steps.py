@@ -57,10 +57,11 @@ def steps(ledger: Ledger) -> list[Step]:
         """
         SELECT number, what, round, at, nullif(who, ''), count, place, undone FROM (
             SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
-                (SELECT count(*) FROM verdicts WHERE collection = c.id) AS count,
-                iif(c.tree = '', exports.tree, c.tree) AS place, undone,
+                coalesce(decided.count, 0) AS count, iif(c.tree = '', exports.tree, c.tree) AS place, undone,
                 c.id AS last_collect
             FROM collections AS c JOIN exports ON exports.id = c.export
+            LEFT JOIN (SELECT collection, count(*) AS count FROM verdicts GROUP BY collection) AS decided
+                ON decided.collection = c.id
             UNION ALL
             SELECT id, 'apply', round, at, who,
                 (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,

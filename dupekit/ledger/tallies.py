@@ -81,6 +81,14 @@ _SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 # NULL again for every image (measured: 164 s, not 1.5 s, for 230,000 candidates and a list of 20,000).
 _IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
 
+_FLAGGED = f"image IN (SELECT image FROM flags WHERE round = ?) AND NOT {_IGNORED}"
+_CANDIDATES = """
+    FROM tallies
+    JOIN images ON images.id = image
+    JOIN classes AS g ON g.id = given
+    JOIN classes AS s ON s.id = suggested
+    WHERE round = ?"""
+
 
 def dupes(ledger: Ledger, round_number: int, *, threshold: int) -> list[Dupe]:
     """The images with at least `threshold` votes that are not on the ignore list, most suspicious first.
@@ -92,7 +100,7 @@ def dupes(ledger: Ledger, round_number: int, *, threshold: int) -> list[Dupe]:
 
 def ignored(ledger: Ledger, round_number: int, *, threshold: int) -> int:
     """How many more there would be without the ignore list."""
-    return len(_dupes(ledger, round_number, f"votes >= ? AND {_IGNORED}", threshold))
+    return _count(ledger, round_number, f"votes >= ? AND {_IGNORED}", threshold)
 
 
 def record_flags(ledger: Ledger, round_number: int, flagged: list[Dupe], *, threshold: int) -> None:
@@ -108,12 +116,12 @@ def record_flags(ledger: Ledger, round_number: int, flagged: list[Dupe], *, thre
 
 def flagged(ledger: Ledger, round_number: int) -> list[Dupe]:
     """The dupes of the last flagging, less what came onto the ignore list since, most suspicious first."""
-    return _dupes(
-        ledger,
-        round_number,
-        f"image IN (SELECT image FROM flags WHERE round = ?) AND NOT {_IGNORED}",
-        round_number,
-    )
+    return _dupes(ledger, round_number, _FLAGGED, round_number)
+
+
+def count_flagged(ledger: Ledger, round_number: int) -> int:
+    """How many these are."""
+    return _count(ledger, round_number, _FLAGGED, round_number)
 
 
 def images_of(ledger: Ledger, round_number: int) -> Columns | None:
@@ -164,14 +172,16 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
 def _dupes(ledger: Ledger, round_number: int, condition: str, value: int) -> list[Dupe]:
     found = ledger.rows(
         f"""
-        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given,
-            p_suggested
-        FROM tallies
-        JOIN images ON images.id = image
-        JOIN classes AS g ON g.id = given
-        JOIN classes AS s ON s.id = suggested
-        WHERE round = ? AND {condition} AND {_SAME} ORDER BY score DESC, path
+        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested
+        {_CANDIDATES} AND {condition} AND {_SAME} ORDER BY score DESC, path
         """,
         (round_number, value),
     )
     return [Dupe(*row) for row in found]
+
+
+def _count(ledger: Ledger, round_number: int, condition: str, value: int) -> int:
+    found: int = ledger.value(
+        f"SELECT count(*) {_CANDIDATES} AND {condition} AND {_SAME}", (round_number, value)
+    )
+    return found

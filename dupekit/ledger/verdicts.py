@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.correct.resolve import Decision, Held, Resolution, resolve
+from dupekit.errors import LedgerError
 from dupekit.ledger import exports
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.ledger.exports import Export
 from dupekit.ledger.images import UNREAD
 from dupekit.review.evidence import Earlier
@@ -40,7 +41,7 @@ def record(
     `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
     `check` gets them first, and may raise.
     """
-    images = exports.numbers(ledger, export.number)
+    numbered = _with_numbers(ledger, export, verdicts)
     # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
     # back what was decided in a newer one.
     of_this_tree = {
@@ -54,7 +55,8 @@ def record(
             (export.number,),
         )
     }
-    changed = [v for v in verdicts if of_this_tree.get(images[v.file.path]) != (v.verdict, v.label)]
+    changes = [(v, image) for v, image in numbered if of_this_tree.get(image) != (v.verdict, v.label)]
+    changed = [v for v, _ in changes]
     if not changed:
         return []
     check(changed)
@@ -74,7 +76,7 @@ def record(
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 (collection, export.round, image, v.verdict, v.label, before.get(image, ""), v.file.digest)
-                for v, image in ((v, images[v.file.path]) for v in changed)
+                for v, image in changes
             ],
         )
     return changed
@@ -82,43 +84,67 @@ def record(
 
 def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
     """What counts now of an export's files, by their paths in the tree, whichever tree it was decided in."""
-    rows = ledger.rows(
-        """
-        SELECT f.path, v.verdict, v.label, exports.tree, exports.id = f.export FROM exported_files AS f
-        JOIN current_verdicts AS v ON v.image = f.image
-        JOIN collections ON collections.id = v.collection
-        JOIN exports ON exports.id = collections.export
-        WHERE f.export = ? AND v.round = ?
-        """,
-        (export.number, export.round),
-    )
+    current = _current(ledger, export.round)
+    numbers = exports.numbers(ledger, export.number)
+    found = {path: current[image] for path, image in numbers.items() if image in current}
     return {
-        path: Earlier(Verdict(verdict), label, tree, bool(here)) for path, verdict, label, tree, here in rows
+        path: Earlier(
+            understood(Verdict, one.verdict), one.label, one.exported_to, one.export == export.number
+        )
+        for path, one in found.items()
     }
 
 
 def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[Overruled]:
     """Of a tree's recorded verdicts those that do not count."""
-    images = exports.numbers(ledger, export.number)
-    current = {
-        image: (verdict, label, tree, at)
-        for image, verdict, label, tree, at in ledger.rows(
-            """
-            SELECT image, verdict, label, iif(collections.tree = '', exports.tree, collections.tree), at
-            FROM current_verdicts AS v
-            JOIN collections ON collections.id = v.collection
-            JOIN exports ON exports.id = export
-            WHERE v.round = ?
-            """,
-            (export.round,),
-        )
-    }
+    current = _current(ledger, export.round)
     found = []
-    for v in verdicts:
-        verdict, label, tree, at = current[images[v.file.path]]
-        if (verdict, label) != (v.verdict, v.label):
-            found.append(Overruled(v, tree, at))
+    for v, image in _with_numbers(ledger, export, verdicts):
+        one = current.get(image)
+        if one and (one.verdict, one.label) != (v.verdict, v.label):
+            found.append(Overruled(v, one.collected_from or one.exported_to, one.at))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """The verdict that counts of an image, and where it comes from."""
+
+    verdict: str
+    label: str
+    at: str
+    export: int
+    exported_to: str
+    collected_from: str
+
+
+def _current(ledger: Ledger, round_number: int) -> dict[int, _Current]:
+    """Image -> what counts of it now in a round. Joined with an export's files in memory: by SQLite, which has no index of
+    those by image, it took a pass over all of them for every verdict."""
+    found = ledger.rows(
+        """
+        SELECT image, verdict, label, at, export, exports.tree, collections.tree FROM current_verdicts AS v
+        JOIN collections ON collections.id = v.collection
+        JOIN exports ON exports.id = export
+        WHERE v.round = ?
+        """,
+        (round_number,),
+    )
+    return {image: _Current(*rest) for image, *rest in found}
+
+
+def _with_numbers(
+    ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]
+) -> list[tuple[FileVerdict, int]]:
+    """Verdicts with the ledger's numbers of their images."""
+    numbers = exports.numbers(ledger, export.number)
+    try:
+        return [(v, numbers[v.file.path]) for v in verdicts]
+    except KeyError as missing:
+        raise LedgerError(
+            f"The ledger knows no file {missing} of the tree {export.tree}, and the manifest does.",
+            hint="One of the two is damaged: restore it from a backup. `dupekit verify` looks at both.",
+        ) from None
 
 
 def counts(ledger: Ledger, round_number: int) -> dict[str, int]:

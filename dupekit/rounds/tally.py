@@ -45,6 +45,13 @@ def most_probable(probabilities: NDArray[np.floating], labels: NDArray[np.intege
     return np.where(probabilities[rows, labels] >= probabilities[rows, best], labels, best)
 
 
+def agrees(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether the given label is more probable than every other class, shape (k,). A draw is no agreement, either."""
+    given = probabilities[np.arange(len(labels)), labels]
+    agreeing: NDArray[np.bool_] = (probabilities >= given[:, None]).sum(axis=1) == 1
+    return agreeing
+
+
 def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray[np.float64]:
     """How suspicious: log(p_other / p_given), natural, of the mean held-out probabilities, each plus
     EPSILON. Above 0 the models together prefer another class.

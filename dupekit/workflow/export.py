@@ -51,7 +51,7 @@ def export(session: Session, tree: Path | None, *, progress: Progress) -> Export
     refuse_inside_tree(tree)
     manifest = plan_tree(
         dupes,
-        [size.name for size in images.class_sizes(ledger)],
+        images.class_names(ledger),
         round_number=current.number,
         pairs=pairs,
         created=now(),

@@ -46,7 +46,7 @@ def import_csv(session: Session, content: bytes, name: str) -> Imported:
     """Adds all of a CSV, or, with a UsageError, nothing of it. `name` is for messages."""
     ledger = session.ledger
     entries = from_csv(content, name)
-    classes = {size.name for size in images.class_sizes(ledger)}
+    classes = set(images.class_names(ledger))
     unknown = Counter(entry.label for entry in entries if entry.label not in classes)
     added = ignores.add(ledger, entries)
     return Imported(added, len(entries) - added, dict(unknown))

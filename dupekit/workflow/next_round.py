@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute
-from dupekit.ledger import applications, rounds
-from dupekit.settings import FILE, change_settings
+from dupekit.files.write import write_text
+from dupekit.ledger import Ledger, applications, rounds
+from dupekit.settings import FILE, parsed, with_dataset
 from dupekit.system.progress import silent
 from dupekit.workflow.scan import Scan, check_place, listed, scan
 from dupekit.workflow.session import Session
@@ -17,21 +17,26 @@ from dupekit.workflow.session import Session
 
 def next_round(session: Session, dataset: Path | None) -> Scan:
     """Closes the round, changes dupekit.toml, and scans."""
-    ledger = session.ledger
+    ledger, file = session.ledger, session.root / FILE
     current = rounds.current(ledger)
     applied = applications.of_round(ledger, current.number)
     if dataset is None and applied:
         dataset = Path(unescape(applied[-1].destination))
-    changes: dict[str, Any] = {}
+    text = None
     if dataset is not None:
         dataset = absolute(dataset)
-        changes["dataset"] = str(dataset)
-        if any((one.destination, one.mode) == (escape(str(dataset)), "symlink") for one in applied):
-            changes["follow_symlinks"] = True  # dupekit made these links itself
-        session = replace(session, settings=session.settings.model_copy(update=changes))
+        text = with_dataset(file, str(dataset), own_links=_made_of_links(ledger, dataset))
+        session = replace(session, settings=parsed(text, file))
         check_place(dataset, session.root)
     listing = listed(session)  # before anything is recorded: it may not be there
-    if changes:
-        change_settings(session.root / FILE, **changes)
+    if text is not None:
+        write_text(file, text)
     rounds.close(ledger, current.number)
     return scan(session, listing, every=False, progress=silent)
+
+
+def _made_of_links(ledger: Ledger, dataset: Path) -> bool:
+    """Whether dupekit made this dataset, of links."""
+    place = escape(str(dataset))
+    modes = [one.mode for one in applications.every(ledger) if one.destination == place]
+    return modes[:1] == ["symlink"]

@@ -10,6 +10,7 @@ from dupekit.files.names import escape, sort_key
 from dupekit.jobs.files import Choice, Half, RoundFile, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, images, rounds
+from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
@@ -74,7 +75,7 @@ def find_work(session: Session, choices: Choices) -> Work:
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
         return _begin(session, found.number + 1 if found else 1, make_plan(settings))
-    begun = Plan.model_validate_json(found.plan)
+    begun = understood(Plan.model_validate_json, found.plan)
     plan = _as_begun(begun, settings, choices)
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dupekit.errors import LedgerError
 from dupekit.files.lock import exclusive
 from dupekit.jobs.folder import RoundFolder
-from dupekit.ledger import Ledger
+from dupekit.ledger import Ledger, integrity
+from dupekit.ledger.database import DAMAGED
 from dupekit.settings import Settings
 from dupekit.workflow.upgrade import upgrade_files
+
+LEDGER = "ledger.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,19 @@ class Session:
         return RoundFolder(self.root, round_number)
 
 
-def open_ledger(root: Path, *, create: bool = False) -> Ledger:
-    """The ledger of a project. One of an older dupekit is brought up to date first, and so are the project's files."""
-    return Ledger(root / "ledger.db", create=create, before_migrating=partial(upgrade_files, root))
-
-
 @contextlib.contextmanager
 def reading(root: Path, settings: Settings) -> Iterator[Session]:
-    """A session that others may write beside."""
-    with open_ledger(root) as ledger:
-        yield Session(ledger, root, settings)
+    """A session that others may write beside. The ledger of an older dupekit is brought up to date first, and so are the
+    project's files."""
+    with Ledger(root / LEDGER, before_migrating=partial(upgrade_files, root)) as ledger:
+        try:
+            yield Session(ledger, root, settings)
+        except (LookupError, TypeError, ValueError) as error:
+            # SQLite reads rubbish as well, and where that leads nobody can foresee.
+            for fault in integrity.faults(ledger):
+                what = f"The ledger {ledger.path} is damaged: {fault.where} says {fault.how}."
+                raise LedgerError(what, hint=DAMAGED) from error
+            raise
 
 
 @contextlib.contextmanager

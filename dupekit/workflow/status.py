@@ -35,21 +35,21 @@ class Status:
 def status(session: Session) -> Status:
     ledger = session.ledger
     current = rounds.latest(ledger)
-    sizes = images.class_sizes(ledger)
+    totals = images.totals(ledger)
     number = current.number if current else 0
     return Status(
         dataset=session.settings.dataset,
-        images=sum(size.images for size in sizes),
-        classes=sum(size.images > 0 for size in sizes),
-        problems=len(images.problems(ledger)),
+        images=totals.images,
+        classes=totals.classes,
+        problems=totals.problems,
         round=current,
         runs=rounds.runs(ledger, number),
         pairs_done=len(rounds.complete_pairs(ledger, number)),
-        flags=len(tallies.flagged(ledger, number)),
+        flags=tallies.count_flagged(ledger, number),
         exports=exports.of_round(ledger, number),
         verdicts=verdicts.counts(ledger, number),
         unapplied=verdicts.resolved(ledger, number).unapplied if current and not current.closed else [],
-        ignored=len(ignores.ignores(ledger)),
+        ignored=ignores.count(ledger),
         applications=applications.of_round(ledger, number),
         rounds=convergence.by_round(ledger),
         acceptance=convergence.acceptance(ledger),

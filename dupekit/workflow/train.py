@@ -48,7 +48,7 @@ class Trained:
     failed: list[Run]
     not_assessable: list[ClassSize]
     agreement: float | None
-    """Mean over the round's runs of the share of predictions that equal the given label."""
+    """Mean over the round's runs of the share of predictions in which the given label is more probable than every other class."""
     chance: float
     """What naming the largest class every time would agree with."""
 

@@ -5,7 +5,6 @@ Everything is opened for reading only, and nothing is mended. A check is a funct
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from dupekit.correct.placements import Source
 from dupekit.correct.resolve import Unapplied
 from dupekit.dataset.scan import File, list_dataset
-from dupekit.errors import DupekitError
+from dupekit.errors import DupekitError, LedgerError, LedgerUnavailable
 from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file, read_lines
@@ -34,7 +33,7 @@ from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
 from dupekit.system.progress import Progress
 from dupekit.workflow.exports import differing
-from dupekit.workflow.session import Session
+from dupekit.workflow.session import LEDGER, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +80,26 @@ class _Work:
 def verify(root: Path, settings: Settings, *, quick: bool, progress: Progress) -> Verified:
     """Looks at everything and says what differs; `quick` compares sizes and times, not contents.
 
-    Raises nothing for what is damaged: that is in the result.
+    Raises nothing for what is damaged: that is in the result. Raises LedgerUnavailable where the ledger cannot be looked at
+    now, for another program holds it or was killed while it wrote.
     """
     found: list[Difference] = []
     unapplied: list[Unapplied] = []
     checked = Counter(dict.fromkeys(_COUNTED, 0))
     try:
-        with Ledger(root / "ledger.db", read_only=True) as ledger:
+        with Ledger(root / LEDGER, read_only=True) as ledger:
             work = _Work(Session(ledger, root, settings), quick, progress, checked)
             found += _differences("ledger", integrity.faults(ledger), work)
             if found:
-                found.append(
-                    Difference("ledger", "ledger.db", "is damaged: the rest was not compared with it")
-                )
+                found.append(Difference("ledger", LEDGER, "is damaged: the rest was not compared with it"))
             else:
                 for what, check in _CHECKS:
                     found += _differences(what, check(work), work)
                 unapplied = _unapplied(ledger)
+    except LedgerUnavailable:
+        raise
     except DupekitError as error:
-        found.append(Difference("ledger", "ledger.db", error.message))
+        found.append(Difference("ledger", LEDGER, error.message))
     return Verified(found, dict(checked), quick, unapplied)
 
 
@@ -108,10 +108,14 @@ def _differences(what: str, faults: Iterator[Fault], work: _Work) -> Iterator[Di
     try:
         for fault in faults:
             yield Difference(what, fault.where, fault.how)
-    except sqlite3.DatabaseError as error:
-        yield Difference("ledger", f"ledger.db, read for: {what}", str(error))
+    except LedgerUnavailable:
+        raise
+    except LedgerError as error:
+        yield Difference("ledger", f"{LEDGER}, read for: {what}", error.message)
     except (DupekitError, OSError) as error:
         yield Difference(what, str(work.session.root), str(error).splitlines()[0])
+    except (LookupError, TypeError, ValueError) as error:
+        yield Difference("ledger", f"{LEDGER}, read for: {what}", f"cannot be understood: {error!r}")
 
 
 def _unapplied(ledger: Ledger) -> list[Unapplied]:

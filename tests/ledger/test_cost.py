@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from dupekit.ledger import Ledger, tallies
+import pytest
+
+from dupekit.ledger import Ledger, exports, steps, tallies, verdicts
+from dupekit.project import Project
+from dupekit.review.ignore_list import to_csv
+from dupekit.review.manifest import ExportedFile
+from dupekit.review.verdicts import FileVerdict, Verdict
+from dupekit.settings import Settings
+from dupekit.system.progress import silent
+from dupekit.workflow.export import export
+from dupekit.workflow.ignore import import_csv
+from dupekit.workflow.session import Session
+from dupekit.workflow.status import status
 
 STEP = 100
 
 
-def steps_to_flag(path: Path, images: int) -> int:
-    """Steps to flag `images` candidates, half of which are confirmed and so on the ignore list."""
+def steps_of(ledger: Ledger, query: Callable[[Ledger], object]) -> int:
     steps = 0
 
     def count() -> int:
@@ -18,6 +31,15 @@ def steps_to_flag(path: Path, images: int) -> int:
         steps += STEP
         return 0
 
+    ledger.connection.set_progress_handler(count, STEP)
+    query(ledger)
+    ledger.connection.set_progress_handler(None, 0)
+    return steps
+
+
+@contextmanager
+def reviewed(path: Path, images: int) -> Iterator[Ledger]:
+    """`images` exported candidates, half of which are confirmed and so on the ignore list, each in a collect of its own."""
     with Ledger(path, create=True) as ledger:
         with ledger.write() as db:
             db.execute("INSERT INTO classes VALUES (1, 'a'), (2, 'b')")
@@ -30,17 +52,79 @@ def steps_to_flag(path: Path, images: int) -> int:
             )
             db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images")
             db.execute("INSERT INTO exports VALUES (1, 1, 'key', '/tree', '')")
-            db.execute("INSERT INTO collections (id, export, at, who) VALUES (1, 1, '', '')")
+            db.execute("INSERT INTO exported_files SELECT 1, path, id FROM images")
+            db.execute("INSERT INTO collections (id, export, at, who) SELECT id + 1, 1, '', '' FROM images")
             db.execute(
                 "INSERT INTO verdicts (collection, round, image, verdict, label, digest)"
-                " SELECT 1, 1, id, 'correct', 'a', digest FROM images WHERE id % 2"
+                " SELECT id + 1, 1, id, 'correct', 'a', digest FROM images WHERE id % 2"
             )
-        ledger.connection.set_progress_handler(count, STEP)
-        assert len(tallies.dupes(ledger, 1, threshold=3)) == images // 2
-        assert tallies.ignored(ledger, 1, threshold=3) == images // 2
-        ledger.connection.set_progress_handler(None, 0)
-    return steps
+        yield ledger
 
 
-def test_flagging_does_not_go_through_the_ignore_list_for_every_image(tmp_path: Path) -> None:
-    assert steps_to_flag(tmp_path / "2.db", 2000) < 3 * steps_to_flag(tmp_path / "1.db", 1000)
+def flag(ledger: Ledger) -> None:
+    found = len(tallies.dupes(ledger, 1, threshold=3))
+    assert found == tallies.ignored(ledger, 1, threshold=3) > 0
+
+
+def collect_again(ledger: Ledger) -> None:
+    (export,) = exports.of_round(ledger, 1)
+    decided = verdicts.earlier(ledger, export)
+    assert len(decided) == verdicts.counts(ledger, 1)["correct"] > 0
+    same = [
+        FileVerdict(
+            ExportedFile(
+                path=path, original=path, given="a", suggested="b", votes=3, score=1.5, digest="0" * 64
+            ),
+            Verdict.CORRECT,
+            "a",
+            None,
+        )
+        for path in decided
+    ]
+    assert verdicts.overruled(ledger, export, same) == []
+    assert verdicts.record(ledger, export, same, who="", tree="", check=lambda _: None) == []
+
+
+def tell_the_history(ledger: Ledger) -> None:
+    assert {step.count for step in steps.steps(ledger)} == {0, 1}
+
+
+@pytest.mark.parametrize("query", [flag, collect_again, tell_the_history])
+def test_twice_the_images_cost_twice_as_much(tmp_path: Path, query: Callable[[Ledger], object]) -> None:
+    """As little as the ignore list is gone through for every image, so little an export's files for every verdict."""
+    with reviewed(tmp_path / "1.db", 1000) as few, reviewed(tmp_path / "2.db", 2000) as many:
+        assert steps_of(many, query) < 3 * steps_of(few, query)
+
+
+def test_the_status_gets_no_row_for_each_image(tmp_path: Path) -> None:
+    got = 0
+
+    def count(_: object, row: tuple[object, ...]) -> tuple[object, ...]:
+        nonlocal got
+        got += 1
+        return row
+
+    with reviewed(tmp_path / "ledger.db", 200) as ledger:
+        with ledger.write() as db:
+            db.execute("INSERT INTO flags SELECT 1, id, id FROM images")
+            db.execute("UPDATE images SET state = 'problem' WHERE id % 4 = 0")
+            db.execute("UPDATE rounds SET closed = '2026'")
+        ledger.connection.row_factory = count
+        found = status(Session(ledger, tmp_path, Settings(dataset="data")))
+    assert (found.images, found.classes, found.problems) == (150, 1, 50)
+    assert (found.flags, found.ignored) == (50, 100)
+    assert [(r.flagged, r.ignored) for r in found.rounds] == [(200, 100)]
+    assert got < 50
+
+
+def test_who_wants_names_of_classes_has_no_images_counted(trained: Project, tmp_path: Path) -> None:
+    asked: list[str] = []
+    trained.ignore(["amoeba/0003.png"])
+    with Ledger(trained.path / "ledger.db") as ledger:
+        ledger.connection.set_trace_callback(asked.append)
+        session = Session(ledger, trained.path, trained.settings)
+        export(session, tmp_path / "tree", progress=silent)
+        import_csv(session, to_csv(trained.ignores()).encode(), "list.csv")
+        status(session)
+    assert sum("FROM classes" in sql for sql in asked) >= 2
+    assert [sql for sql in asked if "count(DISTINCT digest)" in sql] == []

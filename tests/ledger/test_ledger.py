@@ -64,7 +64,7 @@ def test_a_transaction_is_all_or_nothing(path) -> None:
         with pytest.raises(RuntimeError):
             fail(ledger)
         assert ledger.value("SELECT count(*) FROM classes") == 0
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(LedgerError, match="NOT NULL"):
             images.record_contents(ledger, [Content(File("a/1.png", "unknown", 1, 1))])
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.average_precision import average_precision
-from dupekit.rounds.tally import EPSILON, Predictions, Tally, most_probable, tally
+from dupekit.rounds.tally import EPSILON, Predictions, Tally, agrees, most_probable, tally
 
 
 def run_of(rows: np.ndarray, probabilities: np.ndarray) -> Predictions:
@@ -77,6 +77,11 @@ def test_against_a_plain_count(seed: int) -> None:
 def test_a_draw_with_the_given_label_is_no_vote() -> None:
     probabilities = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
     assert most_probable(probabilities, np.array([0, 1, 1])).tolist() == [0, 1, 2]
+
+
+def test_a_draw_with_the_given_label_is_no_agreement() -> None:
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.2, 0.5, 0.3]])
+    assert agrees(probabilities, np.array([0, 1, 1, 1])).tolist() == [False, False, False, True]
 
 
 def test_certainty_gives_a_finite_score() -> None:

@@ -285,7 +285,9 @@ class TestBrokenTrainers:
             def train(self, task: TrainTask, progress: Any) -> Model:
                 sys.exit(0)
 
-        with pytest.raises(PluginError, match=r"train\(\) raised SystemExit: 0 \(tests/testing/test_testing.py"):
+        with pytest.raises(
+            PluginError, match=r"train\(\) raised SystemExit: 0 \(tests/testing/test_testing.py"
+        ):
             check_trainer(Broken)
 
     def test_a_trainer_that_remembers(self) -> None:

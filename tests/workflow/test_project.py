@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dupekit import Choices
 from dupekit.errors import (
@@ -160,6 +161,23 @@ def test_each_image_is_predicted_once_a_pair_by_models_that_did_not_see_it(train
         ).fetchall()
     assert len(rows) == 36 * 3
     assert {count for _, _, count in rows} == {1}
+
+
+def test_where_nothing_can_be_seen_the_models_do_not_agree(tmp_path, fast) -> None:
+    for label in "abc":
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(6):  # equal pixels in different files
+            told = PngInfo()
+            told.add_text("Comment", f"{label}{number}")
+            Image.new("L", (8, 8), 7).save(tmp_path / "data" / label / f"{number}.png", pnginfo=told)
+    project = Project.create(tmp_path / "data", tmp_path / "project")
+    project.scan()
+    done = project.train(Choices(pairs=2, **fast))
+    assert (done.failed, done.agreement, done.near_chance) == ([], 0, True)
+    results = list((tmp_path / "project/rounds/01/runs").glob("*/result.json"))
+    assert [json.loads(file.read_text())["agreement"] for file in results] == [0] * 4
+    assert project.flag(threshold=1).dupes == []  # a draw is no vote, either
+    assert project.verify().differences == []
 
 
 def test_fixed_and_redrawn_splits(dataset, tmp_path, fast) -> None:
@@ -695,6 +713,37 @@ def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path
     trained.apply(tmp_path / "linked", mode="symlink")
     monkeypatch.chdir(tmp_path)
     assert trained.next_round(Path("linked")).images == 36
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_links_are_followed_while_the_dataset_is_made_of_them(
+    trained, tmp_path, dataset, fast, own: bool
+) -> None:
+    """What a person set stays; what `next` set for links of dupekit's own goes with them."""
+    toml = trained.path / "dupekit.toml"
+    if own:
+        toml.write_text(toml.read_text().replace("# follow_symlinks = false", "follow_symlinks = true"))
+    toml.write_text(f"{toml.read_text()}\n# my own remark\n[options]\nsize_px = 6\n")
+
+    trained = Project(trained.path)
+    trained.flag(threshold=3)
+    trained.export()
+    trained.collect()
+    trained.apply(tmp_path / "copied")
+    trained.apply(tmp_path / "linked", mode="symlink")
+
+    def go_on(place: Path | None = None) -> tuple[bool, bool]:
+        trained.train(Choices(pairs=1, **fast))
+        assert trained.next_round(place).images == 36
+        assert Project(trained.path).settings == trained.settings
+        assert (trained.settings.options, "# my own remark" in toml.read_text()) == ({"size_px": 6}, True)
+        return trained.settings.follow_symlinks, "`dupekit next`" in toml.read_text()
+
+    assert go_on() == (True, not own)
+    assert go_on() == (True, not own)  # on the same dataset
+    assert go_on(tmp_path / "copied") == (own, False)
+    assert go_on(tmp_path / "linked") == (True, not own)  # of an earlier round
+    assert go_on(dataset) == (own, False)
 
 
 def test_an_export_counts_the_votes_that_a_killed_training_left_uncounted(trained, monkeypatch, fast) -> None:
