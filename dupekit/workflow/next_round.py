@@ -30,7 +30,7 @@ def next_round(session: Session, dataset: Path | None) -> Scan:
             changes["follow_symlinks"] = True  # dupekit made these links itself
         session = replace(session, settings=session.settings.model_copy(update=changes))
         check_place(dataset, session.root)
-    listing = listed(session)  # before anything is recorded: it may not be there
+    listing = listed(session, silent)  # before anything is recorded: it may not be there
     if changes:
         change_settings(session.root / FILE, **changes)
     rounds.close(ledger, current.number)

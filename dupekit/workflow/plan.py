@@ -16,6 +16,7 @@ from dupekit.plugin.options import as_values, options_for
 from dupekit.plugin.registry import load, make
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
+from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
@@ -63,7 +64,7 @@ class Work:
     not_assessable: list[ClassSize]
 
 
-def find_work(session: Session, choices: Choices) -> Work:
+def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     """Plans the next round, or what is missing of the one that was begun. Writes nothing.
 
     `session.settings` are those with the choices. Raises DatasetChanged where a round would begin on another dataset
@@ -73,7 +74,7 @@ def find_work(session: Session, choices: Choices) -> Work:
     options_for(load(EXECUTORS, settings.executor), split_options(settings.options).executor)
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
-        return _begin(session, found.number + 1 if found else 1, make_plan(settings))
+        return _begin(session, found.number + 1 if found else 1, make_plan(settings), progress)
     begun = Plan.model_validate_json(found.plan)
     plan = _as_begun(begun, settings, choices)
     folder = session.folder(found.number)
@@ -86,12 +87,12 @@ def find_work(session: Session, choices: Choices) -> Work:
         )
         if succeeded:
             raise _contradiction(begun, plan, found.number)
-        return _begin(session, found.number, plan)  # anew: nothing is bound by it
+        return _begin(session, found.number, plan, progress)  # anew: nothing is bound by it
     return Work(folder, plan, folder.of_round, False, pairs, missing, _too_small(ledger, plan.class_min))
 
 
-def _begin(session: Session, number: int, plan: Plan) -> Work:
-    require_unchanged(session)
+def _begin(session: Session, number: int, plan: Plan, progress: Progress) -> Work:
+    require_unchanged(session, progress)
     pairs = session.settings.pairs
     todo = [run_name(pair, half) for pair in range(1, pairs + 1) for half in Half]
     of_round = assess(session, class_min=plan.class_min)

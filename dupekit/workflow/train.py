@@ -77,7 +77,7 @@ def train(
     Raises as `find_work`. Failed runs are in the result.
     """
     with stage(listener.progress, "preparing the round"):
-        work = find_work(session, choices)
+        work = find_work(session, choices, listener.progress)
     report = _planned(session, work)
     if dry_run:
         return report

@@ -64,7 +64,10 @@ class Lane:
         wanted, faster = self.shared.options.compile, None
         # On CPU compiling takes a minute and gains nothing.
         if wanted == "on" or (wanted == "auto" and self.shared.device.type == "cuda"):
-            with stage(progress, "compiling"), self._entered():  # what is compiled for another number of threads is compiled again
+            with (
+                stage(progress, "compiling"),
+                self._entered(),
+            ):  # what is compiled for another number of threads is compiled again
                 trial = Batch.trial(self.shared.source, batch)
                 faster = compiled(self.loss, trial, required=wanted == "on")
         self.loss, self.compiled = faster or self.loss, faster is not None
