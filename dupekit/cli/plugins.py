@@ -49,6 +49,9 @@ def show(
         print_json(found)
         return
     for kind, options in found.items():
+        if not options:
+            say(f"The {kind} {name} has no options.")
+            continue
         rows = [
             (o.name, o.valid or o.type, "(required)" if o.required else o.default, o.help) for o in options
         ]

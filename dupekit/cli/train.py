@@ -9,6 +9,7 @@ import typer
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    counted,
     open_project,
     print_json,
     say,
@@ -138,8 +139,8 @@ def show_plan(plan: Trained) -> None:
         else " (chosen: there is no CUDA device)"
     )
     say(
-        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {plan.pairs} pairs,"
-        f" {len(plan.todo)} runs to do.\n"
+        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
+        f" {counted(len(plan.todo), 'run')} to do.\n"
         f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )

@@ -13,7 +13,7 @@ from dupekit.ledger import Ledger, images, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
-from dupekit.plugin.registry import load, make
+from dupekit.plugin.registry import fitting, load, make
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
@@ -143,10 +143,13 @@ def make_plan(settings: Settings) -> Plan:
     trainer_name = choose_trainer(settings.trainer)
     trainer, validator = load(TRAINERS, trainer_name), load(VALIDATORS, settings.validator)
     if trainer.produces not in validator.accepts:
+        able = fitting(VALIDATORS, lambda other: trainer.produces in other.accepts)
         raise UsageError(
             f"The validator {settings.validator!r} cannot read what the trainer {trainer_name!r} makes:"
-            f" {trainer.produces!r} is not among {', '.join(sorted(validator.accepts))}.",
-            hint="Name a validator that does with --validator; `dupekit plugins list` shows them.",
+            f" models of the format {trainer.produces!r}. It reads {', '.join(map(repr, sorted(validator.accepts)))}.",
+            hint=f"Name one that reads them: --validator {' or '.join(able)}."
+            if able
+            else f"No installed validator reads {trainer.produces!r}: see whether one belongs to that trainer.",
         )
     return Plan(
         trainer=Choice(name=trainer_name, options=as_values(options_for(trainer, options.trainer))),
