@@ -47,12 +47,13 @@ from dupekit.plugin.model import (
 )
 from dupekit.system.devices import cores, cuda_devices
 from dupekit.system.parallel import in_order
-from dupekit.system.progress import Progress, silent
+from dupekit.system.progress import Progress, silent, stage
 
 __all__ = [
     "API_VERSION", "EXECUTORS", "METADATA_KEY", "RULES", "TRAINERS", "VALIDATORS", "Cache", "CacheError", "CachedArray",
     "DatasetChanged", "DupekitError", "Executor", "FeatureInput", "Fit", "Ge", "Gt", "Image", "ImageError", "Images",
     "Input", "Job", "JobError", "Le", "Lt", "Model", "OptionError", "Outcome", "PixelInput", "PluginError",
     "PredictTask", "Progress", "Rows", "TrainTask", "Trainer", "TrainsMany", "UsageError", "Validator", "atomic_write",
-    "cores", "cuda_devices", "in_order", "model_metadata", "read_metadata", "silent", "worker_command", "write_text",
+    "cores", "cuda_devices", "in_order", "model_metadata", "read_metadata", "silent", "stage", "worker_command",
+    "write_text",
 ]  # fmt: skip

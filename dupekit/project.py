@@ -85,7 +85,7 @@ class Project:
         """Brings the ledger up to date with the dataset. Files whose size and time are as before are not read again,
         but with `every`."""
         with self._writing("scan") as session:
-            return scan(session, listed(session), every=every, progress=progress)
+            return scan(session, listed(session, progress), every=every, progress=progress)
 
     def train(
         self,

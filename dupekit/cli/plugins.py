@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dupekit.cli.output import JsonOption, print_json, say, table, warn
+from dupekit.cli.progress_bars import progress_bars
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None
@@ -49,6 +50,9 @@ def show(
         print_json(found)
         return
     for kind, options in found.items():
+        if not options:
+            say(f"The {kind} {name} has no options.")
+            continue
         rows = [
             (o.name, o.valid or o.type, "(required)" if o.required else o.default, o.help) for o in options
         ]
@@ -70,6 +74,7 @@ def check(
     from dupekit.cli.train import parse_options
     from dupekit.errors import PluginError
     from dupekit.plugin.registry import GROUPS
+    from dupekit.system.progress import stage
     from dupekit.testing.installed import Given, check_installed
     from dupekit.workflow.plan import split_options
 
@@ -85,7 +90,8 @@ def check(
     broken = False
     for group in groups:
         try:
-            partner = check_installed(group, name, given)
+            with progress_bars() as progress, stage(progress, f"checking {name}"):
+                partner = check_installed(group, name, given)
         except PluginError as error:
             broken = True
             warn(str(error))

@@ -9,6 +9,7 @@ import typer
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    counted,
     open_project,
     print_json,
     say,
@@ -73,6 +74,7 @@ def train(
                 begun=shown.begun,
                 ended=shown.ended,
             )
+            shown.tell()
         except KeyboardInterrupt:
             warn("Interrupted; finished runs are recorded. The same command goes on from there.")
             raise typer.Exit(130) from None
@@ -102,15 +104,19 @@ class _Shown:
         self.total = len(plan.todo)
         if self.plan:
             show_plan(plan)
-        self.progress("runs", 0, self.total)
+        self.tell()
 
     def ended(self, run: Run) -> None:
         if run.error and run.error not in {earlier.error for earlier in self.runs}:
             warn(f"{run.name}: {run.error}")  # what is wrong with one is often wrong with all
         self.runs.append(run)
+        self.tell()
+
+    def tell(self) -> None:
         agreements = [run.agreement for run in self.runs if run.agreement is not None]
         mean = {"agreement": sum(agreements) / len(agreements)} if agreements else {}
-        self.progress("runs", len(self.runs), self.total, **mean)
+        if self.total:
+            self.progress("runs", len(self.runs), self.total, **mean)
 
 
 def parse_options(settings: list[str]) -> dict[str, Any]:
@@ -133,8 +139,8 @@ def show_plan(plan: Trained) -> None:
         else " (chosen: there is no CUDA device)"
     )
     say(
-        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {plan.pairs} pairs,"
-        f" {len(plan.todo)} runs to do.\n"
+        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
+        f" {counted(len(plan.todo), 'run')} to do.\n"
         f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )

@@ -25,7 +25,7 @@ from dupekit.files.names import escape
 from dupekit.files.paths import make_parent, real_path
 from dupekit.files.write import sync_folder, write_text
 from dupekit.review.manifest import refuse_inside_tree
-from dupekit.system.progress import Progress, silent
+from dupekit.system.progress import Progress, silent, stage
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ def write_dataset(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if hasattr(os, "sync"):
-        os.sync()  # once, for all files: as durable as a million fsyncs, and much faster
+        with stage(progress, "saving to disk"):
+            os.sync()  # once, for all files: as durable as a million fsyncs, and much faster
     write_text(partial / "plan.json", json.dumps({"plan": key, "complete": True}))
     check_destination(dataset, destination)  # an empty folder made there meanwhile would be replaced
     (partial / "data").rename(destination)

@@ -107,13 +107,14 @@ class CachedArray:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock", fallback_to_soft=False):
             self._prepare()
-            found = self._find(images.digests, check=True)
+            found = self._find(images.digests)
+            self._check(found, progress)
             lost = np.flatnonzero(found < 0)
             if len(lost):
                 _, first = np.unique(np.asarray(images.digests, "S64")[lost], return_index=True)
                 missing = images.take(lost[np.sort(first)])
                 self._make(missing, compute, lambda done: progress(stage, done, len(missing)))
-                found = self._find(images.digests, check=False)
+                found = self._find(images.digests)
         return self._rows(found)
 
     def _make(self, missing: Images, compute: Compute, tell: Callable[[int], None]) -> None:
@@ -128,7 +129,7 @@ class CachedArray:
 
     def rows(self, images: Images) -> Rows:
         """The rows of these images. Raises CacheError where one was never filled in."""
-        found = self._find(images.digests, check=False)
+        found = self._find(images.digests)
         if (found < 0).any():
             lost = images.paths[int(np.argmax(found < 0))]
             raise CacheError(
@@ -172,8 +173,8 @@ class CachedArray:
         count = (self.folder / "rows.bin").stat().st_size // self._row_bytes
         return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(count, *self.shape))
 
-    def _find(self, digests: Sequence[str], *, check: bool) -> NDArray[np.int64]:
-        """The row of each digest, -1 where there is none or (with `check`) where it is damaged."""
+    def _find(self, digests: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each digest, -1 where there is none."""
         found = np.full(len(digests), -1, np.int64)
         file = self.folder / "index.bin"
         if not len(digests) or not file.is_file():
@@ -187,17 +188,21 @@ class CachedArray:
         last = np.searchsorted(ordered, keys, side="right") - 1  # the last entry of a digest counts
         hit = (last >= 0) & (ordered[last] == keys)
         found[hit] = order[last[hit]]
-        if check and hit.any():
-            self._check(found, index["crc"])
         return found
 
-    def _check(self, found: NDArray[np.int64], crc: NDArray[np.uint32]) -> None:
+    def _check(self, found: NDArray[np.int64], progress: Progress) -> None:
         """Sets to -1 where a row's checksum is wrong. Once a row has been found sound, it is not read again."""
+        there = found >= 0
+        if not there.any():
+            return
+        crc = np.fromfile(self.folder / "index.bin", _INDEX)["crc"]
         self._sound = np.concatenate([self._sound, np.zeros(max(0, len(crc) - len(self._sound)), bool)])
-        memory, there = self._memory(), found >= 0
-        rows = np.unique(found[there])
-        for row in rows[~self._sound[rows]].tolist():
+        memory, rows = self._memory(), np.unique(found[there])
+        unread = rows[~self._sound[rows]].tolist()
+        for done, row in enumerate(unread, 1):
             self._sound[row] = zlib.crc32(memory[row].tobytes()) == crc[row]
+            if done % 1024 == 0 or done == len(unread):
+                progress("checking the cache", done, len(unread))
         found[there] = np.where(self._sound[found[there]], found[there], -1)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dupekit.jobs.lifeline import Lifeline
-from dupekit.jobs.messages import FLAG, Ended, Message, write
+from dupekit.jobs.messages import FLAG, STARTING, Ended, Message, write
 from dupekit.jobs.reporter import LogReporter, Reporter
 from dupekit.jobs.worker import run_jobs
 from dupekit.plugin.contract import Job
@@ -36,9 +36,11 @@ def main(arguments: list[str]) -> int:
     if messages:
         lifeline.hold(parent)
         logging.getLogger("dupekit").addHandler(LogReporter(say))
+    progress = Reporter(lifeline, say)
+    progress(STARTING, 1, 1)
     ended = 0
     failed = False
-    for outcome in run_jobs([Job(folder.name, folder) for folder in folders], Reporter(lifeline, say)):
+    for outcome in run_jobs([Job(folder.name, folder) for folder in folders], progress):
         ended += 1
         failed = failed or outcome.error is not None
         say(Ended(str(outcome.job.folder), outcome.error))

@@ -8,7 +8,10 @@ from typing import Any
 
 from dupekit.errors import DupekitError, PluginError
 from dupekit.plugin.checks import Breach
+from dupekit.plugin.contract import TRAINERS, VALIDATORS
 from dupekit.plugin.registry import GROUPS
+
+_METHODS = {TRAINERS: ("train_many", "train"), VALIDATORS: ("predict",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ def explained(error: BaseException, at: Named) -> DupekitError:
     where = place(error, type(at.plugin))
     if isinstance(error, Breach):
         said = f"{at} broke its contract: {error}"
+        where = where or _beginning(at)
     elif isinstance(error, SystemExit):
         said = f"{at} called sys.exit({error.code!r})"
     else:
@@ -51,8 +55,23 @@ def place(error: BaseException, plugin: type) -> str | None:
     while step is not None:
         module = str(step.tb_frame.f_globals.get("__name__", ""))
         if module == package or module.startswith(f"{package}."):
-            file = Path(step.tb_frame.f_code.co_filename)
-            names = module.count(".") + 1 + (file.stem == "__init__")
-            found = f"{'/'.join(file.parts[-names:])}, line {step.tb_lineno}"
+            found = _line(step.tb_frame.f_code.co_filename, module, step.tb_lineno)
         step = step.tb_next
     return found
+
+
+def _beginning(at: Named) -> str | None:
+    """Where the method stands that gave what it may not: nothing was raised there."""
+    plugin = type(at.plugin)
+    method = next(name for name in _METHODS[at.group] if hasattr(plugin, name))
+    function = getattr(plugin, method)
+    code = getattr(function, "__code__", None)
+    if code is None:  # no function of Python's
+        return None
+    return f"{method}() begins in {_line(code.co_filename, function.__module__, code.co_firstlineno)}"
+
+
+def _line(filename: str, module: str, number: int) -> str:
+    file = Path(filename)
+    names = module.count(".") + 1 + (file.stem == "__init__")
+    return f"{'/'.join(file.parts[-names:])}, line {number}"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from dupekit.jobs.lifeline import GRACE_S
-from dupekit.jobs.messages import FLAG, Ended, Logged, Message, parse
+from dupekit.jobs.messages import FLAG, STARTING, Ended, Logged, Message, parse
 from dupekit.plugin.contract import Job, Outcome, worker_command
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 
 LOG = "worker.log"
+
+_ENDING = "ending the worker"
 
 LINGER_S = 10.0
 """So long a worker whose runs are all done may take to end: a thread that a plugin left behind would keep it for ever."""
@@ -47,12 +49,13 @@ class LocalExecutor:
         waiting = {str(job.folder.absolute()): job for job in jobs}
         while waiting:
             log = next(iter(waiting.values())).folder.parent / LOG
-            with contextlib.closing(_Worker(list(waiting.values()), log)) as worker:
+            with _at_work(list(waiting.values()), log, progress) as worker:
                 for message in worker.messages():
                     if isinstance(message, Ended):
                         yield Outcome(waiting.pop(message.folder), message.error)
                         if not waiting:
                             worker.expect_end()
+                            progress(_ENDING, 0, 1)
                     elif isinstance(message, Logged):
                         logging.getLogger(message.logger).log(message.level, "%s", message.text)
                     else:
@@ -65,6 +68,17 @@ class LocalExecutor:
             if waiting:
                 job = waiting.pop(next(iter(waiting)))
                 yield Outcome(job, _death(worker.code, log))
+
+
+@contextlib.contextmanager
+def _at_work(jobs: Sequence[Job], log: Path, progress: Progress) -> Iterator[_Worker]:
+    progress(STARTING, 0, 1)  # the worker itself says when it has
+    worker = _Worker(jobs, log)
+    try:
+        yield worker
+    finally:
+        with stage(progress, _ENDING):
+            worker.close()
 
 
 class _Worker:

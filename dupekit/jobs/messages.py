@@ -10,6 +10,9 @@ from dupekit.plugin.checks import Told
 FLAG = "--messages"
 """Asks a worker for them. It then takes the end of its stdin for its parent's."""
 
+STARTING = "starting the worker"
+"""The stage that begins with its executor, and ends with its first message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

@@ -38,7 +38,7 @@ from dupekit.plugin.model import Model
 from dupekit.plugin.options import options_for
 from dupekit.plugin.registry import close, make
 from dupekit.rounds.tally import agrees
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
 
 _LOG = logging.getLogger("dupekit.jobs")
@@ -122,12 +122,14 @@ def _run_alike(
 ) -> Iterator[Outcome]:
     first = jobs[0][1]
     try:
-        trainer = plugins.get(TRAINERS, first.trainer.name)
-        validator = plugins.get(VALIDATORS, first.validator.name)
-        options = options_for(trainer.plugin, first.trainer.options)
-        predict_options = options_for(validator.plugin, first.validator.options)
-        of_round = _round(*jobs[0])
-        prepared = [_prepare(job, file, of_round, options) for job, file in jobs]
+        with stage(progress, "loading the trainer"):
+            trainer = plugins.get(TRAINERS, first.trainer.name)
+            validator = plugins.get(VALIDATORS, first.validator.name)
+            options = options_for(trainer.plugin, first.trainer.options)
+            predict_options = options_for(validator.plugin, first.validator.options)
+        with stage(progress, "reading the round"):
+            of_round = _round(*jobs[0])
+            prepared = [_prepare(job, file, of_round, options) for job, file in jobs]
     except Exception as error:
         yield from (_failed(job, error) for job, _ in jobs)
         return
@@ -163,9 +165,9 @@ def _run(
         for block in checked_blocks(validator.plugin.predict(predicting, progress), predicting):
             probabilities[done : done + len(block)] = block
             done += len(block)
-        _write(
-            one, model, probabilities, training=trained - started, predicting=time.perf_counter() - trained
-        )
+        predicted = time.perf_counter()
+        with stage(progress, "writing predictions"):
+            _write(one, model, probabilities, training=trained - started, predicting=predicted - trained)
     except (Exception, SystemExit) as error:
         return None if progress.cancelled else _failed(one.job, error, at)
     return Outcome(one.job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -50,6 +50,16 @@ def plugins(group: str) -> dict[str, Plugin]:
         elif known.target != point.value:  # the same one twice is a distribution found on two paths
             found[point.name] = dataclasses.replace(known, clash=(*known.clash, distribution))
     return dict(sorted(found.items()))
+
+
+def fitting(group: str, fits: Callable[[Any], bool]) -> list[str]:
+    """The plugins of a group that fit, dupekit's own first. One that cannot be loaded fits nothing."""
+    found = []
+    for name, plugin in sorted(plugins(group).items(), key=lambda item: item[1].distribution != "dupekit"):
+        with contextlib.suppress(DupekitError):  # another plugin's trouble
+            if fits(load(group, name)):
+                found.append(plugin.name)
+    return found
 
 
 def load(group: str, name: str) -> type[Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 
 class Progress(Protocol):
     """Is told how far a stage is, and says whether to stop.
+
+    A stage ends when all of it is done, and may begin again. One of a single part, `total` 1, is of unknown length:
+    see `stage`.
 
     `figures` are numbers worth showing; known names are images_per_second, loss, agreement (share of predictions
     that equal the given label) and memory_mib (of the device).
@@ -29,3 +34,13 @@ class Silent:
 
 
 silent = Silent()
+
+
+@contextlib.contextmanager
+def stage(progress: Progress, name: str) -> Iterator[None]:
+    """Tells of what is done meanwhile as one stage, of which nobody knows how long it takes."""
+    progress(name, 0, 1)
+    try:
+        yield
+    finally:
+        progress(name, 1, 1)

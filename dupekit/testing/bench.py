@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.api import Cache, Images, Model, PredictTask, Trainer, TrainTask, Validator
+from dupekit.errors import PluginError
 from dupekit.files.write import digest_file
 from dupekit.plugin.checks import checked_blocks, model_problems
 from dupekit.plugin.registry import close
@@ -118,9 +119,18 @@ class Trainings:
 
 
 class Predictions:
-    """A validator at work on the bench; what is wrong goes to `findings`."""
+    """A validator at work on the bench; what is wrong goes to `findings`, a model that it refuses to its `maker`."""
 
-    def __init__(self, findings: Findings, bench: Bench, owner: type[Validator[Any]], options: Any) -> None:
+    def __init__(
+        self,
+        findings: Findings,
+        bench: Bench,
+        owner: type[Validator[Any]],
+        options: Any,
+        *,
+        maker: type | None = None,
+    ) -> None:
+        self.maker = maker or owner
         self.findings, self.bench, self.owner, self.options = findings, bench, owner, options
         self.plugin: Validator[Any] = call(owner, "its constructor", owner)
 
@@ -134,11 +144,17 @@ class Predictions:
         pool = _copy(self.bench.images)
         task = PredictTask(model, pool, wanted.copy(), self.bench.device, self.bench.cache, self.options)
         progress = Listener(self.findings, self.owner)
-        blocks = call(
-            self.owner,
-            f"predict(){of}",
-            lambda: list(checked_blocks(self.plugin.predict(task, progress), task)),
-        )
+        try:
+            blocks = call(
+                self.owner,
+                f"predict(){of}",
+                lambda: list(checked_blocks(self.plugin.predict(task, progress), task)),
+            )
+        except Broken as error:
+            if self.maker is self.owner or not isinstance(error.cause, PluginError):
+                raise
+            why = ". ".join(line.rstrip(".") for line in str(error.cause).splitlines())
+            broken(self.maker, f"{self.owner.__name__} refuses its model: {why}", error.cause)
         if not _same_images(pool, self.bench.images):
             self.findings.add(self.owner, "predict() changed task.pool")
         if not np.array_equal(task.rows, wanted):

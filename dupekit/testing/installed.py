@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS
-from dupekit.errors import DupekitError, PluginError
-from dupekit.plugin.registry import load, plugins
+from dupekit.errors import PluginError
+from dupekit.plugin.registry import fitting, load
 from dupekit.testing.data import make_dataset, make_jobs, register
 from dupekit.testing.executors import check_executor
 from dupekit.testing.findings import Findings
@@ -87,13 +87,8 @@ def _check_validator(validator: type[Any], name: str, given: Given) -> str:
 
 def _partner(group: str, name: str, fits: Callable[[Any], bool]) -> str | None:
     """The name of an installed plugin that fits; a namesake rather than another."""
-    for other in sorted(plugins(group), key=lambda other: other != name):
-        try:
-            if fits(load(group, other)):
-                return other
-        except DupekitError:
-            continue  # another plugin's trouble
-    return None
+    found = fitting(group, fits)
+    return name if name in found else next(iter(found), None)
 
 
 def _check_executor(executor: type[Any], given: Given) -> str:

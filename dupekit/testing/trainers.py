@@ -67,7 +67,9 @@ def examine_trainer(
         of_validator = check_class(findings, VALIDATORS, validator, validator_options)
     with bench(device) as made, findings.step():
         trainings = Trainings(findings, made, trainer, chosen)
-        judge = None if validator is None else Predictions(findings, made, validator, of_validator)
+        judge = (
+            None if validator is None else Predictions(findings, made, validator, of_validator, maker=trainer)
+        )
         lacking = ""  # a training that fails anyway fails not for want of a class
         with findings.step():
             model = trainings.train(made.task(chosen))

@@ -53,7 +53,7 @@ def apply(
     if not is_finished(destination):
         check_destination(session.dataset, destination)
         _refuse_inside_project(session.root, destination)
-    require_unchanged(session)
+    require_unchanged(session, progress)
     resolved = verdicts.resolved(ledger, current.number)
     corrections, unapplied = resolved.corrections, resolved.unapplied
     placements, unread = _planned(session, corrections)

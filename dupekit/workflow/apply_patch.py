@@ -13,7 +13,7 @@ from dupekit.dataset.scan import Skipped, list_dataset
 from dupekit.errors import DatasetError
 from dupekit.files.paths import absolute, new_place, real_path
 from dupekit.files.write import digest_file
-from dupekit.system.progress import Progress, silent
+from dupekit.system.progress import Progress, silent, stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def apply_patch(
         original = absolute(original)
         if not original.is_dir():
             raise DatasetError(f"{original} is no folder.", hint="Name the original dataset with --original.")
-    listing = list_dataset(dataset, follow_symlinks=follow_symlinks)
+    with stage(progress, "listing the dataset"):
+        listing = list_dataset(dataset, follow_symlinks=follow_symlinks)
     named = {row.new_path if reverse else row.path for row in rows}
     sources = []
     checked = 0

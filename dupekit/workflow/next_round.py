@@ -28,7 +28,7 @@ def next_round(session: Session, dataset: Path | None) -> Scan:
         text = with_dataset(file, str(dataset), own_links=_made_of_links(ledger, dataset))
         session = replace(session, settings=parsed(text, file))
         check_place(dataset, session.root)
-    listing = listed(session)  # before anything is recorded: it may not be there
+    listing = listed(session, silent)  # before anything is recorded: it may not be there
     if text is not None:
         write_text(file, text)
     rounds.close(ledger, current.number)

@@ -14,9 +14,10 @@ from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
-from dupekit.plugin.registry import load, make
+from dupekit.plugin.registry import fitting, load, make
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
+from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
@@ -64,7 +65,7 @@ class Work:
     not_assessable: list[ClassSize]
 
 
-def find_work(session: Session, choices: Choices) -> Work:
+def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     """Plans the next round, or what is missing of the one that was begun. Writes nothing.
 
     `session.settings` are those with the choices. Raises DatasetChanged where a round would begin on another dataset
@@ -74,7 +75,7 @@ def find_work(session: Session, choices: Choices) -> Work:
     options_for(load(EXECUTORS, settings.executor), split_options(settings.options).executor)
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
-        return _begin(session, found.number + 1 if found else 1, make_plan(settings))
+        return _begin(session, found.number + 1 if found else 1, make_plan(settings), progress)
     begun = understood(Plan.model_validate_json, found.plan)
     plan = _as_begun(begun, settings, choices)
     folder = session.folder(found.number)
@@ -87,12 +88,12 @@ def find_work(session: Session, choices: Choices) -> Work:
         )
         if succeeded:
             raise _contradiction(begun, plan, found.number)
-        return _begin(session, found.number, plan)  # anew: nothing is bound by it
+        return _begin(session, found.number, plan, progress)  # anew: nothing is bound by it
     return Work(folder, plan, folder.of_round, False, pairs, missing, _too_small(ledger, plan.class_min))
 
 
-def _begin(session: Session, number: int, plan: Plan) -> Work:
-    require_unchanged(session)
+def _begin(session: Session, number: int, plan: Plan, progress: Progress) -> Work:
+    require_unchanged(session, progress)
     pairs = session.settings.pairs
     todo = [run_name(pair, half) for pair in range(1, pairs + 1) for half in Half]
     of_round = assess(session, class_min=plan.class_min)
@@ -143,10 +144,13 @@ def make_plan(settings: Settings) -> Plan:
     trainer_name = choose_trainer(settings.trainer)
     trainer, validator = load(TRAINERS, trainer_name), load(VALIDATORS, settings.validator)
     if trainer.produces not in validator.accepts:
+        able = fitting(VALIDATORS, lambda other: trainer.produces in other.accepts)
         raise UsageError(
             f"The validator {settings.validator!r} cannot read what the trainer {trainer_name!r} makes:"
-            f" {trainer.produces!r} is not among {', '.join(sorted(validator.accepts))}.",
-            hint="Name a validator that does with --validator; `dupekit plugins list` shows them.",
+            f" models of the format {trainer.produces!r}. It reads {', '.join(map(repr, sorted(validator.accepts)))}.",
+            hint=f"Name one that reads them: --validator {' or '.join(able)}."
+            if able
+            else f"No installed validator reads {trainer.produces!r}: see whether one belongs to that trainer.",
         )
     return Plan(
         trainer=Choice(name=trainer_name, options=as_values(options_for(trainer, options.trainer))),

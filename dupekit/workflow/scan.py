@@ -15,7 +15,7 @@ from dupekit.files.names import escape, same_name_key
 from dupekit.ledger import images
 from dupekit.ledger.images import ClassSize, Problem, Stat
 from dupekit.settings import FILE
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.workflow.session import Session
 
 _T = TypeVar("_T")
@@ -49,8 +49,9 @@ class Scan:
     """Classes with too few different images to be split."""
 
 
-def listed(session: Session) -> DatasetListing:
-    return list_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
+def listed(session: Session, progress: Progress) -> DatasetListing:
+    with stage(progress, "listing the dataset"):
+        return list_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
 
 
 def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Progress) -> Scan:
@@ -89,10 +90,10 @@ def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Pr
     )
 
 
-def require_unchanged(session: Session) -> None:
+def require_unchanged(session: Session, progress: Progress) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
     known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
-    changed, gone = _differences(known, listed(session).files)
+    changed, gone = _differences(known, listed(session, progress).files)
     # What could not be read takes no part; it does not hold up the rest.
     changed = [
         file for file in changed if (file.path not in known or known[file.path].mtime_ns != images.UNREAD)

@@ -19,7 +19,7 @@ from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
 from dupekit.plugin.registry import close
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
 from dupekit.workflow.session import Session
@@ -76,12 +76,14 @@ def train(
 
     Raises as `find_work`. Failed runs are in the result.
     """
-    work = find_work(session, choices)
+    with stage(listener.progress, "preparing the round"):
+        work = find_work(session, choices, listener.progress)
     report = _planned(session, work)
     if dry_run:
         return report
     ledger, folder = session.ledger, work.folder
-    _begin(ledger, work)
+    with stage(listener.progress, "preparing the round"):
+        _begin(ledger, work)
     listener.begun(report)
     try:
         _execute(session, work, listener, keep_models=keep_models)
@@ -147,7 +149,8 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
         run for run in runs if run.state is not RunState.DONE or not finished(folder.run(run.pair, run.half))
     ]
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
-    todo = [run for run in todo if not _taken_up(ledger, folder, run)]
+    with stage(listener.progress, "preparing the runs"):
+        todo = [run for run in todo if not _taken_up(ledger, folder, run)]
     if not todo:
         return
     by_name = {run.name: run for run in todo}
@@ -167,7 +170,8 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
         with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
             for outcome in outcomes:
                 run = by_name[outcome.job.name]
-                error = outcome.error or _error_of(ledger, folder, run)
+                with stage(listener.progress, "recording"):
+                    error = outcome.error or _error_of(ledger, folder, run)
                 if error:
                     rounds.record_failed(ledger, run.number, error=error)
                 listener.ended(rounds.run(ledger, run.number))

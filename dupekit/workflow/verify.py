@@ -31,8 +31,9 @@ from dupekit.ledger.integrity import Fault
 from dupekit.ledger.rounds import Run, RunState
 from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.workflow.exports import differing
+from dupekit.workflow.scan import listed
 from dupekit.workflow.session import LEDGER, Session
 
 
@@ -89,7 +90,8 @@ def verify(root: Path, settings: Settings, *, quick: bool, progress: Progress) -
     try:
         with Ledger(root / LEDGER, read_only=True) as ledger:
             work = _Work(Session(ledger, root, settings), quick, progress, checked)
-            found += _differences("ledger", integrity.faults(ledger), work)
+            with stage(progress, "checking the ledger"):
+                found += _differences("ledger", integrity.faults(ledger), work)
             if found:
                 found.append(Difference("ledger", LEDGER, "is damaged: the rest was not compared with it"))
             else:
@@ -146,17 +148,18 @@ def _check_rounds(work: _Work) -> Iterator[Fault]:
         for pair in sorted({run.pair for run in done}):
             split = folder.split_file(pair)
             yield from _looked(work.name(split), _split_fault, split, count)
-        for run in done:
+        for number, run in enumerate(done, 1):
             work.checked["runs"] += 1
             job = folder.run(run.pair, run.half)
             yield from _looked(work.name(job), _run_fault, job, run, counts.get(run.number, 0))
+            work.progress("checking the runs", number, len(done))
 
 
 def _check_dataset(work: _Work) -> Iterator[Fault]:
-    dataset, settings = work.session.dataset, work.session.settings
-    there = {f.path: f for f in list_dataset(dataset, follow_symlinks=settings.follow_symlinks).files}
+    dataset = work.session.dataset
+    there = {f.path: f for f in listed(work.session, work.progress).files}
     total = images.count_present(work.ledger)
-    for count, known in enumerate(images.present(work.ledger)):
+    for count, known in enumerate(images.present(work.ledger), 1):
         work.progress("comparing the dataset", count, total)
         work.checked["images"] += 1
         fault = _file_fault(known, there.pop(known.path, None), None if work.quick else dataset)
@@ -179,9 +182,10 @@ def _check_corrected(work: _Work) -> Iterator[Fault]:
 
 def _compare_corrected(work: _Work, application: Application, folder: Path) -> Iterator[Fault]:
     moved = applications.paths(work.ledger, application.number)
-    there = {file.path: file for file in list_dataset(folder, follow_symlinks=True).files}
+    with stage(work.progress, "listing the corrected dataset"):
+        there = {file.path: file for file in list_dataset(folder, follow_symlinks=True).files}
     total = images.count_present(work.ledger)
-    for count, known in enumerate(images.present(work.ledger)):
+    for count, known in enumerate(images.present(work.ledger), 1):
         work.progress("comparing the corrected dataset", count, total)
         path = moved.get(known.image, known.path)
         if known.mtime_ns == images.UNREAD or not path:

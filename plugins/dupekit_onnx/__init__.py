@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import Ge, Model, PixelInput, PluginError, PredictTask, Progress, read_metadata
+from dupekit.api import Ge, Model, PixelInput, PluginError, PredictTask, Progress, read_metadata, stage
 from dupekit_nets.engine import batch_size, open_session, output, run_all
 from dupekit_nets.feeds import cached_features, check_pixels, standardised
 
@@ -42,7 +42,8 @@ class OnnxValidator:
         files, or gives what are not probabilities; CacheError where features are missing; OptionError and
         UsageError as `open_session`.
         """
-        session = open_session(task.model.path, device=task.device)
+        with stage(progress, "opening the model"):
+            session = open_session(task.model.path, device=task.device)
         _check(session, task.model)
         done = 0
         for block in run_all(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import FeatureInput, Images, Model, PluginError, Progress, Rows, TrainTask, UsageError
+from dupekit.api import FeatureInput, Images, Model, PluginError, Progress, Rows, TrainTask, UsageError, stage
 from dupekit_nets.engine import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone
 from dupekit_probe.head_file import Scaling, write_head
@@ -30,13 +30,17 @@ def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) ->
     empty = next((task.name for task in tasks if not len(task.rows)), None)
     if empty is not None:
         raise PluginError(f"The run {empty} has no images to train on.")
-    backbone = open_backbone(
-        options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
-    )
+    with stage(progress, "reading the backbone"):
+        backbone = open_backbone(
+            options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
+        )
     with ThreadPoolExecutor(1) as beside:  # importing torch takes seconds, unless making the backbone did
         device = beside.submit(_torch_device, first.device)
         rows = compute_features(backbone, first.pool, first.cache, progress)
-    matrix, scaling = _prepared(rows, first.pool, options)
+        with stage(progress, "importing PyTorch"):
+            device.result()
+    with stage(progress, "preparing"):
+        matrix, scaling = _prepared(rows, first.pool, options)
 
     def tell(done: int, total: int) -> None:
         progress("training", done, total)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dupekit.api import Model, Progress, TrainTask
+from dupekit.api import Model, Progress, TrainTask, stage
 from dupekit_torch.options import Options
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class TorchTrainer:
             yield from self._worker_for(tasks[0], progress).run(tasks, progress)
 
     def _worker_for(self, task: _Task, progress: Progress) -> Worker:
-        from dupekit_torch.worker import Worker
+        with stage(progress, "importing PyTorch"):
+            from dupekit_torch.worker import Worker
 
         pool = hashlib.sha256("".join(task.pool.digests).encode()).hexdigest()
         likeness = _Likeness(task.options, task.classes, task.device, task.cache.folder, pool)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dupekit.api import Model, PluginError, Progress, TrainTask
+from dupekit.api import Model, PluginError, Progress, TrainTask, stage
 from dupekit_torch.device import description, give_back_memory, peak_memory_mib
 from dupekit_torch.fit.loss import compiled, image_weights, loss_function
 from dupekit_torch.fit.schedule import Schedule, schedule
@@ -56,7 +56,7 @@ class Lane:
             self.stream = torch.cuda.Stream(shared.device)  # type: ignore[no-untyped-call]
             torch.cuda.synchronize(shared.device)  # pixels and weights were put there in another one
 
-    def compile(self, batch: int) -> None:
+    def compile(self, batch: int, progress: Progress) -> None:
         """Compiles the step, once for all runs; where that fails, it stays as it is."""
         if self.compiled is not None:
             return
@@ -64,7 +64,10 @@ class Lane:
         wanted, faster = self.shared.options.compile, None
         # On CPU compiling takes a minute and gains nothing.
         if wanted == "on" or (wanted == "auto" and self.shared.device.type == "cuda"):
-            with self._entered():  # what is compiled for another number of threads is compiled again
+            with (
+                stage(progress, "compiling"),
+                self._entered(),
+            ):  # what is compiled for another number of threads is compiled again
                 trial = Batch.trial(self.shared.source, batch)
                 faster = compiled(self.loss, trial, required=wanted == "on")
         self.loss, self.compiled = faster or self.loss, faster is not None
@@ -77,7 +80,7 @@ class Lane:
         """
         with self._entered():
             training = self._training(task)
-            self.compile(training.schedule.batch)
+            self.compile(training.schedule.batch, progress)
             fitted = fit(
                 self.network,
                 self.loss,
@@ -123,13 +126,12 @@ class Lane:
         self.network.load_state_dict(build(self.shared.spec, seed=seed).state_dict())
 
     def _export(self, model: Model, images: TrainingSet, progress: Progress) -> None:
-        progress("exporting", 0, 1)
         pixels = self.shared.source.pixels(images.rows[:CHECKED_IMAGES]).cpu().numpy()
         check = [standardised(pixels, self.shared.input).contiguous()]
         if self.shared.input.log_size:
             check.append(images.sizes[:CHECKED_IMAGES].cpu())
-        self.shared.exporter.write(self.network, model, check=tuple(check))
-        progress("exporting", 1, 1)
+        with stage(progress, "exporting"):
+            self.shared.exporter.write(self.network, model, check=tuple(check))
 
     def _notes(self, schedule: Schedule, fitted: Fitted) -> dict[str, Any]:
         shared = self.shared

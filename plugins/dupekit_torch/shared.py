@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dupekit.api import PixelInput, PluginError, Progress, Rows, TrainTask
+from dupekit.api import PixelInput, PluginError, Progress, Rows, TrainTask, stage
 from dupekit_nets import pretrained
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_torch.device import computes_bfloat16, device_named
@@ -46,22 +46,27 @@ def share(task: TrainTask[Options], progress: Progress) -> Shared:
         raise PluginError("There are no images to train on.")
     input_, rows = _pixels(task, progress)
     shown = symmetries(flips=options.flips, rotations=options.rotations)
-    spec = _spec(task, input_, rows)
+    with stage(progress, "preparing"):
+        spec = _spec(task, input_, rows)
+        pixels = source(rows, device, options.pixels)
+    with stage(progress, "exporting"):
+        exporter = Exporter(spec, shown[: options.tta_views or 2])
     return Shared(
         options,
         device,
         input_,
-        source(rows, device, options.pixels),
+        pixels,
         spec,
         shown,
         computes_bfloat16(device) if options.precision == "auto" else options.precision == "bfloat16",
-        Exporter(spec, shown[: options.tta_views or 2]),
+        exporter,
     )
 
 
 def _pixels(task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, Rows]:
     options, pool = task.options, task.pool
-    channels = options.channels or (1 if statistics.is_grey(pool, task.cache) else 3)
+    with stage(progress, "looking for colour"):
+        channels = options.channels or (1 if statistics.is_grey(pool, task.cache) else 3)
     # On plankton of median 65, 64 pixels cost 1.6 times as much as 48 and gained 1.9 points; so many more epochs gained
     # 1.3. Networks of torchvision shrink images 32 times before they look at the whole.
     low, high = (32, 48) if options.model == COMPACT else (96, 224)
@@ -71,7 +76,8 @@ def _pixels(task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, R
         name = options.model.removeprefix(TORCHVISION)
         moments = Moments(*pretrained.mean_and_std(name, channels=channels))
     else:
-        moments = statistics.pixel_moments(rows)
+        with stage(progress, "preparing"):
+            moments = statistics.pixel_moments(rows)
     # Of images that are all of one size the size says nothing.
     log_size = options.log_size and bool((pool.sizes != pool.sizes[0]).any())
     return PixelInput(size_px, channels, moments.mean, moments.std, options.fit, log_size), rows

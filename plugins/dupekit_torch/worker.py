@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from dupekit.api import Model, Progress, TrainTask
+from dupekit.api import Model, Progress, TrainTask, stage
 from dupekit_torch.fit.progress import JointProgress
 from dupekit_torch.fit.training import repeatable
 from dupekit_torch.lane import Lane, schedule_of
@@ -34,7 +34,8 @@ class Worker:
             self._at_once = wanted or min(MOST_AT_ONCE, cores)
             self._threads = max(1, cores // self._at_once)
         self._lanes: list[Lane] = []
-        self._add_lane()
+        with stage(progress, "preparing"):
+            self._add_lane()
         if draws(self._lanes[0].network):  # from the process's random state, which two cannot share
             self._at_once = 1
 
@@ -64,7 +65,7 @@ class Worker:
             if number == len(self._lanes):
                 self._add_lane()
             # torch's compiler bears no training beside it.
-            self._lanes[number].compile(schedule_of(tasks[0]).batch)
+            self._lanes[number].compile(schedule_of(tasks[0]).batch, joint)
             free.put(self._lanes[number])
 
         def train(position: int) -> Model:

@@ -311,22 +311,3 @@ def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
     trained.next_round()
     said = dupekit("collect", tree, "-p", trained.path).stdout
     assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_on_a_terminal_of_80_columns_counts_figures_and_time_are_legible() -> None:
-    show = (
-        "from dupekit.cli.progress_bars import progress_bars\n"
-        "with progress_bars() as progress:\n"
-        "    progress('runs', 3, 20, agreement=0.9134)\n"
-        "    progress('training', 939, 1878, images_per_second=74.19, loss=2.262, memory_mib=962.6)\n"
-    )
-    said = b""
-    with on_terminal([sys.executable, "-c", show]) as (_, read):
-        while more := read():
-            said += more
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and cursor movements
-    (*_, counts, of_runs, of_training) = (line.strip() for line in plain.splitlines() if " " in line.strip())
-    assert re.search(r"training .* 939/1878 0:00:00 left ", counts)
-    assert "runs: agreement 0.9134" in of_runs
-    assert "training: images per second 74.19, loss 2.262, memory MiB 962.6" in of_training

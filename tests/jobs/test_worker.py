@@ -106,6 +106,9 @@ def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int,
     outcomes = errors(jobs)
     assert [bool(error) for error in outcomes] == [number == position for number in range(4)]
     assert said in outcomes[position]
+    assert (how != "raises") == (
+        "train_many() begins in tests/jobs/test_worker.py, line" in outcomes[position]
+    )
     log = (jobs[position].folder / "log.txt").read_text()
     assert said in log
     assert "Traceback" in log
@@ -146,6 +149,7 @@ def test_what_is_not_probabilities_is_refused(jobs, monkeypatch, change: Any, sa
         assert "The validator 'fake' (CentroidValidator) broke its contract" in error
         assert said in error
         assert "dupekit plugins check fake" in error
+        assert "predict() begins in" in error
 
 
 def test_blocks_of_any_size_are_taken(jobs, monkeypatch) -> None:

@@ -208,6 +208,17 @@ class TestBrokenTrainers:
         with pytest.raises(PluginError, match=message):
             check_trainer(_trainer(change), CentroidValidator)
 
+    def test_a_model_that_the_validator_refuses_is_the_trainers_fault(self) -> None:
+        class Refusing(CentroidValidator):
+            def predict(self, task: PredictTask, progress: Any) -> Any:
+                raise PluginError("The file says nothing.", hint="Write metadata.")
+
+        with pytest.raises(PluginError) as caught:
+            check_trainer(CentroidTrainer, Refusing)
+        assert caught.value.message == (
+            "CentroidTrainer breaks its contract: Refusing refuses its model: The file says nothing. Write metadata."
+        )
+
     def test_all_points_are_listed(self) -> None:
         class Broken(CentroidTrainer):
             def train(self, task: TrainTask, progress: Any) -> Model:

@@ -296,7 +296,11 @@ def test_one_class_left_is_refused(dataset, tmp_path, fast) -> None:
         ({"options": {"size": 3}}, OptionError, "no option 'size'. Did you mean size_px"),
         ({"options": {"size_px": "big"}}, OptionError, "size_px='big'"),
         ({"options": {"validator.nope": 1}}, OptionError, "no option 'nope'"),
-        ({"trainer": "probe"}, UsageError, "cannot read what the trainer 'probe' makes"),
+        (
+            {"trainer": "probe"},
+            UsageError,
+            "(?s)makes: models of the format 'onnx'. It reads 'centroids'.*--validator onnx",
+        ),
         ({"split": "half"}, UsageError, "split: Input should be 'redraw' or 'fixed'"),
     ],
 )

@@ -34,16 +34,20 @@ class JointProgress:
     def cancelled(self) -> bool:
         return self._closed or self._progress.cancelled
 
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        with self._lock:
+            self._progress(stage, done, total, **figures)
+
     def of_run(self, position: int) -> Progress:
         """The progress of one run."""
         return _OfRun(self, position)
 
     def show(self, position: int, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Takes in how far one run is, and tells how far all are."""
+        if stage != "training":
+            self(stage, done, total, **figures)
+            return
         with self._lock:
-            if stage != "training":
-                self._progress(stage, done, total, **figures)
-                return
             self._done[position] = done
             if figures and done < total:
                 self._figures[position] = figures

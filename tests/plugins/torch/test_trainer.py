@@ -124,7 +124,9 @@ print(TorchTrainer().train(tasks(made)[0], silent).path)
 
 
 def test_progress_goes_up_to_the_end(session: Session) -> None:
-    assert {stage for stage, *_ in session.progress.calls} == {"decoding", "training", "exporting"}
+    assert {stage for stage, *_ in session.progress.calls} == {
+        "importing PyTorch", "looking for colour", "decoding", "preparing", "exporting", "training",
+    }  # fmt: skip
     steps = session.progress.training()
     done = [entry[0] for entry in steps]
     looks = 4 * 60 * SMALL.epochs  # of all runs: the time left is that of the round
