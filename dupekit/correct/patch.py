@@ -40,7 +40,7 @@ def write_patch(path: Path, corrections: Sequence[Correction], placements: Seque
     """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset."""
     new_paths = {placement.source.image: placement.path for placement in placements}
     rows = [
-        (c.path, _action(c.new_label), c.old_label, c.new_label, new_paths.get(c.image, ""), c.votes,
+        (c.path, _action(c.new_label), c.old_label, c.new_label or "", new_paths.get(c.image, ""), c.votes,
          f"{c.score:.6f}", c.decided, c.digest)
         for c in sorted(corrections, key=lambda correction: correction.path)
     ]  # fmt: skip
@@ -53,13 +53,13 @@ def write_unapplied(path: Path, unapplied: Sequence[Unapplied]) -> None:
         path.unlink(missing_ok=True)  # of an earlier apply of the round
         return
     rows = [
-        (one.path, _action(one.new_label), one.old_label, one.new_label, one.reason, one.now_at)
+        (one.path, _action(one.new_label), one.old_label, one.new_label or "", one.reason, one.now_at or "")
         for one in unapplied
     ]
     write_text(path, table_text(("path", "action", "old_label", "new_label", "reason", "now_at"), rows))
 
 
-def _action(new_label: str) -> str:
+def _action(new_label: str | None) -> str:
     return "relabel" if new_label else "expunge"
 
 

@@ -30,8 +30,8 @@ class Correction:
     image: int
     path: str
     old_label: str
-    new_label: str
-    """Empty: expunged, not in the corrected dataset."""
+    new_label: str | None
+    """None: expunged, not in the corrected dataset."""
     votes: int
     score: float
     decided: str

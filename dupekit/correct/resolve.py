@@ -25,8 +25,8 @@ class Decision:
     path: str
     label: str
     """Given label."""
-    new_label: str
-    """Empty: expunged. The given label: nothing changes."""
+    new_label: str | None
+    """None: expunged. The given label: nothing changes."""
     votes: int
     score: float
     decided: str
@@ -56,11 +56,11 @@ class Unapplied:
     path: str
     """Of the image when it was decided on."""
     old_label: str
-    new_label: str
-    """Empty: expunged."""
+    new_label: str | None
+    """None: expunged."""
     reason: Reason
-    now_at: str
-    """Where its content lies now, if it does."""
+    now_at: str | None
+    """Where its content lies now; None where it does nowhere."""
 
     @property
     def pending(self) -> bool:
@@ -68,7 +68,7 @@ class Unapplied:
         return self.reason != "done by hand"
 
     def __str__(self) -> str:
-        if self.reason == "label changed":
+        if self.reason == "label changed" and self.now_at:
             return f"label changed by hand to {self.now_at.partition('/')[0]} ({self.now_at})"
         return f"{self.reason} ({self.now_at})" if self.now_at else self.reason
 
@@ -132,7 +132,7 @@ def _correction(decision: Decision, file: Held) -> Correction:
 
 
 def _unapplied(decision: Decision, same_label: Sequence[Held], held: Sequence[Held]) -> Unapplied:
-    def made(reason: Reason, now_at: str = "") -> Unapplied:
+    def made(reason: Reason, now_at: str | None = None) -> Unapplied:
         return Unapplied(decision.path, decision.label, decision.new_label, reason, now_at)
 
     if same_label:

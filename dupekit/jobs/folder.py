@@ -108,7 +108,7 @@ class RoundFolder:
         second = self._split(pair)
         if second is None:
             raise JobError(f"{self.split_file(pair)} is missing or no split of this round.")
-        return np.flatnonzero(second if half == "a" else ~second)
+        return np.flatnonzero(second if half is Half.A else ~second)
 
     def _split(self, pair: int) -> NDArray[np.bool_] | None:
         try:

@@ -59,7 +59,15 @@ def record(
         db.executemany(
             "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (number, c.image, c.path, c.old_label, c.new_label, new_paths.get(c.image, ""), c.digest)
+                (
+                    number,
+                    c.image,
+                    c.path,
+                    c.old_label,
+                    c.new_label or "",
+                    new_paths.get(c.image, ""),
+                    c.digest,
+                )
                 for c in made
             ],
         )
@@ -80,11 +88,11 @@ def _applications(ledger: Ledger, which: str, *values: int) -> list[Application]
     return [Application(*row) for row in found]
 
 
-def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str]:
-    """Content and given label -> label in the round's last corrected dataset that is not undone; empty: expunged."""
+def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str | None]:
+    """Content and given label -> label in the round's last corrected dataset that is not undone; None: expunged."""
     found = ledger.rows(
         """
-        SELECT digest, old_label, new_label FROM corrections WHERE application = (
+        SELECT digest, old_label, nullif(new_label, '') FROM corrections WHERE application = (
             SELECT max(id) FROM applications WHERE round = ? AND undone IS NULL)
         """,
         (round_number,),
@@ -92,9 +100,11 @@ def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str]:
     return {(digest, old_label): new_label for digest, old_label, new_label in found}
 
 
-def paths(ledger: Ledger, application: int) -> dict[int, str]:
-    """Image -> its path in the corrected dataset, of those corrected; empty where expunged."""
-    found = ledger.rows("SELECT image, new_path FROM corrections WHERE application = ?", (application,))
+def paths(ledger: Ledger, application: int) -> dict[int, str | None]:
+    """Image -> its path in the corrected dataset, of those corrected; None where expunged."""
+    found = ledger.rows(
+        "SELECT image, nullif(new_path, '') FROM corrections WHERE application = ?", (application,)
+    )
     return dict(found.fetchall())
 
 

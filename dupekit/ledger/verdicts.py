@@ -162,7 +162,7 @@ def resolved(ledger: Ledger, round_number: int) -> Resolution:
         for row in ledger.rows(
             """
             SELECT v.image, images.path, classes.name,
-                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN '' ELSE classes.name END,
+                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN NULL ELSE classes.name END,
                 t.votes, t.score, collections.at, t.digest,
                 CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ? THEN 'unreadable'
                     ELSE 'content changed' END

@@ -120,7 +120,7 @@ def _too_late(ledger: Ledger, export: Export, decided: Sequence[FileVerdict]) ->
     made = applications.labels(ledger, export.round)
 
     def as_applied(v: FileVerdict) -> bool:
-        label = "" if v.verdict == Verdict.EXPUNGE else v.label
+        label = None if v.verdict == Verdict.EXPUNGE else v.label
         return made.get((v.file.digest, v.file.given), v.file.given) == label
 
     return [v for v in decided if not as_applied(v)]

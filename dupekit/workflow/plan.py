@@ -84,7 +84,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     ensure_images(ledger, folder)
     if plan != begun:
         succeeded = len(missing) < 2 * pairs or any(
-            run.state == "done" for run in rounds.runs(ledger, found.number)
+            run.state is rounds.RunState.DONE for run in rounds.runs(ledger, found.number)
         )
         if succeeded:
             raise _contradiction(begun, plan, found.number)

@@ -278,7 +278,7 @@ def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
     applied = parsed("apply", tmp_path / "fixed", "-p", trained.path)
     assert applied["expunged"] == ["ciliate/wrong_amoeba.png"]
     assert [(c["path"], c["new_label"]) for c in applied["corrections"]] == [
-        ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", ""),
+        ("amoeba/wrong_diatom.png", "diatom"), ("ciliate/wrong_amoeba.png", None),
     ]  # fmt: skip
 
 

@@ -50,15 +50,15 @@ def swap(root: Path, one: str, other: str) -> None:
 
 Change = Callable[[Path], object]
 APPLIED: dict[str, tuple[Change, set[tuple[str, str]]]] = {
-    "renamed": (lambda d: move(d, AMOEBA, "amoeba/new name.png"), {("amoeba/new name.png", "diatom"), (CILIATE, "")}),
-    "in a sub-folder": (lambda d: move(d, CILIATE, "ciliate/sub/it.png"), {(AMOEBA, "diatom"), ("ciliate/sub/it.png", "")}),
-    "names swapped": (lambda d: swap(d, AMOEBA, "amoeba/0001.png"), {("amoeba/0001.png", "diatom"), (CILIATE, "")}),
+    "renamed": (lambda d: move(d, AMOEBA, "amoeba/new name.png"), {("amoeba/new name.png", "diatom"), (CILIATE, None)}),
+    "in a sub-folder": (lambda d: move(d, CILIATE, "ciliate/sub/it.png"), {(AMOEBA, "diatom"), ("ciliate/sub/it.png", None)}),
+    "names swapped": (lambda d: swap(d, AMOEBA, "amoeba/0001.png"), {("amoeba/0001.png", "diatom"), (CILIATE, None)}),
     "a copy": (
         lambda d: shutil.copy(d / AMOEBA, d / "amoeba/copy.png"),
-        {(AMOEBA, "diatom"), ("amoeba/copy.png", "diatom"), (CILIATE, "")},
+        {(AMOEBA, "diatom"), ("amoeba/copy.png", "diatom"), (CILIATE, None)},
     ),
     "a copy in another class": (
-        lambda d: shutil.copy(d / AMOEBA, d / "ciliate/copy.png"), {(AMOEBA, "diatom"), (CILIATE, "")},
+        lambda d: shutil.copy(d / AMOEBA, d / "ciliate/copy.png"), {(AMOEBA, "diatom"), (CILIATE, None)},
     ),
 }  # fmt: skip
 
@@ -136,7 +136,7 @@ def test_what_is_not_applied_is_said_everywhere(reviewed: Project, tmp_path: Pat
     assert ("All is as it should be" in said) != pending
     told = run(reviewed, "apply", tmp_path / "none", "--dry-run", "--json")
     assert json.loads(told.stdout)["unapplied"] == [
-        {"path": path, "old_label": path.split("/")[0], "new_label": "diatom" if path == AMOEBA else "",
+        {"path": path, "old_label": path.split("/")[0], "new_label": "diatom" if path == AMOEBA else None,
          "reason": reason, "now_at": done.unapplied[0].now_at}
     ]  # fmt: skip
     assert (counted in told.stderr) == pending
@@ -235,7 +235,7 @@ def test_no_decision_is_lost_and_no_file_gets_one_that_is_not_on_its_content_and
             number,
             f"{label}/{number}",
             label,
-            data.draw(st.sampled_from([*LABELS, ""])),
+            data.draw(st.sampled_from([*LABELS, None])),
             9,
             1.0,
             "",
