@@ -162,7 +162,7 @@ def understood(read: Callable[[str], _T], text: str) -> _T:
         return read(text)
     except ValueError:
         raise LedgerError(
-            f"The ledger is damaged: it holds {text[:60]!r}, which dupekit never wrote.", hint=DAMAGED
+            f"The ledger is damaged: it holds {repr(text)[:60]}, which dupekit never wrote.", hint=DAMAGED
         ) from None
 
 

@@ -152,7 +152,7 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     found = ledger.rows(
         "SELECT verdict, count(*) FROM current_verdicts WHERE round = ? GROUP BY verdict", (round_number,)
     )
-    return dict(found.fetchall())
+    return {understood(Verdict, verdict): number for verdict, number in found}
 
 
 def resolved(ledger: Ledger, round_number: int) -> Resolution:

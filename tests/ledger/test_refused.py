@@ -115,6 +115,7 @@ def test_damaged_pages_end_no_command_with_a_traceback(reviewed: Project, run: R
     ("written", "instead", "command"),
     [
         (b"relabel", b"relapse", "collect"),
+        (b"relabel", b"relapse", "status"),
         (b"done", b"dine", "status"),
         (b'"trainer"', b'"retrain"', "train --dry-run"),
     ],
