@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say, table, warn
+from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, table, warn
 
 
 def flag(
@@ -56,6 +56,6 @@ def flag(
     pairs = [(pair.given, pair.suggested, pair.dupes) for pair in by_class_pair(found.dupes)]
     table("By class pair", ["given", "suggested", "#dupes"], pairs)
     say(
-        f"Round {found.round}: {len(found.dupes)} images with at least {found.threshold} of {found.pairs}"
+        f"Round {found.round}: {counted(len(found.dupes), 'image')} with at least {found.threshold} of {found.pairs}"
         f" votes; {found.ignored} more are on the ignore list. Next: dupekit export"
     )

@@ -128,10 +128,10 @@ def _imported(plugin: Plugin) -> Any:
     except DupekitError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"{plugin} cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"Its class is {plugin.target}; see that what it needs is installed.",
-        ) from error
+        hint = f"Its class is {plugin.target}; see that what it needs is installed."
+        if plugin.distribution == "dupekit" and isinstance(error, ImportError):  # the small install
+            hint = "Its extra is not installed. In a clone of dupekit: pip install -e '.[all]'"
+        raise PluginError(f"{plugin} cannot be loaded: {type(error).__name__}: {error}", hint=hint) from error
 
 
 def _entry_points(group: str) -> Iterator[tuple[str, str, metadata.EntryPoint]]:

@@ -340,3 +340,13 @@ def test_options_are_described() -> None:
         5,
         "Passes over the data.",
     )
+
+
+def test_in_the_small_install_the_extra_is_named(monkeypatch) -> None:
+    for name in ("dupekit_onnx", "dupekit_nets.engine", "dupekit_nets.feeds"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)  # importing it raises ModuleNotFoundError
+    with pytest.raises(
+        PluginError, match=r"(?s)'onnx' of dupekit .* cannot be loaded.*pip install -e '\.\[all\]'"
+    ):
+        load(VALIDATORS, "onnx")
