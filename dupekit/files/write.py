@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from dupekit.files.regular import read_regular
+
 
 def digest_file(path: Path) -> str:
     """SHA-256 of the content, 64 hexadecimal digits."""
@@ -81,7 +83,7 @@ def write_lines(path: Path, paths: list[str]) -> None:
 
 def read_lines(path: Path) -> list[str]:
     """The paths of a listing. Splits at newlines only: a name may hold any other separator."""
-    return path.read_bytes().decode().split("\n")[:-1]
+    return read_regular(path).decode().split("\n")[:-1]
 
 
 def _umask() -> int:
