@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dupekit.errors import JobError
 from dupekit.files.regular import open_regular
-from dupekit.files.write import atomic_write
+from dupekit.files.write import atomic_write, clear_partials
 from dupekit.jobs.files import (
     JOB,
     Choice,
@@ -85,6 +85,7 @@ class RoundFolder:
         folder = self.run(pair, half)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
+        clear_partials(folder)
         self.write_split(pair, plan)
         job = JobFile(
             name=folder.name,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -272,10 +273,10 @@ def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
     if at is not None:
         error = explained(error, at).with_traceback(error.__traceback__)
     text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
-    with contextlib.suppress(OSError):  # the folder itself may be what is missing
-        with open_regular(job.folder / LOG, "a+b") as log:
-            told = f"{now()} ERROR {job.name}\n{''.join(traceback.format_exception(error))}"
-            log.write(told.encode(errors="backslashreplace"))
+    told = f"{now()} ERROR {job.name}\n{''.join(traceback.format_exception(error))}"
+    # The folder itself may be what is missing.
+    with contextlib.suppress(OSError), open_regular(job.folder / LOG, "a+b") as log:
+        log.write(told.encode(errors="backslashreplace"))
     with contextlib.suppress(OSError):
         write_model(
             job.folder / RESULT,

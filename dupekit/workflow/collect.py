@@ -22,7 +22,7 @@ from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
 from dupekit.review.verdicts import FileVerdict, Review, Verdict, read_tree, tree_manifest, unusable
 from dupekit.system.stamp import user
-from dupekit.workflow.exports import manifest_of, mend
+from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
 
 _CLOSED = (
@@ -134,6 +134,10 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
         found = exports.of_round(ledger, current.number)
         if not found:
             raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
+        if is_cut_off(found[-1]):
+            raise TreeUnavailable(
+                f"The export to {found[-1].tree} was cut off.", hint="Run `dupekit export` again."
+            )
         return ReviewTree(found[-1], Path(unescape(found[-1].tree)))
     path = absolute(tree)
     require_marker(path)
