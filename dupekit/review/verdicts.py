@@ -17,7 +17,7 @@ from dupekit.files.write import digest_file
 from dupekit.review.listing import Entry, Listing, Vanished, settled_listing, unreadable
 from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.review.match import Index, match
-from dupekit.review.tree_paths import top, top_key
+from dupekit.review.tree_paths import hidden, top, top_key
 
 
 class Verdict(StrEnum):
@@ -131,6 +131,8 @@ def _verdict(file: ExportedFile, now_at: str | None, manifest: Manifest) -> File
     if folder is None:  # a file beside the class folders is in no class
         return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
     means = meaning(file, folder, manifest)
+    if means.verdict == Verdict.RELABEL and hidden(now_at) and not hidden(file.path):
+        means = Meaning(Verdict.UNSURE, file.given)  # no person gave it that name
     return FileVerdict(file, means.verdict, means.label, now_at)
 
 
@@ -160,6 +162,16 @@ def class_of(folder: str, manifest: Manifest) -> str | None:
         if same_name_key(label) == key:
             return label
     return folder if is_class_name(unescape(folder)) else None
+
+
+def concealed(review: Review) -> list[str]:
+    """Where images lie under hidden names that they were not exported under: read as unsure, for a server or a sync program
+    may have called so what was deleted."""
+    return [
+        v.now_at
+        for v in review.verdicts
+        if v.now_at and v.verdict == Verdict.UNSURE and hidden(v.now_at) and not hidden(v.file.path)
+    ]
 
 
 def unusable(review: Review, manifest: Manifest) -> dict[str, int]:

@@ -20,7 +20,15 @@ from dupekit.review.listing import require_marker
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
-from dupekit.review.verdicts import FileVerdict, Review, Verdict, read_tree, tree_manifest, unusable
+from dupekit.review.verdicts import (
+    FileVerdict,
+    Review,
+    Verdict,
+    concealed,
+    read_tree,
+    tree_manifest,
+    unusable,
+)
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
@@ -108,6 +116,7 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
             *mended,
             *brought.remarks,
             *_say_unusable(unusable(reviewed, manifest)),
+            *_say_concealed(concealed(reviewed)),
             *_say_overruled(overruled),
             *_say_overturned(overturned(changed, decided)),
             *([_CLOSED.format(export.round)] if closed else []),
@@ -172,6 +181,20 @@ def _say_overturned(found: Sequence[Earlier]) -> list[str]:
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"
         " this collect back."
+    ]
+
+
+def _say_concealed(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    lie = (
+        "1 image lies under a hidden name"
+        if len(paths) == 1
+        else f"{len(paths)} images lie under hidden names"
+    )
+    return [
+        f"{lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure. Delete or rename"
+        f" {'it' if len(paths) == 1 else 'them'}, and collect again."
     ]
 
 
