@@ -25,6 +25,7 @@ from dupekit.review.verdicts import (
     Review,
     Verdict,
     concealed,
+    in_one_spelling,
     read_tree,
     tree_manifest,
     unusable,
@@ -84,7 +85,7 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
     reading = read_tree(path, manifest)
-    reviewed = reading.review
+    reviewed = in_one_spelling(reading.review, manifest, verdicts.labels_elsewhere(ledger, export))
     decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
@@ -117,6 +118,7 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
             *brought.remarks,
             *_say_unusable(unusable(reviewed, manifest)),
             *_say_concealed(concealed(reviewed)),
+            *_say_alike(reading.review, reviewed),
             *_say_overruled(overruled),
             *_say_overturned(overturned(changed, decided)),
             *([_CLOSED.format(export.round)] if closed else []),
@@ -181,6 +183,15 @@ def _say_overturned(found: Sequence[Earlier]) -> list[str]:
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"
         " this collect back."
+    ]
+
+
+def _say_alike(as_typed: Review, reviewed: Review) -> list[str]:
+    pairs = zip(as_typed.verdicts, reviewed.verdicts, strict=True)
+    alike = {(typed.label, v.label) for typed, v in pairs if typed.label != v.label}
+    return [
+        f"The folder {typed} is read as the new class {label}: the names differ in case or Unicode form only."
+        for typed, label in sorted(alike)
     ]
 
 
