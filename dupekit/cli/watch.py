@@ -109,6 +109,7 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
     from dupekit.system.stamp import now
 
     trouble, before, kept = None, None, False
+    asked: set[str] = set()
     for snapshot, reached in seen:
         lines = []
         if before is None and reached is not None:
@@ -117,6 +118,8 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
             lines.append(summary(reached, before))
         if snapshot.trouble != trouble:
             lines.append(f"trouble: {_trouble(snapshot)}" if snapshot.trouble else "recovered")
+        lines += [f"question: {guess}" for guess in _guesses(snapshot) if guess not in asked]
+        asked.update(_guesses(snapshot))
         if reached is not None and not reached.all.left and (before is None or before.all.left):
             lines.append("completed: every image was deleted or moved")
         if snapshot.last:
@@ -205,6 +208,10 @@ def _trouble(snapshot: Snapshot) -> str:
     return trouble if snapshot.review else f"{trouble} Nothing is taken as deleted."
 
 
+def _guesses(snapshot: Snapshot) -> list[str]:
+    return [f"{new} is a new class. Did you mean {near}?" for new, near in snapshot.misspelt.items()]
+
+
 def _stopped(snapshot: Snapshot) -> str:
     return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
 
@@ -220,6 +227,7 @@ def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, height: int
         head.append(Text(printable(f"{before}{summary(reached)}.")))
     if snapshot.review is None or snapshot.trouble:
         head.append(Text(printable(_trouble(snapshot))))
+    head += [Text(printable(guess)) for guess in _guesses(snapshot)]
     if snapshot.review is not None and (others := len(snapshot.review.strangers)):
         head.append(Text(f"{others} other {'file' if others == 1 else 'files'}."))
     # A short line at the end: after a full one the "^C" that a terminal shows would take a line of its own.

@@ -23,12 +23,10 @@ from dupekit.correct.placements import Placement
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import make_parent, real_path
+from dupekit.files.regular import read_regular
 from dupekit.files.write import sync_folder, write_text
 from dupekit.review.manifest import refuse_inside_tree
 from dupekit.system.progress import Progress, silent, stage
-
-_log = logging.getLogger(__name__)
-
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +195,7 @@ def _is_renamed(partial: Path, destination: Path, key: str) -> bool:
 
 def _plan_of(partial: Path) -> dict[str, object] | None:
     try:
-        found = json.loads((partial / "plan.json").read_bytes())
+        found = json.loads(read_regular(partial / "plan.json"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and set(found) == {"plan", "complete"} else None

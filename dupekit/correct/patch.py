@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.correct.placements import Correction, Placement, Source
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files.names import escape, unescape
+from dupekit.files.names import escape, is_class_name, is_passed_over, unescape
 from dupekit.files.spreadsheet import NoTable, read_table, table_text
 from dupekit.files.write import write_text
+from dupekit.review.tree_paths import above
 
 COLUMNS = (
     "path", "action", "old_label", "new_label", "new_path", "votes", "score", "decided", "digest",
@@ -85,6 +86,8 @@ def read_patch(path: Path) -> list[PatchRow]:
     ]
     faults += _repeated("path", [row.path for row in rows])
     faults += _repeated("new_path", [row.new_path for row in rows if row.new_path])
+    faults += _nested("path", {row.path for row in rows})
+    faults += _nested("new_path", {row.new_path for row in rows if row.new_path})
     if faults:
         raise _malformed(path, faults)
     return rows
@@ -108,13 +111,14 @@ def plan_patched(
         )
     moves = {_place(row, reverse): row for row in rows if row.new_path or not reverse}
     faults = _faults(there, moves)
+    if not reverse:
+        faults += _no_classes({row.new_label for row in rows} - {source.label for source in sources})
     placements = [Placement(source, path) for path, source in there.items() if path not in moves]
     stays = {placement.path for placement in placements}
-    folders = {path[:i] for path in stays for i, char in enumerate(path) if char == "/"}
+    folders = {folder for path in stays for folder in above(path)}
     targets = [row.path if reverse else row.new_path for row in rows if reverse or row.new_path]
     for target in targets:
-        above = {target[:i] for i, char in enumerate(target) if char == "/"}
-        if target in stays or target in folders or above & stays:
+        if target in stays or target in folders or not stays.isdisjoint(above(target)):
             faults.append(f"{target}: its place is taken by another file of this dataset")
     if faults:
         raise DatasetChanged(
@@ -142,6 +146,15 @@ def _restored(row: PatchRow, original: Path) -> Placement:
     return Placement(
         Source(0, row.path, row.old_label, stat.st_size, stat.st_mtime_ns, row.digest), row.path, original
     )
+
+
+def _no_classes(labels: Set[str]) -> list[str]:
+    """New labels by which no class can be called everywhere."""
+    return [
+        f"{label}: no class can be called so"
+        for label in sorted(labels)
+        if label and not is_class_name(unescape(label))
+    ]
 
 
 def _place(row: PatchRow, reverse: bool) -> str:
@@ -173,6 +186,8 @@ def _fault(row: PatchRow, action: str) -> str | None:
     for path, label in [(row.path, row.old_label)] + [(row.new_path, row.new_label)] * relabel:
         if not _is_safe(path):
             return f"{path!r} is no path within a dataset"
+        if any(map(is_passed_over, unescape(path).split("/"))):
+            return f"{path!r} lies where no scan of a dataset looks"
         if path.partition("/")[0] != label:
             return f"{path!r} does not lie in the class {label!r}"
     if not relabel and (row.new_label or row.new_path):
@@ -197,6 +212,12 @@ def _is_safe(path: str) -> bool:
 
 def _repeated(column: str, values: list[str]) -> list[str]:
     return [f"{column} {value!r} stands twice" for value, count in Counter(values).items() if count > 1]
+
+
+def _nested(column: str, paths: Set[str]) -> list[str]:
+    """Files that would be folders of others."""
+    inside = ((path, folder) for path in sorted(paths) for folder in above(path) if folder in paths)
+    return [f"{column} {folder!r} is a file, and holds {path!r}" for path, folder in inside]
 
 
 def _malformed(path: Path, faults: list[str], *, hint: str = "") -> UsageError:

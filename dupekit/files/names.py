@@ -107,6 +107,11 @@ def is_system(name: str) -> bool:
     return is_trash(name) or name.casefold() in _SYSTEM
 
 
+def is_passed_over(name: str) -> bool:
+    """Whether no scan of a dataset sees a file or folder of this name."""
+    return name.startswith(".") or is_clutter(name) or is_system(name)
+
+
 def portable_name(name: str) -> str:
     """A file name like `name` that every common file system takes, not yet shortened."""
     safe = _UNPORTABLE.sub("_", name)
@@ -119,7 +124,7 @@ def portable_name(name: str) -> str:
 
 def is_class_name(name: str) -> bool:
     """Whether a class can have this name on every platform, and a scan will see its folder."""
-    return not name.startswith(".") and portable_name(name) == name and len(_encoded(name)) <= NAME_MAX_BYTES
+    return not is_passed_over(name) and portable_name(name) == name and len(_encoded(name)) <= NAME_MAX_BYTES
 
 
 def free_name(name: str, taken: Set[str]) -> str:

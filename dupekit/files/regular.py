@@ -20,10 +20,15 @@ _PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr
 
 def open_regular(path: Path, mode: Literal["rb", "xb", "a+b"]) -> IO[bytes]:
     """As `open`, of a regular file, or for "xb" of none that is there yet. Raises OSError for anything else."""
-    handle = os.open(path, _FLAGS[mode] | _PLAINLY, 0o666)
+    try:
+        handle = os.open(path, _FLAGS[mode] | _PLAINLY, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and path.is_symlink():  # the system's words are of too many links
+            raise OSError(errno.ELOOP, "it is a link", str(path)) from None
+        raise
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
         return os.fdopen(handle, mode.replace("x", "w"))
     except BaseException:
         os.close(handle)

@@ -1,11 +1,20 @@
-"""Tables as CSV, and as spreadsheets save them: with a byte order mark, CRLF, semicolons or tabs, empty lines."""
+"""Tables as CSV, and as spreadsheets save them: with a byte order mark, CRLF, semicolons or tabs, empty lines.
+
+A cell that a spreadsheet would take for a formula, such as the class `=x`, is written with a quote before it, `'=x`, and
+read without: so is one that has such quotes already, so that what is read is always what was meant.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_QUOTED = re.compile(r"'+[=+\-@\t\r]")
 
 
 class NoTable(Exception):
@@ -33,8 +42,17 @@ def table_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heading)
-    writer.writerows(rows)
+    writer.writerows(map(_harmless, row) for row in rows)
     return text.getvalue()
+
+
+def _harmless(cell: object) -> str:
+    text = str(cell)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _meant(cell: str) -> str:
+    return cell[1:] if _QUOTED.match(cell) else cell
 
 
 def read_table(content: bytes, *, columns: Sequence[str], needed: Iterable[str]) -> list[Row]:
@@ -57,7 +75,7 @@ def read_table(content: bytes, *, columns: Sequence[str], needed: Iterable[str])
             if any(cells):  # an empty line is what spreadsheets leave at the end
                 fits = len(cells) == len(heading)
                 fault = None if fits else f"it has {len(cells)} cells, the heading {len(heading)}"
-                rows.append(Row(reader.line_num, dict(zip(heading, cells, strict=False)), fault))
+                rows.append(Row(reader.line_num, dict(zip(heading, map(_meant, cells), strict=False)), fault))
     except csv.Error as error:
         raise NoTable(max(reader.line_num, 1), f"it is not CSV ({error})") from None
     return rows

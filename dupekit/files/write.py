@@ -5,10 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from dupekit.files.regular import read_regular
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.partial")
+"""What `atomic_write` calls a file until it is whole."""
 
 
 def digest_file(path: Path) -> str:
@@ -40,6 +47,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def clear_partials(folder: Path, *, older_than_s: float = 0) -> None:
+    """Removes what writers left in a folder that were killed: for who knows that none is at work there, or that none
+    takes as long as this."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if ours and time.time() - entry.stat().st_mtime >= older_than_s:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -81,7 +98,7 @@ def write_lines(path: Path, paths: list[str]) -> None:
 
 def read_lines(path: Path) -> list[str]:
     """The paths of a listing. Splits at newlines only: a name may hold any other separator."""
-    return path.read_bytes().decode().split("\n")[:-1]
+    return read_regular(path).decode().split("\n")[:-1]
 
 
 def _umask() -> int:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.names import unescape
+from dupekit.files.regular import read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.contract import RESULT
 
@@ -120,7 +121,7 @@ def write_model(path: Path, model: BaseModel) -> None:
 def read_model(path: Path, kind: type[_Model]) -> _Model:
     """Reads one. Raises JobError where it is missing or not valid."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_regular(path))
     except OSError as error:
         raise JobError(
             f"{path} cannot be read: {error.strerror}.", hint="Run `dupekit train` again to prepare it anew."

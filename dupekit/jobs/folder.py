@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from dupekit.errors import JobError
-from dupekit.files.write import atomic_write
+from dupekit.files.regular import open_regular
+from dupekit.files.write import atomic_write, clear_partials
 from dupekit.jobs.files import (
     JOB,
     Choice,
@@ -84,6 +85,7 @@ class RoundFolder:
         folder = self.run(pair, half)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
+        clear_partials(folder)
         self.write_split(pair, plan)
         job = JobFile(
             name=folder.name,
@@ -112,7 +114,8 @@ class RoundFolder:
 
     def _split(self, pair: int) -> NDArray[np.bool_] | None:
         try:
-            second: NDArray[np.bool_] = np.load(self.split_file(pair), allow_pickle=False)
+            with open_regular(self.split_file(pair), "rb") as file:
+                second: NDArray[np.bool_] = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         return second if second.dtype == bool and second.shape == (len(self.of_round.ids),) else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from dupekit.files.regular import open_regular
 from dupekit.jobs.lifeline import GRACE_S
 from dupekit.jobs.messages import FLAG, STARTING, Ended, Logged, Message, parse
 from dupekit.plugin.contract import Job, Outcome, worker_command
@@ -90,7 +91,7 @@ class _Worker:
     def __init__(self, jobs: Sequence[Job], log: Path) -> None:
         self.code = 0
         self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        with log.open("ab") as file:
+        with open_regular(log, "a+b") as file:
             self._process = subprocess.Popen(
                 [*worker_command(jobs), FLAG],
                 stdin=subprocess.PIPE,

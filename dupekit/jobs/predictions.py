@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import JobError
+from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
 from dupekit.jobs.files import PREDICTIONS
 
@@ -30,7 +31,8 @@ class PredictionReader:
         self.path = folder / PREDICTIONS
         self._stack = contextlib.ExitStack()
         try:
-            archive = self._stack.enter_context(zipfile.ZipFile(self.path))
+            content = self._stack.enter_context(open_regular(self.path, "rb"))
+            archive = self._stack.enter_context(zipfile.ZipFile(content))
             with archive.open("images.npy") as file:
                 self.images: NDArray[np.int64] = np.lib.format.read_array(file, allow_pickle=False)
             self._rows = self._stack.enter_context(archive.open("probabilities.npy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import platform
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
 from dupekit.errors import DupekitError
+from dupekit.files.regular import open_regular
 from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
 from dupekit.jobs.predictions import write_predictions
@@ -222,7 +225,8 @@ def _round(job: Job, file: JobFile) -> _Round:
 
 
 def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepared:
-    second = np.load(job.folder / file.split, allow_pickle=False)
+    with open_regular(job.folder / file.split, "rb") as content:
+        second = np.load(content, allow_pickle=False)
     held_out = np.flatnonzero(second if file.half is Half.A else ~second)
     rows = np.flatnonzero(~second if file.half is Half.A else second)
     task = TrainTask(
@@ -269,9 +273,11 @@ def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
     if at is not None:
         error = explained(error, at).with_traceback(error.__traceback__)
     text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
-    with contextlib.suppress(OSError):  # the folder itself may be what is missing
-        with (job.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"{now()} ERROR {job.name}\n{''.join(traceback.format_exception(error))}")
+    told = f"{now()} ERROR {job.name}\n{''.join(traceback.format_exception(error))}"
+    # The folder itself may be what is missing.
+    with contextlib.suppress(OSError), open_regular(job.folder / LOG, "a+b") as log:
+        log.write(told.encode(errors="backslashreplace"))
+    with contextlib.suppress(OSError):
         write_model(
             job.folder / RESULT,
             ResultFile(name=job.name, status="failed", error=text, finished=now(), versions=_versions()),
@@ -279,9 +285,16 @@ def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
     return Outcome(job, text)
 
 
+class _LogFile(logging.FileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(
+            open_regular(Path(self.baseFilename), "a+b"), encoding="utf-8", errors="backslashreplace"
+        )
+
+
 @contextlib.contextmanager
 def _logging_to(job: Job) -> Iterator[None]:
-    handler = logging.FileHandler(job.folder / LOG, encoding="utf-8", delay=True)
+    handler = _LogFile(job.folder / LOG, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -46,10 +46,18 @@ def record(
     who: str,
     made: Sequence[Correction],
     placements: Sequence[Placement],
+    once: bool = False,
 ) -> None:
-    """Records that a corrected dataset was written, and what was corrected in it."""
+    """Records that a corrected dataset was written, and what was corrected in it; with `once` not where the round's last
+    application is this one."""
     corrected = {correction.image for correction in made}
     new_paths = {p.source.image: p.path for p in placements if p.source.image in corrected}
+    rows = [
+        (c.image, c.path, c.old_label, c.new_label or "", new_paths.get(c.image, ""), c.digest)
+        for c in sorted(made, key=lambda correction: correction.image)
+    ]
+    if once and _is_last(ledger, round_number, destination, mode, rows):
+        return
     with ledger.write() as db:
         number = db.execute(
             "INSERT INTO applications (round, at, destination, mode, who, collection)"
@@ -58,19 +66,22 @@ def record(
         ).lastrowid
         db.executemany(
             "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    number,
-                    c.image,
-                    c.path,
-                    c.old_label,
-                    c.new_label or "",
-                    new_paths.get(c.image, ""),
-                    c.digest,
-                )
-                for c in made
-            ],
+            [(number, *row) for row in rows],
         )
+
+
+def _is_last(
+    ledger: Ledger, round_number: int, destination: str, mode: str, rows: Sequence[tuple[object, ...]]
+) -> bool:
+    last = of_round(ledger, round_number)[-1:]
+    if not last or (last[0].destination, last[0].mode) != (destination, mode):
+        return False
+    recorded = ledger.rows(
+        "SELECT image, path, old_label, new_label, new_path, digest FROM corrections"
+        " WHERE application = ? ORDER BY image",
+        (last[0].number,),
+    )
+    return recorded.fetchall() == list(rows)
 
 
 def of_round(ledger: Ledger, round_number: int) -> list[Application]:

@@ -49,6 +49,15 @@ def record(ledger: Ledger, *, round_number: int, key: str, tree: str, files: Map
         )
 
 
+def forget(ledger: Ledger, key: str) -> None:
+    """Takes back the record of an export whose tree nobody has seen; nothing where there is none, or it was collected."""
+    found = by_key(ledger, key)
+    if found and not ledger.value("SELECT 1 FROM collections WHERE export = ?", (found.number,)):
+        with ledger.write() as db:
+            db.execute("DELETE FROM exported_files WHERE export = ?", (found.number,))
+            db.execute("DELETE FROM exports WHERE id = ?", (found.number,))
+
+
 def of_round(ledger: Ledger, round_number: int) -> list[Export]:
     """The round's exports, in order."""
     found = ledger.rows(f"{_EXPORT} WHERE round = ? ORDER BY id", (round_number,))

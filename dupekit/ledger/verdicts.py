@@ -27,6 +27,20 @@ class Overruled:
     """When that was collected."""
 
 
+def labels_elsewhere(ledger: Ledger, export: Export) -> list[str]:
+    """Every label of an image that there is or that was decided in other trees, in the order of their first appearance."""
+    found = ledger.rows(
+        """
+        SELECT name FROM (SELECT name, 0 AS later, id FROM classes UNION ALL
+            SELECT label, 1, min(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+            WHERE verdict = ? AND export != ? AND undone IS NULL GROUP BY label)
+        ORDER BY later, id
+        """,
+        (Verdict.RELABEL, export.number),
+    )
+    return [label for (label,) in found]
+
+
 def record(
     ledger: Ledger,
     export: Export,

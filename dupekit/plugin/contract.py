@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
+from dupekit.files.regular import read_regular
 from dupekit.plugin.model import Model
 from dupekit.system.progress import Progress
 
@@ -142,7 +143,7 @@ class Job:
             # Listing a folder makes a network file system look again; asking for one file may not.
             if RESULT not in os.listdir(self.folder):  # noqa: PTH208 - names are all that is needed
                 return None
-            content = json.loads((self.folder / RESULT).read_bytes())
+            content = json.loads(read_regular(self.folder / RESULT))
             status, error = content["status"], content.get("error")
         except FileNotFoundError:
             return None

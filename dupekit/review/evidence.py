@@ -10,7 +10,7 @@ from dupekit.files.names import same_name_key
 from dupekit.review.listing import Listing
 from dupekit.review.manifest import EXPUNGE, UNSURE, Manifest
 from dupekit.review.tree_paths import above, top, top_key
-from dupekit.review.verdicts import FileVerdict, Review, Verdict, class_of
+from dupekit.review.verdicts import FileVerdict, Review, Verdict, class_of, misspelt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Evidence:
     """Keys of the folders at the top that stand for something, whether they are there or not."""
     new_tops: frozenset[str] = field(init=False)
     """Folders at the top that hold files and would be classes that the dataset has not."""
+    misspelt: Mapping[str, str] = field(init=False)
+    """New class -> the class of the dataset whose name is nearly its own."""
     left_in: Counter[str | None] = field(init=False)
     """Key of a folder at the top -> exported files of it that lie in it now."""
 
@@ -62,7 +64,8 @@ class Evidence:
         new = {name for name in there if name and same_name_key(name) not in known}
         new_tops = frozenset(name for name in new if class_of(name, manifest) == name)
         left_in = Counter(top_key(v.file.path) for v in verdicts if v.in_its_class)
-        for name, value in (("homes", homes), ("tops", tops), ("new_tops", new_tops), ("left_in", left_in)):
+        worked_out = {"homes": homes, "tops": tops, "new_tops": new_tops, "left_in": left_in}
+        for name, value in (worked_out | {"misspelt": misspelt(self.review, manifest)}).items():
             object.__setattr__(self, name, value)
 
     def gone(self, path: str) -> str | None:

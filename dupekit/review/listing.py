@@ -64,7 +64,10 @@ def unreadable(error: OSError, message: str, *, hint: str) -> TreeUnavailable:
 def require_marker(tree: Path) -> None:
     """Raises TreeUnavailable where this is no review tree, or none that can be reached."""
     try:
-        why = "" if (tree / MARKER).is_dir() else f"it has no folder {MARKER}"
+        marker = tree / MARKER
+        why = "" if marker.is_dir() else f"it has no folder {MARKER}"
+        if marker.is_symlink():  # whose files are not the tree's
+            why = f"its folder {MARKER} is a link"
     except OSError as error:  # as of a share that is mounted, but whose server does not answer
         why = str(error.strerror)
     if why:

@@ -47,9 +47,10 @@ class Suspicion:
     target: str | None = None
     because: str | None = None
 
-    def question(self, *, exported: int) -> Question:
-        count = len(self.verdicts)
-        return Question(self.kind, self.folders, self.target, count, count / exported, self.because)
+    def question(self, evidence: Evidence) -> Question:
+        count, near = len(self.verdicts), evidence.misspelt.get(self.target or "")
+        share = count / len(evidence.review.verdicts)
+        return Question(self.kind, self.folders, self.target, count, share, self.because, near)
 
 
 Rule = Callable[[Evidence, Sequence[FileVerdict]], list[Suspicion]]
@@ -63,7 +64,7 @@ def slips(evidence: Evidence) -> list[Question]:
     unasked = list(evidence.changed)
     for rule in RULES:
         found = rule(evidence, unasked)
-        questions += [one.question(exported=len(evidence.review.verdicts)) for one in found]
+        questions += [one.question(evidence) for one in found]
         asked = {v.file.path for one in found for v in one.verdicts}
         unasked = [v for v in unasked if v.file.path not in asked]
     return questions
@@ -210,7 +211,7 @@ def _new(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Suspicion]:
             count == held[name] > 1 and same_name_key(name) in same_name_key(place)
             for name, count in of_class.items()
         )
-        if len(those) >= ASK_FILES or copied or not special:
+        if len(those) >= ASK_FILES or copied or not special or place in evidence.misspelt:
             found.append(Suspicion(Kind.NEW, those, tuple(name for name, _ in of_class.most_common()), place))
     return found
 

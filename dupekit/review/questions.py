@@ -52,9 +52,12 @@ class Question:
     """Of all exported files."""
     because: str | None = None
     """A sign that is not in the other fields, in words."""
+    near: str | None = None
+    """The class of the dataset whose name is nearly that of `target`, a new folder."""
 
     def __str__(self) -> str:
-        return _TEXTS[self.kind](self, f"{_counted(self.files)}, {self.share:.0%} of the tree")
+        guess = f" Did you mean {self.near}?" if self.near else ""
+        return _TEXTS[self.kind](self, f"{_counted(self.files)}, {self.share:.0%} of the tree") + guess
 
 
 def refused(asked: Sequence[Question], *, not_asked: int = 0) -> NotConfirmed:

@@ -5,9 +5,10 @@ Events never decide: a verdict comes from comparing what was exported with what 
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from dupekit.files.write import digest_file
 from dupekit.review.listing import Entry, Listing, Vanished, settled_listing, unreadable
 from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.review.match import Index, match
-from dupekit.review.tree_paths import top, top_key
+from dupekit.review.tree_paths import hidden, top, top_key
+
+_NEAR = 0.85
+"""From this similarity on (difflib's ratio) a new name may be a misspelt one."""
 
 
 class Verdict(StrEnum):
@@ -131,6 +135,8 @@ def _verdict(file: ExportedFile, now_at: str | None, manifest: Manifest) -> File
     if folder is None:  # a file beside the class folders is in no class
         return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
     means = meaning(file, folder, manifest)
+    if means.verdict == Verdict.RELABEL and hidden(now_at) and not hidden(file.path):
+        means = Meaning(Verdict.UNSURE, file.given)  # no person gave it that name
     return FileVerdict(file, means.verdict, means.label, now_at)
 
 
@@ -160,6 +166,49 @@ def class_of(folder: str, manifest: Manifest) -> str | None:
         if same_name_key(label) == key:
             return label
     return folder if is_class_name(unescape(folder)) else None
+
+
+def new_classes(review: Review, manifest: Manifest) -> list[str]:
+    """Labels that are no class of the dataset, sorted: each is the name of a folder at the top of the tree."""
+    return sorted({v.label for v in review.verdicts} - set(manifest.folders.values()), key=sort_key)
+
+
+def misspelt(review: Review, manifest: Manifest) -> dict[str, str]:
+    """New class -> the class of the dataset whose name is nearly its own."""
+    classes = {same_name_key(label): label for label in manifest.folders.values()}
+    found = {}
+    for label in new_classes(review, manifest):
+        if near := difflib.get_close_matches(same_name_key(label), classes, n=1, cutoff=_NEAR):
+            found[label] = classes[near[0]]
+    return found
+
+
+def in_one_spelling(review: Review, manifest: Manifest, known: Iterable[str]) -> Review:
+    """The same, where new classes whose names differ in case or Unicode form only are one class: on most systems they are
+    one folder. It is called as in `known`, labels that were decided in other trees, if it is there."""
+    spelling: dict[str, str] = {}
+    new = new_classes(review, manifest)
+    for label in (*known, *new):
+        spelling.setdefault(same_name_key(label), label)
+    other = {
+        label: spelling[same_name_key(label)] for label in new if spelling[same_name_key(label)] != label
+    }
+    if not other:
+        return review
+    verdicts = [replace(v, label=other.get(v.label, v.label)) for v in review.verdicts]
+    return Review(verdicts, review.strangers)
+
+
+def concealed(review: Review) -> list[str]:
+    """Where images lie under hidden names that they were not exported under: read as unsure, for a server or a sync program
+    may have called so what was deleted."""
+    found = []
+    for v in review.verdicts:
+        folder, _, below = (v.now_at or "").partition("/")
+        by_name = hidden(below) and not hidden(v.file.path) and same_name_key(folder) != UNSURE
+        if v.now_at and v.verdict == Verdict.UNSURE and by_name:
+            found.append(v.now_at)
+    return found
 
 
 def unusable(review: Review, manifest: Manifest) -> dict[str, int]:

@@ -6,12 +6,14 @@ technician never meets half a tree.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -89,13 +91,13 @@ def write_tree(
     dataset: Path,
     destination: Path,
     *,
-    ready: Callable[[Manifest], None] | None = None,
+    ready: Callable[[Manifest], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
     progress: Progress = silent,
 ) -> Manifest:
     """Copies the dupes to `destination`, which must not exist.
 
     Returns the manifest with what only the copies tell, as it stands in the tree: their sizes, and when they were
-    written; `ready` gets it before the tree appears. Raises UsageError where `destination` exists, DatasetChanged where
+    written; what `ready` makes of it is entered before the tree appears, and left when it is there. Raises UsageError where `destination` exists, DatasetChanged where
     an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
@@ -105,7 +107,7 @@ def write_tree(
         )
     make_parent(destination)
     _remove_stale(destination)
-    partial = destination.with_name(f".{destination.name[:100]}.{manifest.export[:8]}.partial")
+    partial = partial_of(destination, manifest.export)
     try:
         partial.mkdir()
         files, settled_ns = [], 0
@@ -121,15 +123,19 @@ def write_tree(
         written = manifest.model_copy(update={"files": files, "settled_us": settled_ns // 1000})
         write_manifest(written, marker / "manifest.json")
         write_lines(marker / "before.txt", [file.path for file in manifest.files])
-        if ready:
-            ready(written)
-        partial.rename(destination)
+        with ready(written):
+            partial.rename(destination)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     sync_folder(destination.parent)
     progress("exporting", len(manifest.files), len(manifest.files))
     return written
+
+
+def partial_of(destination: Path, export: str) -> Path:
+    """The hidden folder in which the tree of an export is built. While it is there, the tree never was."""
+    return destination.with_name(f".{destination.name[:100]}.{export[:8]}.partial")
 
 
 def _remove_stale(destination: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.correct.build import check_destination, is_finished, write_dataset
+from dupekit.correct.build import check_destination, is_finished, partial_of, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import write_patch, write_unapplied
 from dupekit.correct.placements import Correction, Placement, plan_dataset
@@ -13,7 +14,7 @@ from dupekit.correct.resolve import Unapplied
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import applications, images, rounds, verdicts
+from dupekit.ledger import Ledger, applications, images, rounds, verdicts
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import user
 from dupekit.workflow.scan import require_unchanged
@@ -50,7 +51,9 @@ def apply(
             hint="Export the dupes, have them reviewed, and run `dupekit collect`.",
         )
     destination = new_place(destination)
-    if not is_finished(destination):
+    finished = is_finished(destination)
+    if not finished:
+        _refuse_again(ledger, current.number, destination)
         check_destination(session.dataset, destination)
         _refuse_inside_project(session.root, destination)
     require_unchanged(session, progress)
@@ -74,6 +77,7 @@ def apply(
             who=who or user(),
             made=corrections,
             placements=placements,
+            once=finished,  # an earlier call may have been killed while it cleared up
         )
 
     write_dataset(placements, session.dataset, destination, mode=mode, progress=progress, done=record)
@@ -89,6 +93,17 @@ def _planned(session: Session, corrections: list[Correction]) -> tuple[list[Plac
         else:
             sources.append(source)
     return plan_dataset(sources, {correction.image: correction for correction in corrections}), unread
+
+
+def _refuse_again(ledger: Ledger, round_number: int, destination: Path) -> None:
+    for done in applications.of_round(ledger, round_number) if destination.is_dir() else ():
+        if done.destination == escape(str(destination)):
+            with contextlib.suppress(OSError):
+                partial_of(destination).rmdir()  # of a call that was killed while it cleared up
+            raise UsageError(
+                f"{destination} exists already: it is the corrected dataset that was applied on {done.at}.",
+                hint="Go on with `dupekit next`, or name a folder that does not exist yet.",
+            )
 
 
 def _refuse_inside_project(project: Path, destination: Path) -> None:

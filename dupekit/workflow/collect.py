@@ -20,9 +20,18 @@ from dupekit.review.listing import require_marker
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
-from dupekit.review.verdicts import FileVerdict, Review, Verdict, read_tree, tree_manifest, unusable
+from dupekit.review.verdicts import (
+    FileVerdict,
+    Review,
+    Verdict,
+    concealed,
+    in_one_spelling,
+    read_tree,
+    tree_manifest,
+    unusable,
+)
 from dupekit.system.stamp import user
-from dupekit.workflow.exports import manifest_of, mend
+from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
 
 _CLOSED = (
@@ -76,7 +85,7 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
     reading = read_tree(path, manifest)
-    reviewed = reading.review
+    reviewed = in_one_spelling(reading.review, manifest, verdicts.labels_elsewhere(ledger, export))
     decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
@@ -108,6 +117,8 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
             *mended,
             *brought.remarks,
             *_say_unusable(unusable(reviewed, manifest)),
+            *_say_concealed(concealed(reviewed)),
+            *_say_alike(reading.review, reviewed),
             *_say_overruled(overruled),
             *_say_overturned(overturned(changed, decided)),
             *([_CLOSED.format(export.round)] if closed else []),
@@ -134,6 +145,10 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
         found = exports.of_round(ledger, current.number)
         if not found:
             raise NothingToDo(f"Round {current.number} has no review tree yet.", hint="Run `dupekit export`.")
+        if is_cut_off(found[-1]):
+            raise TreeUnavailable(
+                f"The export to {found[-1].tree} was cut off.", hint="Run `dupekit export` again."
+            )
         return ReviewTree(found[-1], Path(unescape(found[-1].tree)))
     path = absolute(tree)
     require_marker(path)
@@ -168,6 +183,29 @@ def _say_overturned(found: Sequence[Earlier]) -> list[str]:
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"
         " this collect back."
+    ]
+
+
+def _say_alike(as_typed: Review, reviewed: Review) -> list[str]:
+    pairs = zip(as_typed.verdicts, reviewed.verdicts, strict=True)
+    alike = {(typed.label, v.label) for typed, v in pairs if typed.label != v.label}
+    return [
+        f"The folder {typed} is read as the new class {label}: the names differ in case or Unicode form only."
+        for typed, label in sorted(alike)
+    ]
+
+
+def _say_concealed(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    lie = (
+        "1 image lies under a hidden name"
+        if len(paths) == 1
+        else f"{len(paths)} images lie under hidden names"
+    )
+    return [
+        f"{lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure. Delete or rename"
+        f" {'it' if len(paths) == 1 else 'them'}, and collect again."
     ]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import exports, images, rounds, tallies
-from dupekit.review.manifest import Manifest, refuse_inside_tree
+from dupekit.ledger import Ledger, exports, images, rounds, tallies
+from dupekit.review.manifest import Manifest, export_key, refuse_inside_tree
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.system.progress import Progress, silent
 from dupekit.system.stamp import now
-from dupekit.workflow.exports import clear_unrecorded, keep
+from dupekit.workflow.exports import clear_cut_off, keep
 from dupekit.workflow.flag import flag
 from dupekit.workflow.ingest import count_votes
 from dupekit.workflow.session import Session
@@ -49,6 +52,7 @@ def export(session: Session, tree: Path | None, *, progress: Progress) -> Export
     tree = new_place(tree) if tree else of_round.path / "dupes"
     _refuse_inside(session.dataset, tree)
     refuse_inside_tree(tree)
+    _refuse_again(ledger, tree)
     manifest = plan_tree(
         dupes,
         images.class_names(ledger),
@@ -56,24 +60,47 @@ def export(session: Session, tree: Path | None, *, progress: Progress) -> Export
         pairs=pairs,
         created=now(),
     )
-    clear_unrecorded(session, current.number)
-    folder = of_round.export(manifest.export)
-    try:
-        manifest = write_tree(
-            manifest, session.dataset, tree, ready=lambda written: keep(folder, written), progress=progress
-        )
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    clear_cut_off(session, current.number)
     numbers = {dupe.path: dupe.image for dupe in dupes}
-    exports.record(
-        ledger,
-        round_number=current.number,
-        key=manifest.export,
-        tree=escape(str(tree)),
-        files={file.path: numbers[file.original] for file in manifest.files},
-    )
+
+    def recorded(written: Manifest) -> AbstractContextManager[None]:
+        return _recorded(session, tree, written, numbers)
+
+    try:
+        manifest = write_tree(manifest, session.dataset, tree, ready=recorded, progress=progress)
+    except BaseException:
+        if exports.by_key(ledger, manifest.export) is None:
+            shutil.rmtree(of_round.export(manifest.export), ignore_errors=True)
+        raise
     return Exported(current.number, tree, manifest)
+
+
+@contextlib.contextmanager
+def _recorded(session: Session, tree: Path, manifest: Manifest, numbers: Mapping[str, int]) -> Iterator[None]:
+    """An export is recorded while its tree appears, and not any more where that fails. `numbers`: of the images."""
+    keep(session.folder(manifest.round).export(manifest.export), manifest)
+    try:
+        exports.record(
+            session.ledger,
+            round_number=manifest.round,
+            key=manifest.export,
+            tree=escape(str(tree)),
+            files={file.path: numbers[file.original] for file in manifest.files},
+        )
+        yield
+    except BaseException:
+        if export_key(tree) != manifest.export:
+            exports.forget(session.ledger, manifest.export)
+        raise
+
+
+def _refuse_again(ledger: Ledger, tree: Path) -> None:
+    found = exports.by_key(ledger, export_key(tree) or "")
+    if found:
+        raise UsageError(
+            f"{tree} exists already: it is the review tree that was exported on {found.created}.",
+            hint="Have it reviewed and run `dupekit collect`, or name another folder for another export.",
+        )
 
 
 def _refuse_inside(dataset: Path, path: Path) -> None:

@@ -1,8 +1,9 @@
 """Where a project keeps what belongs to an export: rounds/NN/exports/KEY, a folder for each, named after the first eight
 digits of its key and never renamed. Which export is the latest, the ledger says.
 
-The folder is written before the tree appears, so there is no time at which a tree is out that the project could not
-read. One that the ledger has no export for is of an export that was cut off, and the round's next one clears it away.
+The folder is written and the export recorded before the tree appears, so there is no time at which a tree is out that
+the project does not know. A folder that the ledger has no export for, and an export whose tree still has its hidden name, were
+cut off, and the round's next export clears them away.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dupekit.ledger.exports import Export, ExportedImage
 from dupekit.review.event_log import EVENTS
 from dupekit.review.manifest import MARKER, Manifest, read_manifest, write_manifest
 from dupekit.review.verdicts import tree_manifest
+from dupekit.review.write_tree import partial_of
 from dupekit.workflow.session import Session
 
 
@@ -31,8 +33,16 @@ def keep(folder: Path, manifest: Manifest) -> None:
     write_manifest(manifest, folder / "manifest.json")
 
 
-def clear_unrecorded(session: Session, round_number: int) -> None:
-    """Removes what exports of the round left that were killed before they were recorded: no tree of theirs is known."""
+def is_cut_off(export: Export) -> bool:
+    """Whether the export was killed before its tree had its name."""
+    return partial_of(Path(unescape(export.tree)), export.key).is_dir()
+
+
+def clear_cut_off(session: Session, round_number: int) -> None:
+    """Removes what exports of the round left that were killed before anybody could see their trees."""
+    for export in filter(is_cut_off, exports.of_round(session.ledger, round_number)):
+        exports.forget(session.ledger, export.key)
+        shutil.rmtree(partial_of(Path(unescape(export.tree)), export.key), ignore_errors=True)
     recorded = {export.key[:8] for export in exports.of_round(session.ledger, round_number)}
     for folder in (session.folder(round_number).path / "exports").glob("*"):
         # What was collected or watched was recorded once: an older ledger was put back.

@@ -7,17 +7,24 @@ from pathlib import Path
 from dupekit.dataset.scan import check_dataset
 from dupekit.errors import UsageError
 from dupekit.files.paths import absolute
-from dupekit.ledger import Ledger, images
-from dupekit.settings import FILE, Settings, write_settings
-from dupekit.workflow.scan import check_place
-from dupekit.workflow.session import LEDGER
+from dupekit.ledger import Ledger, images, rounds
+from dupekit.settings import FILE, Settings, read_settings, write_settings
+from dupekit.system.progress import silent
+from dupekit.workflow.scan import check_place, is_scanned, listed
+from dupekit.workflow.session import LEDGER, reading
 
 
 def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
     """Makes the project, or finishes one that was killed here; returns where it lies."""
     dataset, path = absolute(dataset), absolute(path)
+    settings = Settings(dataset=str(dataset), follow_symlinks=follow_symlinks)
     if (path / FILE).exists():
-        raise UsageError(f"{path} is a dupekit project already.", hint="Name another folder with -p.")
+        if _is_cut_off(path, settings):
+            return path
+        raise UsageError(
+            f"{path} is a dupekit project already.",
+            hint=f"Go on with it, as with `dupekit scan -p {path}`; or name another folder with -p.",
+        )
     check_dataset(dataset, follow_symlinks=follow_symlinks)
     check_place(dataset, path)
     try:
@@ -33,5 +40,13 @@ def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
                 f"{path} holds the ledger of a project, whose {FILE} is missing.",
                 hint=f"Restore {FILE} from a backup, or name another folder with -p.",
             )
-    write_settings(path / FILE, Settings(dataset=str(dataset), follow_symlinks=follow_symlinks))
+    write_settings(path / FILE, settings)
     return path
+
+
+def _is_cut_off(path: Path, settings: Settings) -> bool:
+    """Whether an `init` of this dataset was killed before its first scan had seen everything."""
+    if read_settings(path / FILE) != settings:
+        return False
+    with reading(path, settings) as session:
+        return rounds.latest(session.ledger) is None and not is_scanned(session, listed(session, silent))

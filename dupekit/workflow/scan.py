@@ -92,12 +92,7 @@ def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Pr
 
 def require_unchanged(session: Session, progress: Progress) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
-    known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
-    changed, gone = _differences(known, listed(session, progress).files)
-    # What could not be read takes no part; it does not hold up the rest.
-    changed = [
-        file for file in changed if (file.path not in known or known[file.path].mtime_ns != images.UNREAD)
-    ]
+    changed, gone = _unscanned(session, listed(session, progress))
     if changed or gone:
         example = changed[0].path if changed else gone[0]
         raise DatasetChanged(
@@ -105,6 +100,18 @@ def require_unchanged(session: Session, progress: Progress) -> None:
             f" (for example {example}).",
             hint="Run `dupekit scan` first.",
         )
+
+
+def is_scanned(session: Session, listing: DatasetListing) -> bool:
+    """Whether the last scan saw just these files, and was not cut off."""
+    return _unscanned(session, listing) == ([], [])
+
+
+def _unscanned(session: Session, listing: DatasetListing) -> tuple[list[File], list[str]]:
+    known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
+    changed, gone = _differences(known, listing.files)
+    # What could not be read takes no part; it does not hold up the rest.
+    return [f for f in changed if f.path not in known or known[f.path].mtime_ns != images.UNREAD], gone
 
 
 def check_place(dataset: Path, project: Path) -> None:

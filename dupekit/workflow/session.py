@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dupekit.errors import LedgerError
 from dupekit.files.lock import exclusive
+from dupekit.files.write import clear_partials
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, integrity
 from dupekit.ledger.database import DAMAGED
@@ -57,5 +58,15 @@ def writing(root: Path, settings: Settings, what: str) -> Iterator[Session]:
 
     `what` names the command. Raises LockedError at once where another one is at work.
     """
-    with exclusive(root / "lock", what), reading(root, settings) as session:
-        yield session
+    with exclusive(root / "lock", what):
+        _clear(root)
+        with reading(root, settings) as session:
+            yield session
+
+
+def _clear(root: Path) -> None:
+    """Removes the halves of files that killed commands left. In an export's folder a watcher may be at work."""
+    for folder in (root, *root.glob("rounds/[0-9]*"), *root.glob("rounds/[0-9]*/splits")):
+        clear_partials(folder)
+    for folder in root.glob("rounds/[0-9]*/exports/*"):
+        clear_partials(folder, older_than_s=3600)

@@ -19,6 +19,7 @@ from dupekit.dataset.scan import File, list_dataset
 from dupekit.errors import DupekitError, LedgerError, LedgerUnavailable
 from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
+from dupekit.files.regular import open_regular
 from dupekit.files.write import digest_file, read_lines
 from dupekit.jobs.files import read_result
 from dupekit.jobs.folder import RoundFolder
@@ -268,7 +269,8 @@ def _images_fault(folder: RoundFolder, paths: Mapping[int, str], count: int) -> 
 
 
 def _split_fault(file: Path, count: int) -> str | None:
-    halves = np.load(file, allow_pickle=False)
+    with open_regular(file, "rb") as content:
+        halves = np.load(content, allow_pickle=False)
     good = halves.dtype == np.bool_ and halves.shape == (count,)
     return None if good else f"is no split of {count} images"
 

@@ -21,6 +21,7 @@ from dupekit.correct.patch import write_patch
 from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape
+from dupekit.files.spreadsheet import read_table, table_text
 from dupekit.files.write import digest_file
 from dupekit.workflow.apply_patch import apply_patch
 from tests.correct.datasets import correction, source
@@ -111,6 +112,21 @@ def test_semicolons_are_borne(made: Path) -> None:
         (lambda t: t.replace("b/1 (2).png", "b/..\\u002fx.png", 1), "is no path within a dataset"),
         (lambda t: t.replace("b/1 (2).png", "b/\\u0031.png", 1), "is no path within a dataset"),
         (lambda t: t.replace("b/1 (2).png", "c/1.png", 1), "does not lie in the class"),
+        (lambda t: t.replace(",b,b/1 (2).png", ",.h,.h/1.png", 1), "lies where no scan of a dataset looks"),
+        (lambda t: t.replace("b/1 (2).png", "b/.h/1.png", 1), "lies where no scan of a dataset looks"),
+        (
+            lambda t: t.replace(",b,b/1 (2).png", ",.dupekit,.dupekit/1.png", 1),
+            "lies where no scan of a dataset looks",
+        ),
+        (
+            lambda t: t.replace(",b,b/1 (2).png", ",#recycle,#recycle/1.png", 1),
+            "lies where no scan of a dataset looks",
+        ),
+        (
+            lambda t: t.replace("b/1 (2).png", "new/s", 1).replace(",b,new/s", ",new,new/s", 1),
+            "new_path 'new/s' is a file, and holds 'new/s/2.png'",
+        ),
+        (lambda t: t.replace("\na/1.png", "\na/s", 1), "path 'a/s' is a file, and holds 'a/s/2.png'"),
         (lambda t: t.replace("relabel", "delete", 1), "not relabel or expunge"),
         (lambda t: t + t.splitlines(keepends=True)[1], "'a/1.png' stands twice"),
         (lambda t: t + "a/9.png,relabel\n", "line 6: it has 2 cells, the heading 9"),
@@ -126,6 +142,41 @@ def test_a_malformed_patch_is_refused(made: Path, change: Callable[[str], str], 
     with pytest.raises(UsageError, match=said):
         apply_patch(file, made / "data", made / "patched")
     assert sorted(p.name for p in made.iterdir()) == ["data", "out", "patch.csv"]
+
+
+@pytest.mark.parametrize("label", ["con", "a:b", "-x", "x.", "x "])
+def test_a_patch_makes_no_class_that_there_can_not_be(made: Path, label: str) -> None:
+    text = (made / "patch.csv").read_text()
+    (made / "patch.csv").write_text(text.replace(",b,b/1 (2).png", f",{label},{label}/1.png", 1))
+    with pytest.raises(DatasetChanged, match=f"{label}: no class can be called so"):
+        apply_patch(made / "patch.csv", made / "data", made / "patched")
+    (made / "data" / label).mkdir()
+    (made / "data" / label / "0.png").write_text("it is one in this dataset")
+    assert apply_patch(made / "patch.csv", made / "data", made / "patched").files == 6
+
+
+CELLS = ("=1+1", "+x", "-x", "@SUM(A1)", "'=x", "''=x", "'", "'x", "-1", "1")
+
+
+def test_no_cell_of_a_patch_is_a_formula_and_all_are_read_as_they_were(tmp_path: Path) -> None:
+    sources = [source(tmp_path / "data", i, f"{name}/{i}.png") for i, name in enumerate(CELLS)]
+    labels = dict(enumerate((*CELLS[1:], CELLS[0])))
+    corrections = [correction(sources[i], label) for i, label in labels.items()]
+    placements = plan_dataset(sources, {c.image: c for c in corrections})
+    write_dataset(placements, tmp_path / "data", tmp_path / "out")
+    write_patch(tmp_path / "patch.csv", corrections, placements)
+    with (tmp_path / "patch.csv").open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert not {cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t")) and cell != "-1"}
+    apply_patch(tmp_path / "patch.csv", tmp_path / "data", tmp_path / "patched")
+    assert tree_state(tmp_path / "patched") == tree_state(tmp_path / "out")
+
+
+@given(st.lists(st.lists(st.text("'=+-@x1.,;\"\t "), min_size=2, max_size=2).filter(any), min_size=1))
+def test_whatever_a_table_holds_is_read_as_it_was(rows: list[list[str]]) -> None:
+    text = table_text(("a", "b"), rows)
+    read = [[*row.cells.values()] for row in read_table(text.encode(), columns=("a", "b"), needed=("a",))]
+    assert read == rows
 
 
 def test_a_patch_in_another_encoding_is_refused(made: Path) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dupekit.errors import TreeUnavailable
 from dupekit.review.listing import Entry, Vanished, list_tree
 from dupekit.review.manifest import MARKER, Manifest, export_key
 from dupekit.review.match import Index
-from dupekit.review.verdicts import Review, digest_of, judge
+from dupekit.review.verdicts import Review, digest_of, judge, misspelt
 
 BUSY_S = 0.25
 """Between two looks at a tree that is changing."""
@@ -36,6 +36,8 @@ class Look:
     trouble: str | None = None
     """Why it cannot, or why the review is of an earlier look."""
     remedy: str = ""
+    misspelt: Mapping[str, str] = field(default_factory=dict)
+    """New class -> the class of the dataset whose name is nearly its own."""
 
 
 class Looker:
@@ -70,7 +72,8 @@ class Looker:
                 if _fingerprint(files) != first:
                     self._restless()
                     return
-                self.found, self._seen = Look(self._judged(files)), first
+                review = self._judged(files)
+                self.found, self._seen = Look(review, misspelt=misspelt(review, self._manifest)), first
                 self._root = identity(self._tree)
         except TreeUnavailable as error:
             # What was deleted or moved while it was read is no trouble, if a later look finds the tree in order.

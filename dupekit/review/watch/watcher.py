@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Snapshot:
     """When, in seconds of the monotonic clock."""
     kept: bool
     """Whether after.txt holds what the review says."""
+    misspelt: Mapping[str, str]
+    """New class -> the class of the dataset whose name is nearly its own."""
 
 
 def follow(
@@ -112,7 +114,8 @@ def _rounds(
             review, trouble = looker.found.review, looker.found.trouble or ears.deaf
             failed = _keep(review, events, kept_in)
             said = " ".join(filter(None, (trouble, failed))) or None
-            yield Snapshot(review, said, events, last, time.monotonic(), review is not None and not failed)
+            kept, misspelt = review is not None and not failed, looker.found.misspelt
+            yield Snapshot(review, said, events, last, time.monotonic(), kept, misspelt)
             told, events = (None, events) if failed else (state, [])
         if last:
             return

@@ -257,6 +257,24 @@ def test_its_log_tells_classes_and_completion(tree) -> None:
     assert said[-2:] == ["completed: every image was deleted or moved", "stopped; after.txt is current"]
 
 
+def test_its_log_asks_about_a_new_class_whose_name_is_nearly_a_classs(tree) -> None:
+    said: list[str] = []
+    with start(tree) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (tree / "others").mkdir()
+        moved = next((tree / "c0").iterdir())
+        moved.rename(tree / "others" / moved.name)
+        for line in process.stdout:
+            said.append(line.rstrip().split(" ", 1)[1])
+            if "question" in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert [line for line in said if "question" in line] == [
+        "question: others is a new class. Did you mean other?"
+    ]
+
+
 on_unix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
 
