@@ -111,11 +111,6 @@ def read_tree(tree: Path, manifest: Manifest) -> Reading:
                 raise
 
 
-def review_tree(tree: Path, manifest: Manifest) -> Review:
-    """As `read_tree`, for who asks for the verdicts only."""
-    return read_tree(tree, manifest).review
-
-
 def digest_of(tree: Path, path: str) -> str:
     """The digest of a file in a tree. Raises TreeUnavailable where it cannot be read, Vanished where it is gone."""
     try:

@@ -21,7 +21,7 @@ import pytest
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import digest_file, read_lines
 from dupekit.review.manifest import MARKER
-from dupekit.review.verdicts import review_tree, tree_manifest
+from dupekit.review.verdicts import read_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
 from tests.review.trees import (
     A_IN_B,
@@ -209,7 +209,7 @@ def test_two_exported_files_of_equal_content(tmp_path, command, one, two) -> Non
     manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     subprocess.run(["sh", "-ec", command], cwd=tmp_path / "tree", check=True, timeout=30)
-    found = review_tree(tmp_path / "tree", manifest)
+    found = read_tree(tmp_path / "tree", manifest).review
     assert [(v.verdict, v.label) for v in found.verdicts] == [one, two]
     assert found.strangers == []
 
@@ -257,7 +257,7 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished, wa
                     lambda there=there, n=count: len(list(there.iterdir())) >= n,
                 )
                 whole = digests & {digest_file(file) for file in tree.glob("[ab]/*")}
-                review = review_tree(tree, manifest)
+                review = read_tree(tree, manifest).review
                 assert whole.isdisjoint(v.file.digest for v in review.verdicts if v.verdict == "correct")
                 if watched:
                     until(lambda review=review: read_lines(tree / MARKER / "after.txt") == left(review))
@@ -265,7 +265,7 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished, wa
                 # Not checked: it may have been killed when nothing was left to do.
                 subprocess.run(["sh", "-c", command.replace("AWAY", away)], cwd=tree, check=False, timeout=60)
         if finished:
-            review = review_tree(tree, manifest)
+            review = read_tree(tree, manifest).review
             assert {(v.verdict, v.label) for v in review.verdicts} == {("relabel", "b")}
         if watched:
             until(lambda: read_lines(tree / MARKER / "after.txt") == left(review))
@@ -296,7 +296,7 @@ def test_a_file_moved_on_while_it_is_read_is_not_read_as_deleted(tmp_path, monke
         return digest_file(path)
 
     monkeypatch.setattr("dupekit.review.verdicts.digest_file", meanwhile)
-    review = review_tree(tree, tree_manifest(tree))
+    review = read_tree(tree, tree_manifest(tree)).review
     verdicts = {v.file.original: (v.verdict, v.label) for v in review.verdicts}
     assert verdicts["a/1.png"] == ("unsure", "a")
     assert not moved.exists()
@@ -320,7 +320,7 @@ def test_a_file_replaced_while_it_is_read_is_not_read_as_deleted(tmp_path) -> No
     try:
         for _ in range(5):
             with contextlib.suppress(TreeUnavailable):
-                found = review_tree(tree, tree_manifest(tree)).verdicts[0]
+                found = read_tree(tree, tree_manifest(tree)).review.verdicts[0]
                 assert (found.verdict, found.label) == ("relabel", "b")
     finally:
         stop.set()

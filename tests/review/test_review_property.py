@@ -34,7 +34,7 @@ from dupekit.ledger import Ledger, exports, images, rounds
 from dupekit.project import Project
 from dupekit.review.listing import list_tree
 from dupekit.review.manifest import MARKER, Manifest
-from dupekit.review.verdicts import Review, review_tree
+from dupekit.review.verdicts import Review, read_tree
 from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
@@ -366,7 +366,7 @@ class Reviewing(RuleBasedStateMachine):
 
     @invariant()
     def it_reads_what_is_beyond_doubt(self) -> None:
-        found = review_tree(self.alone, self.manifest)
+        found = read_tree(self.alone, self.manifest).review
         verdicts = said(found)
         assert list(verdicts) == [file.path for file in self.manifest.files]
         assert sorted(remaining(found) + found.strangers) == sorted(contents(self.alone))
@@ -422,7 +422,7 @@ class Reviewing(RuleBasedStateMachine):
         assert read_lines(marker / "after.txt") == remaining(self.last[1])
 
     def heed(self, snapshot: Snapshot) -> None:
-        found = review_tree(self.watched, self.manifest)
+        found = read_tree(self.watched, self.manifest).review
         assert (snapshot.trouble, snapshot.kept, snapshot.review) == (None, True, found)
         assert read_lines(self.watched / MARKER / "after.txt") == remaining(found)
         self.last = list_tree(self.watched).files, found
@@ -434,7 +434,7 @@ class Reviewing(RuleBasedStateMachine):
         for project, tree in zip(self.projects, self.trees, strict=True):
             collected = project.collect(tree, confirm=lambda asked: True)
             verdicts = said(collected.review)
-            assert collected.review == review_tree(self.alone, self.manifest)
+            assert collected.review == read_tree(self.alone, self.manifest).review
             assert {v.file.path for v in collected.changed} == {
                 path for path, verdict in verdicts.items() if previous[0].get(path) != verdict
             }

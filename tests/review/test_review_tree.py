@@ -20,7 +20,7 @@ from dupekit.files.write import digest_file, read_lines
 from dupekit.review import verdicts as review
 from dupekit.review.listing import Entry, list_tree
 from dupekit.review.manifest import MARKER, Manifest, read_manifest
-from dupekit.review.verdicts import judge, review_tree, tree_manifest
+from dupekit.review.verdicts import judge, read_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
 from tests.review.trees import dupes_in
@@ -44,7 +44,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def verdicts(tree: Path) -> dict[str, tuple[str, str]]:
-    found = review_tree(tree, tree_manifest(tree)).verdicts
+    found = read_tree(tree, tree_manifest(tree)).review.verdicts
     return {v.file.original: (v.verdict, v.label) for v in found}
 
 
@@ -111,7 +111,7 @@ def test_a_copy_and_clutter_decide_nothing(tree) -> None:
     for name in ("Thumbs.db", ".DS_Store", "._Bacillaria_09_1.png", "desktop.ini"):
         (tree / "Acantharia" / name).write_text("one")
     (tree / "notes.txt").write_text("mine")
-    review = review_tree(tree, tree_manifest(tree))
+    review = read_tree(tree, tree_manifest(tree)).review
     assert verdicts(tree) == UNTOUCHED
     assert review.strangers == ["Bacillaria/copy.png", "notes.txt"]
 
@@ -433,7 +433,7 @@ def exchange(one: Path, other: Path) -> None:
 def test_whole_names_exchanged(tree) -> None:
     exchange(tree / THREE, tree / FOUR)
     exchange(tree / NAME, tree / TWO)  # equally long, which here changes nothing but the suggested label
-    found = review_tree(tree, tree_manifest(tree)).verdicts
+    found = read_tree(tree, tree_manifest(tree)).review.verdicts
     assert [v.now_at for v in found] == [TWO, NAME, FOUR, THREE]
     assert verdicts(tree) == UNTOUCHED | {
         "Bacillaria/sub/3_x.png": ("relabel", "with_under score"),
@@ -448,11 +448,11 @@ def test_of_a_large_tree_that_was_copied_the_lengths_and_what_is_missing_tell(
     exchange(tree / THREE, tree / FOUR)
     exchange(tree / NAME, tree / TWO)
     shutil.copytree(tree, tmp_path / "copy")
-    found = review_tree(tmp_path / "copy", tree_manifest(tree)).verdicts
+    found = read_tree(tmp_path / "copy", tree_manifest(tree)).review.verdicts
     assert [v.now_at for v in found] == [NAME, TWO, FOUR, THREE]
     assert asked(tmp_path / "copy", tree_manifest(tree)) == [THREE, FOUR]
     (tmp_path / "copy" / TWO).replace(tmp_path / "copy" / NAME)
-    found = review_tree(tmp_path / "copy", tree_manifest(tree)).verdicts
+    found = read_tree(tmp_path / "copy", tree_manifest(tree)).review.verdicts
     assert [v.now_at for v in found] == [NAME, None, FOUR, THREE]
 
 

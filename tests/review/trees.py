@@ -14,7 +14,7 @@ from typing import IO
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file
 from dupekit.review.manifest import MARKER
-from dupekit.review.verdicts import Review, review_tree, tree_manifest
+from dupekit.review.verdicts import Review, read_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
 from tests.support import until
@@ -56,7 +56,7 @@ def make_tree(folder: Path) -> Path:
 
 def check(tree: Path, expected: dict[str, tuple[str, str]]) -> list[str]:
     """The tree says what is expected; returns what after.txt should hold."""
-    review = review_tree(tree, tree_manifest(tree))
+    review = read_tree(tree, tree_manifest(tree)).review
     assert {v.file.original: (v.verdict, v.label) for v in review.verdicts} == {**LEFT, **expected}
     return left(review)
 

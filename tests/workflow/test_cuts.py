@@ -166,17 +166,6 @@ class TestCutOff:
             assert len(keys) == 1
             assert leftovers(tmp_path) == []
 
-    def test_export_to_another_place(self, exported: Project, tmp_path: Path, how: str) -> None:
-        if how != "killed":
-            pytest.skip("as the one above")
-        command = f"Project(Path({str(exported.path)!r})).export(Path({str(tmp_path / 'tree')!r}))"
-        for _ in Cutter(tmp_path, command, how):
-            project = Project(exported.path)
-            project.export(tmp_path / "other")
-            assert project.collect().remarks == []
-            for export in project.status().exports:
-                assert project.collect(Path(export.tree)).remarks == []
-
     def test_apply(self, collected: Project, tmp_path: Path, how: str) -> None:
         collected.apply(tmp_path / "fixed")
         right = tree_state(tmp_path / "fixed")
@@ -203,3 +192,13 @@ class TestCutOff:
             assert project.verify(quick=True).differences == []
             assert project.status().images == 36
             assert leftovers(project.path) == []
+
+
+def test_export_to_another_place(exported: Project, tmp_path: Path) -> None:
+    command = f"Project(Path({str(exported.path)!r})).export(Path({str(tmp_path / 'tree')!r}))"
+    for _ in Cutter(tmp_path, command, "killed"):
+        project = Project(exported.path)
+        project.export(tmp_path / "other")
+        assert project.collect().remarks == []
+        for export in project.status().exports:
+            assert project.collect(Path(export.tree)).remarks == []

@@ -16,7 +16,7 @@ from dupekit.files.write import digest_file, read_lines
 from dupekit.review.listing import Listing, list_tree
 from dupekit.review.manifest import MARKER
 from dupekit.review.marker import read_marker
-from dupekit.review.verdicts import review_tree, tree_manifest
+from dupekit.review.verdicts import read_tree, tree_manifest
 from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Dupe
@@ -91,7 +91,7 @@ def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> N
     one.replace(two)
     if swap:
         (tree / "kept").rename(one)
-    expected = review_tree(tree, manifest)
+    expected = read_tree(tree, manifest).review
     assert {v.label for v in expected.verdicts} == ({"c0", "c1"} if swap else {"c1"})
     assert next(snapshots).review == expected
     snapshots.close()
