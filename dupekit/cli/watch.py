@@ -38,7 +38,12 @@ def watch(
     """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
     from dupekit.review.watch.watcher import follow
 
-    path, manifest, kept_in = _what_to_watch(tree, project)
+    # A ledger that another program has locked is waited for in SQLite, where Python hears of no Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        path, manifest, kept_in = _what_to_watch(tree, project)
+    finally:
+        signal.signal(signal.SIGINT, before)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -41,15 +41,22 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         raise LockedError(
             f"{path.parent} is in use by {who}.", hint="Wait until it has finished, or end it there."
         ) from None
+    made: tuple[int, int] | None = None
     try:
         entry = {"what": what, "pid": os.getpid(), "host": platform.node(), "since": now()}
         with naming(holder):
             holder.unlink(missing_ok=True)  # of a process that was killed
             with open_regular(holder, "xb") as file:
                 file.write(json.dumps(entry).encode())
+                made = _number(os.fstat(file.fileno()))
         yield
     finally:
         with contextlib.suppress(OSError):  # on a share that has gone away
-            holder.unlink(missing_ok=True)
+            if made == _number(holder.lstat()):  # not that of another folder that took this one's place
+                holder.unlink()
         with contextlib.suppress(OSError):  # likewise; the system frees the lock
             lock.release()
+
+
+def _number(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino

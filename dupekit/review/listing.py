@@ -89,10 +89,14 @@ def list_tree(tree: Path) -> Listing:
     folders: set[str] = set()
     hidden: set[str] = set()
     todo = [(str(tree), "", 0)]
+    device: int | None = None
     while todo:
         folder, below, number = todo.pop()
         in_marker = below.startswith(f"{MARKER}/")
         try:
+            found = _device(folder)
+            if found != (device := found if device is None else device):
+                raise _mounted_over(below.rstrip("/"))
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if is_clutter(entry.name) or is_trash(entry.name):
@@ -118,6 +122,18 @@ def list_tree(tree: Path) -> Listing:
             ) from None
     require_marker(tree)  # the share may have gone away while we read
     return Listing(files, frozenset(folders), frozenset(hidden))
+
+
+def _device(folder: str) -> int:
+    """Which file system a folder lies on."""
+    return os.stat(folder).st_dev  # noqa: PTH116 - of many
+
+
+def _mounted_over(path: str) -> TreeUnavailable:
+    return TreeUnavailable(
+        f"{path} in the review tree lies on another file system than the tree: something is mounted over it.",
+        hint="Nothing was taken as deleted. Unmount it, and try again.",
+    )
 
 
 def _linked(path: str) -> TreeUnavailable:

@@ -15,6 +15,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from dupekit.files.names import same_name_key
 from dupekit.review.evidence import Evidence
@@ -94,11 +95,24 @@ def _broken_off(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Susp
         if part and same_name_key(f"{parent}{slash}{part['rsync'] or part['other']}") in awaited:
             because = f"{path} is part of one that was being copied"
             return [Suspicion(Kind.TRANSFER, missing, because=because)]
+    if empty := _placeholder(evidence, missing):
+        because = f"{empty} is empty, as a cloud service leaves a file until it is fetched"
+        return [Suspicion(Kind.TRANSFER, missing, because=because)]
     lost = [v for v in missing if v.file.path in (evidence.seen or ())]
     if _many(evidence, [v for v in lost if not evidence.left_in[top_key(v.file.path)]]):
         because = f"{MARKER}/after.txt, written where it was reviewed, lists {len(lost)} of them"
         return [Suspicion(Kind.TRANSFER, missing, because=because)]
     return []
+
+
+def _placeholder(evidence: Evidence, missing: Sequence[FileVerdict]) -> str | None:
+    """An empty file that may stand for one of those that are missing: of its kind, which were not empty."""
+    kinds = {PurePath(v.file.path).suffix.lower() for v in missing if v.file.size != 0}
+    for path in evidence.review.strangers:
+        seen = evidence.listing.files.get(path)
+        if seen is not None and seen.size == 0 and PurePath(path).suffix.lower() in kinds:
+            return path
+    return None
 
 
 def _moved(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Suspicion]:

@@ -22,6 +22,7 @@ from dupekit.review.mistakes import slips
 from dupekit.review.questions import Question, refused
 from dupekit.review.verdicts import (
     FileVerdict,
+    Reading,
     Review,
     Verdict,
     concealed,
@@ -118,6 +119,7 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
             *brought.remarks,
             *_say_unusable(unusable(reviewed, manifest)),
             *_say_concealed(concealed(reviewed)),
+            *_say_empty(reading),
             *_say_alike(reading.review, reviewed),
             *_say_overruled(overruled),
             *_say_overturned(overturned(changed, decided)),
@@ -192,6 +194,19 @@ def _say_alike(as_typed: Review, reviewed: Review) -> list[str]:
     return [
         f"The folder {typed} is read as the new class {label}: the names differ in case or Unicode form only."
         for typed, label in sorted(alike)
+    ]
+
+
+def _say_empty(reading: Reading) -> list[str]:
+    files = reading.listing.files
+    places = [v.now_at for v in reading.review.verdicts if v.now_at and v.file.size != 0]
+    empty = [place for place in places if files[place].size == 0]
+    if not empty:
+        return []
+    count = "1 image of the tree is" if len(empty) == 1 else f"{len(empty)} images of the tree are"
+    return [
+        f"{count} empty, such as {empty[0]}: a cloud service leaves them so until they are fetched. Read by name and"
+        " place; where that is in doubt, make the tree available offline and collect again."
     ]
 
 

@@ -7,6 +7,7 @@ with the manifest, so lost, doubled or invented events (all three exist) change 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -72,7 +73,7 @@ def follow(
     that has no project, the tree's marker folder. after.txt is current before a snapshot is yielded, or the snapshot
     says that it is not `kept`.
 
-    Raises LockedError where the tree has a watcher already, and TreeUnavailable where it cannot be read at the start;
+    Raises LockedError where the tree, or one that took its place, has a watcher already, and TreeUnavailable where it cannot be read at the start;
     later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
     looker = Looker(tree, manifest)
@@ -81,12 +82,13 @@ def follow(
         raise TreeUnavailable(looker.found.trouble or "", hint=looker.found.remedy)
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
-    with exclusive(tree / MARKER / "watch.lock", "watch"):
+    with contextlib.closing(_Lock(tree)) as lock:
+        lock.hold()
         threading.Thread(target=_wake, args=(stop, heard), daemon=True).start()
         try:
             ears.attend()
             looker.look()  # what happened before events came
-            yield from _rounds(looker, ears, _Rhythm(poll_s, is_network(tree)), heard, kept_in, stop)
+            yield from _rounds(looker, ears, lock, _Rhythm(poll_s, is_network(tree)), heard, kept_in, stop)
         finally:
             stop.set()
             ears.close()
@@ -98,8 +100,49 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
     heard.put(None)
 
 
+class _Lock:
+    """The lock of the tree that lies there now: one that was put aside or unmounted took its own along."""
+
+    def __init__(self, tree: Path) -> None:
+        self._file = tree / MARKER / "watch.lock"
+        # Some network file systems give a file another number whenever they are asked.
+        self._numbered = not is_network(tree)
+        self._held: tuple[int, int] | None = None
+        self._stack = contextlib.ExitStack()
+
+    def hold(self) -> None:
+        """Raises LockedError where another watcher holds it."""
+        if self._held is not None and (not self._numbered or _number(self._file) == self._held):
+            return
+        self.close()
+        self._stack.enter_context(exclusive(self._file, "watch"))
+        self._held = _number(self._file)
+
+    def doubt(self) -> None:
+        """The tree cannot be read, and when it can, it may be another one."""
+        self._held = None
+
+    def close(self) -> None:
+        self._held = None
+        self._stack.close()
+
+
+def _number(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.lstat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def _rounds(
-    looker: Looker, ears: Ears, rhythm: _Rhythm, heard: Heard, kept_in: Path, stop: threading.Event
+    looker: Looker,
+    ears: Ears,
+    lock: _Lock,
+    rhythm: _Rhythm,
+    heard: Heard,
+    kept_in: Path,
+    stop: threading.Event,
 ) -> Iterator[Snapshot]:
     """Looks, tells where there is something to tell, waits, until `stop`."""
     events: list[Event] = []
@@ -108,6 +151,11 @@ def _rounds(
     """What the last snapshot was of; None where it was not kept."""
     last = False
     while True:
+        if looker.found.review is None:
+            lock.doubt()
+        else:
+            with contextlib.suppress(OSError):  # it has just gone away; the next look sees it
+                lock.hold()
         state = (looker.found, ears.deaf)
         at_rest = not looker.busy or len(events) >= _AT_ONCE
         if last or told != state or (events and at_rest):

@@ -31,8 +31,8 @@ def watch(tree: Path) -> Iterator[Callable[..., Watching]]:
     """Starts watchers of `tree`, and stops them at the end."""
     started: list[Watching] = []
 
-    def start(kept_in: Path | None = None, **options: float) -> Watching:
-        started.append(Watching(tree, kept_in or tree / MARKER, **options))
+    def start(kept_in: Path | None = None, at: Path = tree, **options: float) -> Watching:
+        started.append(Watching(at, kept_in or at / MARKER, **options))
         return started[-1]
 
     yield start

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from dupekit.errors import LockedError
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import Snapshot, follow
 
@@ -22,9 +23,14 @@ class Watching:
         self.snapshots: list[Snapshot] = []
         manifest = tree_manifest(tree)
 
+        self.failed: LockedError | None = None
+
         def work() -> None:
-            for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
-                self.said.put(snapshot)
+            try:
+                for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
+                    self.said.put(snapshot)
+            except LockedError as error:
+                self.failed = error
 
         self.thread = threading.Thread(target=work)
         self.thread.start()
