@@ -16,7 +16,7 @@ import pytest
 from dupekit.errors import LockedError, TreeUnavailable
 from dupekit.review.listing import list_tree
 from dupekit.review.manifest import MARKER
-from dupekit.review.verdicts import review_tree, tree_manifest
+from dupekit.review.verdicts import read_tree, tree_manifest
 from tests.reviewed import exported_project
 from tests.support import until
 
@@ -39,7 +39,7 @@ def test_a_file_system_mounted_over_a_folder_is_not_all_deleted(tree, monkeypatc
     assert len(list_tree(tree).files) == 40  # by hand, it means what it means
     monkeypatch.setattr(os, "stat", stat)
     with pytest.raises(TreeUnavailable, match=f"{folder} in the review tree lies on another file system"):
-        review_tree(tree, manifest)
+        read_tree(tree, manifest)
 
 
 @linux
