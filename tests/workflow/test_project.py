@@ -392,6 +392,13 @@ def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> No
     assert trained.train(Choices(pairs=1, **fast)).round == 2
 
 
+def test_a_file_of_the_user_s_takes_no_library_s_place(project, fast, tmp_path, monkeypatch) -> None:
+    for name in ("random.py", "json.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('the user\\'s own')")
+    monkeypatch.chdir(tmp_path)
+    assert project.train(Choices(pairs=1, **fast)).failed == []
+
+
 def test_options_are_checked_against_the_trainer_of_the_round(project, fast) -> None:
     broken = Choices(pairs=1, trainer="broken", validator="fake", options={"run": "p02-b"})
     assert not project.train(broken).failed
