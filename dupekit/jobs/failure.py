@@ -8,10 +8,10 @@ from typing import Any
 
 from dupekit.errors import DupekitError, PluginError
 from dupekit.plugin.checks import Breach
-from dupekit.plugin.contract import TRAINERS, VALIDATORS
+from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.plugin.registry import GROUPS
 
-_METHODS = {TRAINERS: ("train_many", "train"), VALIDATORS: ("predict",)}
+_METHODS = {TRAINERS: ("train_many", "train"), VALIDATORS: ("predict",), EXECUTORS: ("run",)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from dupekit.testing import register
 from tests.support import dupekit_apart as dupekit
 
 SOURCE = """
-import sys
+import os, subprocess, sys
 from dupekit.testing import CentroidTrainer, CentroidValidator
 from dupekit.jobs.local import LocalExecutor
 
@@ -21,6 +23,39 @@ class Leaving(LocalExecutor):
         if jobs:
             sys.exit(0)
         yield from ()
+
+class Empty(LocalExecutor):
+    def run(self, jobs, options, progress):
+        yield from ()
+
+class Nothing(LocalExecutor):
+    def run(self, jobs, options, progress):
+        return None
+
+class Alien(LocalExecutor):
+    def run(self, jobs, options, progress):
+        yield "ok"
+
+class Raising(LocalExecutor):
+    def run(self, jobs, options, progress):
+        raise RuntimeError("boom")
+        yield
+
+class Ending(LocalExecutor):
+    def run(self, jobs, options, progress):
+        os._exit(0)
+        yield
+
+class Asking(LocalExecutor):
+    def run(self, jobs, options, progress):
+        input("password? ")
+        yield
+
+class Printing(LocalExecutor):
+    def run(self, jobs, options, progress):
+        print("submitting")
+        subprocess.run(["echo", "submitted"])
+        yield from super().run(jobs, options, progress)
 
 class Trainer(CentroidTrainer):
     produces = "other"
@@ -78,7 +113,7 @@ def test_options_reach_the_plugin_that_they_are_of(fast: object) -> None:
 def test_all_kinds_of_a_name_are_checked(installed: Callable[..., None]) -> None:
     installed(trainer=("odd", "my_odd:BrokenTrainer"), validator=("odd", "my_odd:BrokenValidator"))
     said = dupekit("plugins", "check", "odd", code=1).stderr
-    assert "train() raised ValueError: no luck (my_odd.py, line 23)" in said
+    assert re.search(r"train\(\) raised ValueError: no luck \(my_odd.py, line \d+\)", said)
     assert said.count("breaks its contract") == 2
 
 
@@ -100,8 +135,45 @@ def test_an_import_that_exits_does_not_pass_for_work(
     assert f"The {kind} 'leaving' of my_odd 0 calls os._exit(0)" in said
 
 
-def test_an_executor_that_exits_does_not_pass_for_work(project, installed: Callable[..., None]) -> None:
-    installed(executor=("leaving", "my_odd:Leaving"))
-    options = ["--trainer", "fake", "--validator", "fake", "--executor", "leaving"]
-    said = dupekit("train", "--pairs", 1, "-p", project.path, *options, code=1).stderr
-    assert "The executor 'leaving' called sys.exit(0) in the middle of its work" in said
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("Leaving", r"The executor 'odd' \(Leaving\) calls sys.exit\(0\) in the middle of its work"),
+        ("Ending", r"The executor 'odd' \(Ending\) calls os._exit\(0\) in the middle of its work"),
+        ("Asking", r"The executor 'odd' \(Asking\) reads standard input in the middle of its work"),
+        (
+            "Nothing",
+            r"run\(\) gave None, not an iterator of outcomes \(run\(\) begins in my_odd.py, line \d+",
+        ),
+        (
+            "Alien",
+            r"run\(\) gave 'ok', not the Outcome of a job that it was given \(run\(\) begins in my_odd.py, line \d+",
+        ),
+        ("Raising", r"RuntimeError: boom \(my_odd.py, line \d+\)\n`dupekit plugins check odd`"),
+    ],
+)
+def test_an_executor_that_does_otherwise_than_it_should_is_named(
+    project, installed: Callable[..., None], target: str, message: str
+) -> None:
+    installed(executor=("odd", f"my_odd:{target}"))
+    options = ["--trainer", "fake", "--validator", "fake", "--executor", "odd"]
+    said = dupekit("train", "--pairs", 1, "-p", project.path, *options, code=1)
+    assert re.search(message, said.stderr)
+    assert "Traceback" not in said.stderr
+
+
+def test_runs_that_an_executor_says_nothing_of_are_not_done(project, installed: Callable[..., None]) -> None:
+    installed(executor=("odd", "my_odd:Empty"))
+    options = ["--trainer", "fake", "--validator", "fake", "--executor", "odd"]
+    said = dupekit("train", "--pairs", 1, "-p", project.path, *options, code=1).stdout
+    assert "2 of 2 runs were not done: the executor odd ended without them." in said
+    assert "0 of 2 runs are done. Next: dupekit train" in said
+
+
+def test_what_an_executor_prints_is_apart_from_the_json(project, installed: Callable[..., None]) -> None:
+    installed(executor=("odd", "my_odd:Printing"))
+    options = ["--trainer", "fake", "--validator", "fake", "--executor", "odd", "--json"]
+    said = dupekit("train", "--pairs", 1, "-p", project.path, *options)
+    assert json.loads(said.stdout)["left"] == []
+    assert "submitting" in said.stderr
+    assert "submitted" in said.stderr
