@@ -9,17 +9,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from dupekit.errors import DupekitError, PluginError, UsageError
+from dupekit.plugin.apart import ask
 from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.contract import API_VERSION, EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.plugin.guard import guarded
 
 GROUPS = {TRAINERS: "trainer", VALIDATORS: "validator", EXECUTORS: "executor"}
+
+LOADING_LIMIT_S = 120.0
+"""So long an import may take: of a large library on a slow disk it takes a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Plugin:
     """"unknown" where its metadata does not say."""
     version: str
     clash: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        return self.target.partition(":")[0].strip()
 
     def __str__(self) -> str:
         """As in "The trainer 'x' of x-plugin 1.0"."""
@@ -52,14 +61,32 @@ def plugins(group: str) -> dict[str, Plugin]:
     return dict(sorted(found.items()))
 
 
-def fitting(group: str, fits: Callable[[Any], bool]) -> list[str]:
-    """The plugins of a group that fit, dupekit's own first. One that cannot be loaded fits nothing."""
-    found = []
-    for name, plugin in sorted(plugins(group).items(), key=lambda item: item[1].distribution != "dupekit"):
+def fitting(group: str, fits: Callable[[Any], bool], *, near: Plugin | None = None) -> Iterator[str]:
+    """The plugins of a group that fit: namesakes and others of the distribution of the one that is `near`, dupekit's own,
+    and then the others. One that cannot be loaded fits nothing."""
+
+    def rank(plugin: Plugin) -> tuple[bool, bool, bool]:
+        beside = near is not None and plugin.distribution == near.distribution
+        return near is None or plugin.name != near.name, not beside, not _own(plugin)
+
+    for plugin in sorted(plugins(group).values(), key=rank):
         with contextlib.suppress(DupekitError):  # another plugin's trouble
-            if fits(load(group, name)):
-                found.append(plugin.name)
-    return found
+            if fits(load_tried(group, plugin.name)):
+                yield plugin.name
+
+
+def load_tried(group: str, name: str) -> type[Any]:
+    """As `load`, but a plugin that is not dupekit's own is first loaded in a process of its own: what its import does to that
+    one, such as ending or holding it, is a PluginError here."""
+    plugin = plugins(group).get(name)
+    if plugin and not plugin.clash and not _own(plugin) and plugin.module not in sys.modules:
+        asked = {"group": group, "name": name}
+        ask("dupekit.plugin.trial", asked, what=f"{plugin}: loading it", limit_s=LOADING_LIMIT_S)
+    return load(group, name)
+
+
+def _own(plugin: Plugin) -> bool:
+    return plugin.distribution == "dupekit" or plugin.module.partition(".")[0] == "dupekit"
 
 
 def load(group: str, name: str) -> type[Any]:

@@ -14,7 +14,7 @@ from dupekit.testing import register
 from tests.support import dupekit_apart as dupekit
 
 SOURCE = """
-import os, subprocess, sys
+import os, subprocess, sys, threading, time
 from dupekit.testing import CentroidTrainer, CentroidValidator
 from dupekit.jobs.local import LocalExecutor
 
@@ -65,6 +65,30 @@ class Trainer(CentroidTrainer):
 
 class Validator(CentroidValidator):
     accepts = frozenset({"this", "that"})
+
+class ExitingTrainer(CentroidTrainer):
+    def train(self, task, progress):
+        os._exit(0)
+
+class CrashingTrainer(CentroidTrainer):
+    def train(self, task, progress):
+        os.kill(os.getpid(), 11)
+
+class HangingTrainer(CentroidTrainer):
+    def close(self):
+        time.sleep(3600)
+
+class InterruptedTrainer(CentroidTrainer):
+    def train(self, task, progress):
+        raise KeyboardInterrupt
+
+class LeavingTrainer(CentroidTrainer):
+    def close(self):
+        subprocess.Popen(["sleep", "3600"])
+
+class ThreadTrainer(CentroidTrainer):
+    def close(self):
+        threading.Thread(target=time.sleep, args=(3600,), name="mine").start()
 
 class BrokenTrainer(CentroidTrainer):
     def train(self, task, progress):
@@ -177,3 +201,28 @@ def test_what_an_executor_prints_is_apart_from_the_json(project, installed: Call
     assert json.loads(said.stdout)["left"] == []
     assert "submitting" in said.stderr
     assert "submitted" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("ExitingTrainer", r"The check of the trainer 'odd' ended with exit code 0 without a word"),
+        ("CrashingTrainer", r"was killed by signal 11, in train\(\) of my_odd.py, line \d+"),
+        ("HangingTrainer", r"did not end within 10 seconds, in close\(\) of my_odd.py, line \d+"),
+        ("InterruptedTrainer", r"odd raised KeyboardInterrupt:  \(my_odd.py, line \d+\)"),
+        ("LeavingTrainer", r"left a process behind that did not end"),
+        ("ThreadTrainer", r"left the thread mine behind that did not end"),
+    ],
+)
+def test_a_check_comes_back_whatever_the_plugin_does(
+    installed: Callable[..., None], target: str, message: str
+) -> None:
+    installed(trainer=("odd", f"my_odd:{target}"))
+    said = dupekit("plugins", "check", "odd", "--limit-s", 10, code=1)
+    assert re.search(message, said.stderr)
+    assert "keeps its contract" not in said.stdout
+
+
+def test_a_broken_partner_harms_no_check(installed: Callable[..., None]) -> None:
+    installed(validator=("aaa", "my_leaving:Anything"))
+    assert "checked with validator fake" in dupekit("plugins", "check", "fake").stdout

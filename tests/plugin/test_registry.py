@@ -12,8 +12,9 @@ import pytest
 
 from dupekit.api import Ge, Gt, Le, Lt
 from dupekit.errors import OptionError, PluginError, UsageError
+from dupekit.plugin import registry
 from dupekit.plugin.options import as_values, describe, options_for
-from dupekit.plugin.registry import EXECUTORS, TRAINERS, VALIDATORS, load, make, plugins
+from dupekit.plugin.registry import EXECUTORS, TRAINERS, VALIDATORS, load, load_tried, make, plugins
 
 Install = Callable[..., None]
 
@@ -98,6 +99,39 @@ def test_an_import_ends_nothing_and_waits_for_nobody(install, source: str, messa
     install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
     with pytest.raises(PluginError, match=message):
         load(TRAINERS, "mine")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from posix import _exit; _exit(0)", "ended with exit code 0 without a word"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
+        (
+            "import time; time.sleep(3600)",
+            r"did not end within 5 seconds, in <module>\(\) of my_import.py, line 1",
+        ),
+        ("import subprocess; subprocess.Popen(['sleep', '3600'])", "left a process behind"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), name='x').start()",
+            "the thread x",
+        ),
+        ("open('/dev/tty').readline()", "my-plugin 1.0 cannot be loaded: OSError"),
+        ("import sys; sys.exit(0)", r"calls sys.exit\(0\) where it is loaded"),
+    ],
+)
+def test_an_import_is_tried_in_a_process_of_its_own(
+    install, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    monkeypatch.setattr(registry, "LOADING_LIMIT_S", 5.0)
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=f"{source}\n{GOOD}")
+    with pytest.raises(PluginError, match=message):
+        load_tried(TRAINERS, "mine")
+    assert "my_import" not in sys.modules
+
+
+def test_a_plugin_that_could_be_loaded_is_loaded_here(install) -> None:
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=GOOD)
+    assert load_tried(TRAINERS, "mine") is load_tried(TRAINERS, "mine")
 
 
 def test_what_is_read_from_the_file_itself_is_empty(install, capfd) -> None:
