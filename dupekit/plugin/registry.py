@@ -20,6 +20,7 @@ from dupekit.plugin.apart import ask
 from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.contract import API_VERSION, EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.plugin.guard import guarded
+from dupekit.plugin.place import place
 
 GROUPS = {TRAINERS: "trainer", VALIDATORS: "validator", EXECUTORS: "executor"}
 
@@ -137,7 +138,9 @@ def make(group: str, name: str) -> Any:
     except DupekitError:
         raise
     except Exception as error:
-        raise PluginError(f"{plugin} cannot be made: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{plugin} cannot be made: {_said(error, found.__module__)}", hint=check_hint(name)
+        ) from error
 
 
 def close(plugin: Any) -> None:
@@ -156,9 +159,18 @@ def _imported(plugin: Plugin) -> Any:
         raise
     except Exception as error:
         raise PluginError(
-            f"{plugin} cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"Its class is {plugin.target}; see that what it needs is installed.",
+            f"{plugin} cannot be loaded: {_said(error, plugin.module)}",
+            hint=f"Its class is {plugin.target}; see that what it needs is installed. {check_hint(plugin.name)}",
         ) from error
+
+
+def _said(error: Exception, module: str) -> str:
+    where = place(error, module)
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
+
+
+def check_hint(name: str) -> str:
+    return f"`dupekit plugins check {name}` takes it through its contract."
 
 
 def _entry_points(group: str) -> Iterator[tuple[str, str, metadata.EntryPoint]]:

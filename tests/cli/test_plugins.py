@@ -28,6 +28,11 @@ class Empty(LocalExecutor):
     def run(self, jobs, options, progress):
         yield from ()
 
+class Threading(LocalExecutor):
+    def run(self, jobs, options, progress):
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        yield from super().run(jobs, options, progress)
+
 class Nothing(LocalExecutor):
     def run(self, jobs, options, progress):
         return None
@@ -221,6 +226,21 @@ def test_a_check_comes_back_whatever_the_plugin_does(
     said = dupekit("plugins", "check", "odd", "--limit-s", 10, code=1)
     assert re.search(message, said.stderr)
     assert "keeps its contract" not in said.stdout
+
+
+def test_a_malformed_distribution_stops_nothing(
+    project, installed: Callable[..., None], tmp_path: Path
+) -> None:
+    installed(executor=("odd", "my_odd:Threading"))
+    info = tmp_path / "another-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dupekit.trainers]\nother = nowhere:T\nbad line\n")
+    dupekit("status", "-p", project.path)
+    dupekit("plugins", "show", "fake")
+    # Nor does a thread that a plugin leaves behind hold the end.
+    options = ["--trainer", "fake", "--validator", "fake", "--executor", "odd"]
+    assert "2 of 2 runs are done" in dupekit("train", "--pairs", 1, "-p", project.path, *options).stdout
 
 
 def test_a_broken_partner_harms_no_check(installed: Callable[..., None]) -> None:

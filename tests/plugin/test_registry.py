@@ -129,6 +129,45 @@ def test_an_import_is_tried_in_a_process_of_its_own(
     assert "my_import" not in sys.modules
 
 
+def test_a_default_that_its_own_bounds_refuse_is_refused(install) -> None:
+    source = GOOD.replace("class Empty: ...", "class Empty:\n    n: Annotated[int, Ge(10)] = 8").replace(
+        "\nfrom dataclasses",
+        "\nfrom typing import Annotated\nfrom dupekit.api import Ge\nfrom dataclasses",
+        1,
+    )
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
+    with pytest.raises(
+        PluginError, match="default of its option n is 8: it must be a whole number from 10 on"
+    ):
+        load(TRAINERS, "mine")
+
+
+def test_whatever_options_raise_is_said_of_the_options() -> None:
+    @dataclass(frozen=True)
+    class Options:
+        def __post_init__(self) -> None:
+            raise KeyError("two")
+
+    with pytest.raises(OptionError, match="Mine does not take these options: KeyError: 'two'"):
+        options_for(type("Mine", (), {"Options": Options}), {})
+
+
+def test_a_failed_import_and_a_failed_constructor_name_the_line(install) -> None:
+    source = f"{GOOD}    def __init__(self):\n        1 / 0\n"
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
+    with pytest.raises(
+        PluginError, match=r"cannot be made: ZeroDivisionError: .* \(my_import.py, line 14\)"
+    ) as caught:
+        make(TRAINERS, "mine")
+    assert "`dupekit plugins check mine`" in caught.value.hint
+    install("other-plugin", "[dupekit.trainers]\nother = my_other:Mine\n", my_other="\n1 / 0")
+    with pytest.raises(
+        PluginError, match=r"cannot be loaded: ZeroDivisionError: .* \(my_other.py, line 2\)"
+    ) as caught:
+        load(TRAINERS, "other")
+    assert "`dupekit plugins check other`" in caught.value.hint
+
+
 def test_a_plugin_that_could_be_loaded_is_loaded_here(install) -> None:
     install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=GOOD)
     assert load_tried(TRAINERS, "mine") is load_tried(TRAINERS, "mine")
