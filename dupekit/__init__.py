@@ -6,6 +6,7 @@ plugins.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from dupekit.errors import DupekitError
     from dupekit.project import Project
     from dupekit.workflow.plan import Choices
+
+# dupekit uses no plugins of pydantic's. To find some, pydantic reads the metadata of every distribution that is installed,
+# and one malformed line in any would bring dupekit down.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
 __all__ = ["Choices", "DupekitError", "Project", "__version__"]

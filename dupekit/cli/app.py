@@ -5,10 +5,12 @@ Nothing heavy is imported before a command runs, so that `dupekit --help` is imm
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -69,7 +71,14 @@ def main() -> None:
     """The entry point, and the one place where an error becomes a message and an exit code."""
     _require_utf8()
     _open_streams()
-    sys.exit(exit_code())
+    code = exit_code()
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        # A plugin left a thread behind: the usual end would wait for it for ever.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def exit_code() -> int:

@@ -43,9 +43,9 @@ def show(
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
     from dupekit.plugin.options import describe
-    from dupekit.plugin.registry import GROUPS, load
+    from dupekit.plugin.registry import GROUPS, load_tried
 
-    found = {GROUPS[group]: describe(load(group, name)) for group in _groups_of(name)}
+    found = {GROUPS[group]: describe(load_tried(group, name)) for group in _groups_of(name)}
     if json:
         print_json(found)
         return
@@ -69,13 +69,16 @@ def check(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
+    limit_s: Annotated[
+        float, typer.Option(min=1, help="Seconds that the check of one plugin may take.")
+    ] = 1800,
 ) -> None:
     """Takes all plugins of a name through their contract on a tiny dataset."""
     from dupekit.cli.train import parse_options
     from dupekit.errors import PluginError
     from dupekit.plugin.registry import GROUPS
     from dupekit.system.progress import stage
-    from dupekit.testing.installed import Given, check_installed
+    from dupekit.testing.installed import Given, check_apart
     from dupekit.workflow.plan import split_options
 
     groups = _groups_of(name)
@@ -91,7 +94,7 @@ def check(
     for group in groups:
         try:
             with progress_bars() as progress, stage(progress, f"checking {name}"):
-                partner = check_installed(group, name, given)
+                partner = check_apart(group, name, given, limit_s=limit_s)
         except PluginError as error:
             broken = True
             warn(str(error))

@@ -87,7 +87,7 @@ def train(
         say(f"To do: {' '.join(done.todo) or 'nothing'}")
     else:
         show_end(done)
-    if done.failed:
+    if done.failed or done.left:
         raise typer.Exit(1)
 
 
@@ -157,8 +157,14 @@ def show_end(done: Trained) -> None:
         rows = [(" ".join(names), error) for error, names in by_error.items()]
         table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
     agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
-    runs = f"Round {done.round}: {done.pairs * 2 - len(done.failed)} of {done.pairs * 2} runs are done"
-    if done.failed:
+    missing = len(done.failed) + len(done.left)
+    runs = f"Round {done.round}: {done.pairs * 2 - missing} of {done.pairs * 2} runs are done"
+    if done.left:
+        say(
+            f"{len(done.left)} of {counted(done.pairs * 2, 'run')} were not done: the executor {done.executor} ended without"
+            " them."
+        )
+    if missing:
         say(f"{runs}. Next: dupekit train")
     elif done.near_chance:
         say(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dupekit.errors import DupekitError, PluginError
 from dupekit.plugin.checks import Breach
-from dupekit.plugin.contract import TRAINERS, VALIDATORS
-from dupekit.plugin.registry import GROUPS
+from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS
+from dupekit.plugin.place import beginning, line_of, place
+from dupekit.plugin.registry import GROUPS, check_hint
 
-_METHODS = {TRAINERS: ("train_many", "train"), VALIDATORS: ("predict",)}
+_METHODS = {TRAINERS: ("train_many", "train"), VALIDATORS: ("predict",), EXECUTORS: ("run",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def explained(error: BaseException, at: Named) -> DupekitError:
     """The error that says what went wrong in a plugin. What dupekit itself or the plugin says in so many words stays."""
     if isinstance(error, DupekitError):
         return error
-    where = place(error, type(at.plugin))
+    where = place(error, type(at.plugin).__module__)
     if isinstance(error, Breach):
         said = f"{at} broke its contract: {error}"
         where = where or _beginning(at)
@@ -41,37 +41,16 @@ def explained(error: BaseException, at: Named) -> DupekitError:
     else:
         said = f"{type(error).__name__}: {error}"
     said = f"{said} ({where})" if where else said
-    return PluginError(said, hint=f"`dupekit plugins check {at.name}` takes it through its contract.")
-
-
-def place(error: BaseException, plugin: type) -> str | None:
-    """File and line in the plugin's own package where an exception was raised, or came through last."""
-    top = plugin.__module__.partition(".")[0]
-    package = (
-        plugin.__module__ if top == "dupekit" else top
-    )  # of the core only the fakes' and executors' own module
-    found = None
-    step = error.__traceback__
-    while step is not None:
-        module = str(step.tb_frame.f_globals.get("__name__", ""))
-        if module == package or module.startswith(f"{package}."):
-            found = _line(step.tb_frame.f_code.co_filename, module, step.tb_lineno)
-        step = step.tb_next
-    return found
+    return PluginError(said, hint=check_hint(at.name))
 
 
 def _beginning(at: Named) -> str | None:
     """Where the method stands that gave what it may not: nothing was raised there."""
     plugin = type(at.plugin)
     method = next(name for name in _METHODS[at.group] if hasattr(plugin, name))
+    owner = next((base for base in plugin.__mro__ if method in vars(base)), plugin)
     function = getattr(plugin, method)
     code = getattr(function, "__code__", None)
-    if code is None:  # no function of Python's
-        return None
-    return f"{method}() begins in {_line(code.co_filename, function.__module__, code.co_firstlineno)}"
-
-
-def _line(filename: str, module: str, number: int) -> str:
-    file = Path(filename)
-    names = module.count(".") + 1 + (file.stem == "__init__")
-    return f"{'/'.join(file.parts[-names:])}, line {number}"
+    if code is None or owner.__module__.partition(".")[0] != plugin.__module__.partition(".")[0]:
+        return beginning(plugin)  # no function of Python's, or inherited from another package
+    return f"{method}() begins in {line_of(code.co_filename, function.__module__, code.co_firstlineno)}"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
-from dupekit.errors import DupekitError
+from dupekit.errors import DupekitError, PluginError
 from dupekit.files.regular import open_regular
 from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
@@ -39,7 +39,7 @@ from dupekit.plugin.contract import (
 )
 from dupekit.plugin.model import Model
 from dupekit.plugin.options import options_for
-from dupekit.plugin.registry import close, make
+from dupekit.plugin.registry import check_hint, close, make
 from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
@@ -172,6 +172,9 @@ def _run(
         with stage(progress, "writing predictions"):
             _write(one, model, probabilities, training=trained - started, predicting=predicted - trained)
     except (Exception, SystemExit) as error:
+        if at is validator and isinstance(error, PluginError):  # it is the model that it does not take
+            said = f"{validator} refuses the model of {str(trainer)[0].lower()}{str(trainer)[1:]}: {error.message}"
+            error = PluginError(said, hint=f"{error.hint} {check_hint(trainer.name)}".lstrip())
         return None if progress.cancelled else _failed(one.job, error, at)
     return Outcome(one.job)
 
@@ -196,7 +199,13 @@ def _train(
         given = 0
         problem: _Failure = Breach("train_many() ended before it had trained every run")
         try:
-            for task, model in zip(rest, trainer.train_many(rest, progress), strict=False):
+            models = iter(trainer.train_many(rest, progress))
+            for task, model in zip(rest, models, strict=False):
+                if task is rest[-1]:
+                    for _ in models:
+                        raise Breach(
+                            f"train_many() gave more models than the {len(rest)} tasks that it was asked for"
+                        )
                 yield _checked(trainer, task, model)
                 given += 1
         except (Exception, SystemExit) as error:

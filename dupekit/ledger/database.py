@@ -126,7 +126,7 @@ class Ledger:
     def _prepare(self, before_migrating: Callable[[Ledger], None] | None, *, create: bool) -> None:
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA synchronous = FULL")
-        db = Database(self.connection)
+        db = Database(self.connection, execute_plugins=False)  # which no broken distribution shall stop
         new = create and not self.value(
             "SELECT count(*) FROM sqlite_master"
         )  # asked first: another may be making it

@@ -69,10 +69,21 @@ def _path_problem(path: Any, workdir: Path) -> str | None:
 
 
 def _input_problem(given: Any) -> str | None:
-    if isinstance(given, FeatureInput):
-        return None if given.features else "its model reads features, but does not name the cached array"
-    if not isinstance(given, PixelInput):
+    if not isinstance(given, PixelInput | FeatureInput):
         return f"its model's input is {_kind(given)}, neither a dupekit.api.PixelInput nor a FeatureInput"
+    name = type(given).__name__
+    if type(given.log_size) is not bool:
+        return f"its model's {name}.log_size is {given.log_size!r}, not True or False"
+    if isinstance(given, FeatureInput):
+        named = isinstance(given.features, str) and given.features
+        return None if named else "its model reads features, but does not name the cached array"
+    for field in ("size_px", "channels"):
+        if type(value := getattr(given, field)) is not int:
+            return f"its model's {name}.{field} is {value!r}, not a whole number (int)"
+    for field in ("mean", "std"):
+        value = getattr(given, field)
+        if not isinstance(value, tuple) or not all(isinstance(one, int | float) for one in value):
+            return f"its model's {name}.{field} is {value!r}, not a tuple of numbers (float), one a channel"
     if given.size_px < 1 or given.channels not in (1, 3):
         return f"its model reads {given.channels} channels of {given.size_px} px; 1 or 3 channels are known"
     if not len(given.mean) == len(given.std) == given.channels or not all(value > 0 for value in given.std):

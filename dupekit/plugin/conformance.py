@@ -17,7 +17,7 @@ from dupekit.plugin.contract import (
     TrainsMany,
     Validator,
 )
-from dupekit.plugin.options import option_types
+from dupekit.plugin.options import default_problems, option_types
 
 _METHODS: dict[str, Any] = {TRAINERS: Trainer.train, VALIDATORS: Validator.predict, EXECUTORS: Executor.run}
 
@@ -78,8 +78,11 @@ def _options_problems(plugin: type) -> list[str]:
     try:
         option_types(options)
     except Exception as error:  # whatever evaluating an annotation raises
-        problems.append(f"the types of its Options cannot be found: {type(error).__name__}: {error}")
-    return problems
+        return [*problems, f"the types of its Options cannot be found: {type(error).__name__}: {error}"]
+    try:
+        return problems + default_problems(options)
+    except Exception as error:  # of a type that is no option's, or of a default_factory
+        return [*problems, f"the defaults of its Options cannot be checked: {type(error).__name__}: {error}"]
 
 
 def _names_of(method: Any) -> list[str]:

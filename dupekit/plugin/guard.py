@@ -13,9 +13,9 @@ from dupekit.errors import PluginError
 
 
 @contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
+def guarded(what: str, where: str = "where it is loaded or made") -> Iterator[None]:
     """Meanwhile, code that ends the process or reads stdin is a PluginError that says so of `what`, such as
-    "The trainer 'x' of x-plugin".
+    "The trainer 'x' of x-plugin", and `where` it did.
 
     What it prints goes to stderr: stdout may hold one JSON document. Meant for short work in the main thread, such as an
     import: what it changes is the whole process's.
@@ -24,28 +24,26 @@ def guarded(what: str) -> Iterator[None]:
     before = sys.stdin, os._exit
     sys.stdin, os._exit = stdin, exit_
     try:
-        with contextlib.redirect_stdout(sys.stderr), _nothing_to_read():
+        with contextlib.redirect_stdout(sys.stderr), _apart_from_ours():
             yield
     except (SystemExit, _Exited) as error:
         called = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"os._exit({error.code})"
-        raise PluginError(
-            f"{what} calls {called} where it is loaded or made.", hint=_hint("raise an exception")
-        ) from error
+        raise PluginError(f"{what} calls {called} {where}.", hint=_hint("raise an exception")) from error
     except Exception as error:
         if stdin.asked:
-            raise _asked(what) from error
+            raise _asked(what, where) from error
         raise
     finally:
         sys.stdin, os._exit = before
     if stdin.asked:
-        raise _asked(what)
+        raise _asked(what, where)
     if exit_.code is not None:  # somebody caught it
-        raise PluginError(f"{what} calls os._exit({exit_.code}).", hint=_hint("raise an exception"))
+        raise PluginError(f"{what} calls os._exit({exit_.code}) {where}.", hint=_hint("raise an exception"))
 
 
-def _asked(what: str) -> PluginError:
+def _asked(what: str, where: str) -> PluginError:
     return PluginError(
-        f"{what} reads standard input where it is loaded or made.",
+        f"{what} reads standard input {where}.",
         hint=_hint("take what it needs as an option"),
     )
 
@@ -99,18 +97,27 @@ class _NoInput(io.StringIO):
 
 
 @contextlib.contextmanager
-def _nothing_to_read() -> Iterator[None]:
-    """The same for what reads the file itself, or hands it to a child."""
+def _apart_from_ours() -> Iterator[None]:
+    """The same for what reads and writes the files themselves, or hands them to a child."""
+    empty = os.open(os.devnull, os.O_RDWR)
     try:
-        kept = os.dup(0)
-    except OSError:  # closed: nothing to read anyway
+        with _replaced(0, empty), _replaced(1, 2):
+            yield
+    finally:
+        os.close(empty)
+
+
+@contextlib.contextmanager
+def _replaced(number: int, by: int) -> Iterator[None]:
+    try:
+        kept = os.dup(number)
+    except OSError:  # closed: nothing to read or spoil
         yield
         return
-    empty = os.open(os.devnull, os.O_RDONLY)
     try:
-        os.dup2(empty, 0)
+        with contextlib.suppress(OSError):  # there is no stderr
+            os.dup2(by, number)
         yield
     finally:
-        os.dup2(kept, 0)
+        os.dup2(kept, number)
         os.close(kept)
-        os.close(empty)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
-from dupekit.errors import OptionError
+from dupekit.errors import DupekitError, OptionError
 
 _HINT = "See `dupekit plugins show` for its options, their types and defaults."
 
@@ -78,8 +78,28 @@ def options_for(plugin: Any, values: Mapping[str, Any]) -> Any:
             ) from None
     try:
         return owner.Options(**chosen)
-    except ValueError as problem:  # what the class itself says of two options together
-        raise OptionError(f"{owner.__name__} does not take these options: {problem}", hint=_HINT) from None
+    except DupekitError:
+        raise
+    except Exception as problem:  # what the class itself says of two options together, or fails at
+        said = str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
+        raise OptionError(f"{owner.__name__} does not take these options: {said}", hint=_HINT) from problem
+
+
+def default_problems(options: type[Any]) -> list[str]:
+    """What is wrong with the defaults of the fields: those that a user could not give."""
+    types = option_types(options)
+    problems = []
+    for field in dataclasses.fields(options):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if default is dataclasses.MISSING:
+            continue
+        try:
+            _converted(default, types[field.name])
+        except ValueError as problem:
+            problems.append(f"the default of its option {field.name} is {default!r}: {problem}")
+    return problems
 
 
 def as_values(options: Any) -> dict[str, Any]:

@@ -9,17 +9,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from dupekit.errors import DupekitError, PluginError, UsageError
+from dupekit.plugin.apart import ask
 from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.contract import API_VERSION, EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.plugin.guard import guarded
+from dupekit.plugin.place import place
 
 GROUPS = {TRAINERS: "trainer", VALIDATORS: "validator", EXECUTORS: "executor"}
+
+LOADING_LIMIT_S = 120.0
+"""So long an import may take: of a large library on a slow disk it takes a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Plugin:
     """"unknown" where its metadata does not say."""
     version: str
     clash: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        return self.target.partition(":")[0].strip()
 
     def __str__(self) -> str:
         """As in "The trainer 'x' of x-plugin 1.0"."""
@@ -52,14 +62,32 @@ def plugins(group: str) -> dict[str, Plugin]:
     return dict(sorted(found.items()))
 
 
-def fitting(group: str, fits: Callable[[Any], bool]) -> list[str]:
-    """The plugins of a group that fit, dupekit's own first. One that cannot be loaded fits nothing."""
-    found = []
-    for name, plugin in sorted(plugins(group).items(), key=lambda item: item[1].distribution != "dupekit"):
+def fitting(group: str, fits: Callable[[Any], bool], *, near: Plugin | None = None) -> Iterator[str]:
+    """The plugins of a group that fit: namesakes and others of the distribution of the one that is `near`, dupekit's own,
+    and then the others. One that cannot be loaded fits nothing."""
+
+    def rank(plugin: Plugin) -> tuple[bool, bool, bool]:
+        beside = near is not None and plugin.distribution == near.distribution
+        return near is None or plugin.name != near.name, not beside, not _own(plugin)
+
+    for plugin in sorted(plugins(group).values(), key=rank):
         with contextlib.suppress(DupekitError):  # another plugin's trouble
-            if fits(load(group, name)):
-                found.append(plugin.name)
-    return found
+            if fits(load_tried(group, plugin.name)):
+                yield plugin.name
+
+
+def load_tried(group: str, name: str) -> type[Any]:
+    """As `load`, but a plugin that is not dupekit's own is first loaded in a process of its own: what its import does to that
+    one, such as ending or holding it, is a PluginError here."""
+    plugin = plugins(group).get(name)
+    if plugin and not plugin.clash and not _own(plugin) and plugin.module not in sys.modules:
+        asked = {"group": group, "name": name}
+        ask("dupekit.plugin.trial", asked, what=f"{plugin}: loading it", limit_s=LOADING_LIMIT_S)
+    return load(group, name)
+
+
+def _own(plugin: Plugin) -> bool:
+    return plugin.distribution == "dupekit" or plugin.module.partition(".")[0] == "dupekit"
 
 
 def load(group: str, name: str) -> type[Any]:
@@ -110,7 +138,9 @@ def make(group: str, name: str) -> Any:
     except DupekitError:
         raise
     except Exception as error:
-        raise PluginError(f"{plugin} cannot be made: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{plugin} cannot be made: {_said(error, found.__module__)}", hint=check_hint(name)
+        ) from error
 
 
 def close(plugin: Any) -> None:
@@ -128,10 +158,19 @@ def _imported(plugin: Plugin) -> Any:
     except DupekitError:
         raise
     except Exception as error:
-        hint = f"Its class is {plugin.target}; see that what it needs is installed."
+        hint = f"Its class is {plugin.target}; see that what it needs is installed. {check_hint(plugin.name)}"
         if plugin.distribution == "dupekit" and isinstance(error, ImportError):  # the small install
             hint = "Its extra is not installed. In a clone of dupekit: pip install -e '.[all]'"
-        raise PluginError(f"{plugin} cannot be loaded: {type(error).__name__}: {error}", hint=hint) from error
+        raise PluginError(f"{plugin} cannot be loaded: {_said(error, plugin.module)}", hint=hint) from error
+
+
+def _said(error: Exception, module: str) -> str:
+    where = place(error, module)
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
+
+
+def check_hint(name: str) -> str:
+    return f"`dupekit plugins check {name}` takes it through its contract."
 
 
 def _entry_points(group: str) -> Iterator[tuple[str, str, metadata.EntryPoint]]:

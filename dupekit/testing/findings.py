@@ -9,10 +9,10 @@ from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
 from dupekit.errors import DupekitError, PluginError
-from dupekit.jobs.failure import place
 from dupekit.plugin.checks import Breach, told
 from dupekit.plugin.conformance import class_problems
 from dupekit.plugin.options import as_values, options_for
+from dupekit.plugin.place import beginning, place
 
 _T = TypeVar("_T")
 
@@ -58,9 +58,11 @@ class Findings:
         else:
             lines = [f"{one.owner.__name__}: {one.problem}" for one in found]
             text = "\n- ".join([f"{' and '.join(owners)} break their contract:", *lines])
-        raise PluginError(text, hint="The contract is dupekit.api; docs/plugins.md explains it.") from found[
-            0
-        ].cause
+        places = [
+            f"{where}. " for owner in dict.fromkeys(one.owner for one in found) if (where := beginning(owner))
+        ]
+        hint = f"{''.join(places)}The contract is dupekit.api; docs/plugins.md explains it."
+        raise PluginError(text, hint=hint) from found[0].cause
 
 
 def broken(owner: type, problem: str, cause: BaseException | None = None) -> NoReturn:
@@ -78,7 +80,7 @@ def call(owner: type, what: str, function: Callable[[], _T]) -> _T:
         broken(owner, str(error), error)
     except (Exception, SystemExit) as error:
         text = str(error) if isinstance(error, DupekitError) else f"{type(error).__name__}: {error}"
-        where = place(error, owner)
+        where = place(error, owner.__module__)
         broken(owner, f"{what} raised {text}" + (f" ({where})" if where else ""), error)
 
 

@@ -6,13 +6,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.errors import PluginError
-from dupekit.plugin.registry import fitting, load
+from dupekit.plugin.apart import ask
+from dupekit.plugin.registry import GROUPS, fitting, load, plugins
 from dupekit.testing.data import make_dataset, make_jobs, register
 from dupekit.testing.executors import check_executor
 from dupekit.testing.findings import Findings
@@ -28,6 +29,14 @@ class Given:
     validator: Mapping[str, Any] = field(default_factory=dict)
     executor: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+
+
+def check_apart(group: str, name: str, given: Given, *, limit_s: float) -> str:
+    """As `check_installed`, in a process of its own. Raises PluginError also where that ends without a word, does not end
+    within `limit_s`, or leaves threads or processes behind."""
+    asked = {"group": group, "name": name, "given": asdict(given)}
+    what = f"The check of the {GROUPS[group]} {name!r}"
+    return ask("dupekit.testing", asked, what=what, limit_s=limit_s)
 
 
 def check_installed(group: str, name: str, given: Given | None = None) -> str:
@@ -46,7 +55,7 @@ def check_installed(group: str, name: str, given: Given | None = None) -> str:
 
 
 def _check_trainer(trainer: type[Any], name: str, given: Given) -> str:
-    partner = _partner(VALIDATORS, name, lambda other: trainer.produces in other.accepts)
+    partner = _partner(TRAINERS, name, VALIDATORS, lambda other: trainer.produces in other.accepts)
     findings = Findings()
     examine_trainer(
         findings,
@@ -67,7 +76,7 @@ def _check_trainer(trainer: type[Any], name: str, given: Given) -> str:
 
 
 def _check_validator(validator: type[Any], name: str, given: Given) -> str:
-    partner = _partner(TRAINERS, name, lambda other: other.produces in validator.accepts)
+    partner = _partner(VALIDATORS, name, TRAINERS, lambda other: other.produces in validator.accepts)
     if partner is None:
         formats = " or ".join(repr(one) for one in sorted(validator.accepts))
         raise PluginError(
@@ -85,10 +94,9 @@ def _check_validator(validator: type[Any], name: str, given: Given) -> str:
     return f"trainer {partner}"
 
 
-def _partner(group: str, name: str, fits: Callable[[Any], bool]) -> str | None:
+def _partner(of: str, name: str, group: str, fits: Callable[[Any], bool]) -> str | None:
     """The name of an installed plugin that fits; a namesake rather than another."""
-    found = fitting(group, fits)
-    return name if name in found else next(iter(found), None)
+    return next(fitting(group, fits, near=plugins(of)[name]), None)
 
 
 def _check_executor(executor: type[Any], given: Given) -> str:

@@ -14,7 +14,7 @@ from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
-from dupekit.plugin.registry import fitting, load, make
+from dupekit.plugin.registry import fitting, load_tried, make
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
@@ -72,7 +72,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     than the last scan saw, UsageError where the choices contradict the round that was begun and a run of it is done.
     """
     ledger, settings = session.ledger, session.settings
-    options_for(load(EXECUTORS, settings.executor), split_options(settings.options).executor)
+    options_for(load_tried(EXECUTORS, settings.executor), split_options(settings.options).executor)
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
         return _begin(session, found.number + 1 if found else 1, make_plan(settings), progress)
@@ -142,9 +142,9 @@ def make_plan(settings: Settings) -> Plan:
     """
     options = split_options(settings.options)
     trainer_name = choose_trainer(settings.trainer)
-    trainer, validator = load(TRAINERS, trainer_name), load(VALIDATORS, settings.validator)
+    trainer, validator = load_tried(TRAINERS, trainer_name), load_tried(VALIDATORS, settings.validator)
     if trainer.produces not in validator.accepts:
-        able = fitting(VALIDATORS, lambda other: trainer.produces in other.accepts)
+        able = list(fitting(VALIDATORS, lambda other: trainer.produces in other.accepts))
         raise UsageError(
             f"The validator {settings.validator!r} cannot read what the trainer {trainer_name!r} makes:"
             f" models of the format {trainer.produces!r}. It reads {', '.join(map(repr, sorted(validator.accepts)))}.",

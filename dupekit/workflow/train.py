@@ -9,15 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from dupekit.errors import DupekitError, JobError, PluginError
+from dupekit.errors import DupekitError, JobError
+from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import finished
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
+from dupekit.plugin.checks import Breach, CheckedProgress
+from dupekit.plugin.contract import EXECUTORS, Job, Outcome
+from dupekit.plugin.guard import guarded
 from dupekit.plugin.registry import close
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.ingest import count_votes, ingest
@@ -46,6 +51,8 @@ class Trained:
     todo: list[str]
     """Runs that were missing when it began."""
     failed: list[Run]
+    left: list[str]
+    """Runs that are neither done nor failed: of these the executor said nothing."""
     not_assessable: list[ClassSize]
     agreement: float | None
     """Mean over the round's runs of the share of predictions in which the given label is more probable than every other class."""
@@ -97,6 +104,7 @@ def train(
     return replace(
         report,
         failed=[run for run in runs if run.state is RunState.FAILED],
+        left=[run.name for run in runs if run.state not in (RunState.DONE, RunState.FAILED)],
         agreement=sum(agreements) / len(agreements) if agreements else None,
     )
 
@@ -115,6 +123,7 @@ def _planned(session: Session, work: Work) -> Trained:
         pairs=work.pairs,
         todo=work.todo,
         failed=[],
+        left=[],
         not_assessable=work.not_assessable,
         agreement=None,
         chance=max(Counter(work.of_round.labels).values()) / len(work.of_round.labels),
@@ -153,7 +162,6 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
         todo = [run for run in todo if not _taken_up(ledger, folder, run)]
     if not todo:
         return
-    by_name = {run.name: run for run in todo}
     executor, options = make_executor(settings)
     jobs = [
         folder.prepare(
@@ -166,21 +174,50 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
         )
         for run in todo
     ]
+    by_folder = {job.folder: run for job, run in zip(jobs, todo, strict=True)}
+    named = Named(EXECUTORS, settings.executor, executor)
+    with contextlib.closing(_outcomes(named, jobs, options, listener.progress)) as outcomes:
+        for outcome in outcomes:
+            run = by_folder[outcome.job.folder]
+            with stage(listener.progress, "recording"):
+                error = outcome.error or _error_of(ledger, folder, run)
+            if error:
+                rounds.record_failed(ledger, run.number, error=error)
+            listener.ended(rounds.run(ledger, run.number))
+
+
+def _outcomes(
+    executor: Named, jobs: list[Job], options: Any, progress: Progress
+) -> Generator[Outcome, None, None]:
+    """What the executor gives, checked. It is at work only inside of here, and there it can end nothing of ours."""
+    given = None
     try:
-        with contextlib.closing(executor.run(jobs, options, listener.progress)) as outcomes:
-            for outcome in outcomes:
-                run = by_name[outcome.job.name]
-                with stage(listener.progress, "recording"):
-                    error = outcome.error or _error_of(ledger, folder, run)
-                if error:
-                    rounds.record_failed(ledger, run.number, error=error)
-                listener.ended(rounds.run(ledger, run.number))
-    except SystemExit as error:  # it would end dupekit, perhaps as if all were done
-        raise PluginError(
-            f"The executor {settings.executor!r} called sys.exit({error.code!r}) in the middle of its work."
-        ) from error
+        with _at_work(executor):
+            given = executor.plugin.run(jobs, options, CheckedProgress(progress))
+            if not isinstance(given, Iterator):
+                raise Breach(f"run() gave {given!r}, not an iterator of outcomes")
+        while True:
+            with _at_work(executor):
+                outcome = next(given, None)
+                if outcome is not None and not (isinstance(outcome, Outcome) and outcome.job in jobs):
+                    raise Breach(f"run() gave {outcome!r}, not the Outcome of a job that it was given")
+            if outcome is None:
+                return
+            yield outcome
     finally:
-        close(executor)
+        with _at_work(executor):
+            if isinstance(given, Generator):
+                given.close()
+            close(executor.plugin)
+
+
+@contextlib.contextmanager
+def _at_work(executor: Named) -> Iterator[None]:
+    try:
+        with guarded(str(executor), "in the middle of its work"):
+            yield
+    except Exception as error:
+        raise explained(error, executor) from error
 
 
 def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:

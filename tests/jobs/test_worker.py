@@ -82,6 +82,8 @@ class Many(CentroidTrainer):
             model = self.train(task, progress)
             lies = task.name in self.wrong and self.how == "lies"
             yield dataclasses.replace(model, classes=()) if lies else model
+        if self.how == "goes on":
+            yield model
 
 
 @pytest.fixture
@@ -112,6 +114,47 @@ def test_of_many_at_once_one_fails_alone(jobs, many, monkeypatch, position: int,
     log = (jobs[position].folder / "log.txt").read_text()
     assert said in log
     assert "Traceback" in log
+
+
+def test_of_many_more_models_than_tasks_are_refused(jobs, many, monkeypatch) -> None:
+    monkeypatch.setattr(many, "how", "goes on")
+    *others, last = errors(jobs)
+    assert not any(others)
+    assert "train_many() gave more models than the 4 tasks that it was asked for" in last
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mean": 0.5}, "its model's PixelInput.mean is 0.5, not a tuple of numbers"),
+        ({"std": ("1",)}, "PixelInput.std is ('1',), not a tuple of numbers"),
+        ({"size_px": 8.0}, "PixelInput.size_px is 8.0, not a whole number"),
+        ({"log_size": 1}, "PixelInput.log_size is 1, not True or False"),
+    ],
+)
+def test_an_input_of_other_types_is_refused(jobs, monkeypatch, change: Any, said: str) -> None:
+    right = CentroidTrainer.train
+
+    def train(self: CentroidTrainer, task: TrainTask[Any], progress: Progress) -> Model:
+        model = right(self, task, progress)
+        return dataclasses.replace(model, input=dataclasses.replace(model.input, **change))
+
+    monkeypatch.setattr(CentroidTrainer, "train", train)
+    for error in errors(jobs):
+        assert said in error
+        assert "train() begins in" in error
+
+
+def test_a_model_that_the_validator_refuses_is_the_trainers(jobs, monkeypatch) -> None:
+    def predict(self: CentroidValidator, task: PredictTask[Any], progress: Progress) -> Any:
+        raise PluginError("The model is not one", hint="Write one.")
+
+    monkeypatch.setattr(CentroidValidator, "predict", predict)
+    for error in errors(jobs):
+        assert error.startswith(
+            "The validator 'fake' (CentroidValidator) refuses the model of the trainer 'fake'"
+        )
+        assert error.endswith("Write one. `dupekit plugins check fake` takes it through its contract.")
 
 
 def test_where_each_would_fail_not_all_are_tried(jobs, many, monkeypatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from dupekit.api import Ge, Gt, Le, Lt
 from dupekit.errors import OptionError, PluginError, UsageError
+from dupekit.plugin import registry
 from dupekit.plugin.options import as_values, describe, options_for
-from dupekit.plugin.registry import EXECUTORS, TRAINERS, VALIDATORS, load, make, plugins
+from dupekit.plugin.registry import EXECUTORS, TRAINERS, VALIDATORS, load, load_tried, make, plugins
 
 Install = Callable[..., None]
 
@@ -98,6 +99,78 @@ def test_an_import_ends_nothing_and_waits_for_nobody(install, source: str, messa
     install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
     with pytest.raises(PluginError, match=message):
         load(TRAINERS, "mine")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from posix import _exit; _exit(0)", "ended with exit code 0 without a word"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
+        (
+            "import time; time.sleep(3600)",
+            r"did not end within 5 seconds, in <module>\(\) of my_import.py, line 1",
+        ),
+        ("import subprocess; subprocess.Popen(['sleep', '3600'])", "left a process behind"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), name='x').start()",
+            "the thread x",
+        ),
+        ("open('/dev/tty').readline()", "my-plugin 1.0 cannot be loaded: OSError"),
+        ("import sys; sys.exit(0)", r"calls sys.exit\(0\) where it is loaded"),
+    ],
+)
+def test_an_import_is_tried_in_a_process_of_its_own(
+    install, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    monkeypatch.setattr(registry, "LOADING_LIMIT_S", 5.0)
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=f"{source}\n{GOOD}")
+    with pytest.raises(PluginError, match=message):
+        load_tried(TRAINERS, "mine")
+    assert "my_import" not in sys.modules
+
+
+def test_a_default_that_its_own_bounds_refuse_is_refused(install) -> None:
+    source = GOOD.replace("class Empty: ...", "class Empty:\n    n: Annotated[int, Ge(10)] = 8").replace(
+        "\nfrom dataclasses",
+        "\nfrom typing import Annotated\nfrom dupekit.api import Ge\nfrom dataclasses",
+        1,
+    )
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
+    with pytest.raises(
+        PluginError, match="default of its option n is 8: it must be a whole number from 10 on"
+    ):
+        load(TRAINERS, "mine")
+
+
+def test_whatever_options_raise_is_said_of_the_options() -> None:
+    @dataclass(frozen=True)
+    class Options:
+        def __post_init__(self) -> None:
+            raise KeyError("two")
+
+    with pytest.raises(OptionError, match="Mine does not take these options: KeyError: 'two'"):
+        options_for(type("Mine", (), {"Options": Options}), {})
+
+
+def test_a_failed_import_and_a_failed_constructor_name_the_line(install) -> None:
+    source = f"{GOOD}    def __init__(self):\n        1 / 0\n"
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=source)
+    with pytest.raises(
+        PluginError, match=r"cannot be made: ZeroDivisionError: .* \(my_import.py, line 14\)"
+    ) as caught:
+        make(TRAINERS, "mine")
+    assert "`dupekit plugins check mine`" in caught.value.hint
+    install("other-plugin", "[dupekit.trainers]\nother = my_other:Mine\n", my_other="\n1 / 0")
+    with pytest.raises(
+        PluginError, match=r"cannot be loaded: ZeroDivisionError: .* \(my_other.py, line 2\)"
+    ) as caught:
+        load(TRAINERS, "other")
+    assert "`dupekit plugins check other`" in caught.value.hint
+
+
+def test_a_plugin_that_could_be_loaded_is_loaded_here(install) -> None:
+    install("my-plugin", "[dupekit.trainers]\nmine = my_import:Mine\n", my_import=GOOD)
+    assert load_tried(TRAINERS, "mine") is load_tried(TRAINERS, "mine")
 
 
 def test_what_is_read_from_the_file_itself_is_empty(install, capfd) -> None:
