@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dupekit.testing import register
+from tests.jobs.test_local import is_alive
 from tests.support import dupekit_apart as dupekit
+from tests.support import until
 
 SOURCE = """
 import os, subprocess, sys, threading, time
@@ -81,6 +85,9 @@ class CrashingTrainer(CentroidTrainer):
 
 class HangingTrainer(CentroidTrainer):
     def close(self):
+        if "PID_FILE" in os.environ:
+            with open(os.environ["PID_FILE"], "w") as file:
+                file.write(f"{os.getpid()}\\n")
         time.sleep(3600)
 
 class InterruptedTrainer(CentroidTrainer):
@@ -226,6 +233,18 @@ def test_a_check_comes_back_whatever_the_plugin_does(
     said = dupekit("plugins", "check", "odd", "--limit-s", 10, code=1)
     assert re.search(message, said.stderr)
     assert "keeps its contract" not in said.stdout
+
+
+def test_a_check_ends_with_the_one_that_asked_for_it(
+    installed: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(trainer=("odd", "my_odd:HangingTrainer"))
+    told = tmp_path / "pid"
+    monkeypatch.setenv("PID_FILE", str(told))
+    with subprocess.Popen([sys.executable, "-m", "dupekit", "plugins", "check", "odd"]) as asking:
+        until(lambda: told.exists() and told.read_text().endswith("\n"))
+        asking.kill()
+    until(lambda: not is_alive(int(told.read_text())))
 
 
 def test_a_malformed_distribution_stops_nothing(
