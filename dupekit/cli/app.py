@@ -71,8 +71,9 @@ def main() -> None:
     """The entry point, and the one place where an error becomes a message and an exit code."""
     _require_utf8()
     _open_streams()
+    before = set(threading.enumerate())
     code = exit_code()
-    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+    if any(not one.daemon for one in set(threading.enumerate()) - before):
         # A plugin left a thread behind: the usual end would wait for it for ever.
         with contextlib.suppress(OSError):
             sys.stdout.flush()

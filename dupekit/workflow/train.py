@@ -216,6 +216,8 @@ def _at_work(executor: Named) -> Iterator[None]:
     try:
         with guarded(str(executor), "in the middle of its work"):
             yield
+    except OSError:
+        raise  # the system's, which names the file
     except Exception as error:
         raise explained(error, executor) from error
 

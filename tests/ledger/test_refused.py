@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.cli.app import main
+from dupekit.cli.app import exit_code
 from dupekit.errors import LedgerError, LedgerUnavailable, UsageError
 from dupekit.ledger import Ledger, database, images
 from dupekit.project import Project
@@ -52,10 +52,9 @@ def run(reviewed: Project, tmp_path: Path, monkeypatch, capsys) -> Run:
     def run(command: str) -> tuple[int, str]:
         words = [places.get(word, word) for word in command.split()]
         monkeypatch.setattr(sys, "argv", ["dupekit", *words, "-p", str(reviewed.path)])
-        with pytest.raises(SystemExit) as ended:
-            main()
+        code = exit_code()
         said = capsys.readouterr()
-        return int(ended.value.code or 0), said.err + said.out
+        return code, said.err + said.out
 
     return run
 
