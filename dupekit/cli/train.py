@@ -20,7 +20,9 @@ from dupekit.cli.progress_bars import progress_bars
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
+    from dupekit.project import Project
     from dupekit.system.progress import Progress
+    from dupekit.workflow.plan import Choices
     from dupekit.workflow.train import Trained
 
 
@@ -62,11 +64,25 @@ def train(
         class_min=class_min,
         options=parse_options(setting) if setting else None,
     )
-    opened = open_project(project)
+    done = _train(open_project(project), choices, dry_run=dry_run, keep_models=keep_models, plan=not json)
+    if pairs is not None and pairs < done.pairs:
+        warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
+    if json:
+        print_json(done)
+    elif dry_run:
+        show_to_do(done)
+    else:
+        show_end(done)
+    if done.failed or done.left:
+        raise typer.Exit(1)
+
+
+def _train(project: Project, choices: Choices, *, dry_run: bool, keep_models: bool, plan: bool) -> Trained:
+    """Trains, and shows how far it is; the plan only with `plan`."""
     with progress_bars() as progress:
-        shown = _Shown(progress, plan=not json)
+        shown = _Shown(progress, plan=plan)
         try:
-            done = opened.train(
+            done = project.train(
                 choices,
                 dry_run=dry_run,
                 keep_models=keep_models,
@@ -75,20 +91,10 @@ def train(
                 ended=shown.ended,
             )
             shown.tell()
+            return done
         except KeyboardInterrupt:
             warn("Interrupted; finished runs are recorded. The same command goes on from there.")
             raise typer.Exit(130) from None
-    if pairs is not None and pairs < done.pairs:
-        warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
-    if json:
-        print_json(done)
-    elif dry_run:
-        show_plan(done)
-        say(f"To do: {' '.join(done.todo) or 'nothing'}")
-    else:
-        show_end(done)
-    if done.failed or done.left:
-        raise typer.Exit(1)
 
 
 class _Shown:
@@ -130,6 +136,11 @@ def parse_options(settings: list[str]) -> dict[str, Any]:
             raise OptionError(f"--set {setting!r} is not KEY=VALUE.", hint="As in --set epochs=20")
         options[key] = value
     return options
+
+
+def show_to_do(plan: Trained) -> None:
+    show_plan(plan)
+    say(f"To do: {' '.join(plan.todo) or 'nothing'}")
 
 
 def show_plan(plan: Trained) -> None:
