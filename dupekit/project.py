@@ -5,7 +5,7 @@ A method opens the ledger, locked where the command writes, and makes one call i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dupekit.ledger.steps import Change, Step
 from dupekit.ledger.tallies import Scores
 from dupekit.review.ignore_list import Ignored
 from dupekit.review.manifest import Manifest
+from dupekit.rounds.rules import RuleName
 from dupekit.settings import FILE, read_settings
 from dupekit.system.progress import Progress, silent
 from dupekit.workflow import exports, ignore
@@ -115,14 +116,14 @@ class Project:
         with self._reading() as session:
             return status(session)
 
-    def flag(self, *, threshold: int | None = None, limit: int | None = None) -> Flagged:
-        """Flags the dupes of the current round; with `limit` only the most suspicious.
+    def flag(self, *, rule: RuleName | None = None, threshold: int | None = None) -> Flagged:
+        """The suspects of the current round. Told a rule or a threshold, which means the rule `votes`, it sets the round's
+        rule; else it changes nothing.
 
-        The threshold is the argument, else the setting, else four in five of the planned pairs. Raises
-        NothingToDo while no pair is complete.
+        Raises NothingToDo while no pair is complete, UsageError for a threshold that cannot be.
         """
         with self._writing("flag") as session:
-            return flag(session, threshold=threshold, limit=limit)
+            return flag(session, rule=rule, threshold=threshold)
 
     def export(self, tree: Path | None = None, *, progress: Progress = silent) -> Exported:
         """Writes the review tree of the flagged images, default place rounds/NN/dupes.
@@ -134,7 +135,12 @@ class Project:
             return export(session, tree, progress=progress)
 
     def collect(
-        self, tree: Path | None = None, *, who: str | None = None, confirm: Confirm | None = None
+        self,
+        tree: Path | None = None,
+        *,
+        who: str | None = None,
+        finished: Collection[str] = (),
+        confirm: Confirm | None = None,
     ) -> Collected:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
@@ -145,7 +151,7 @@ class Project:
         the default place, of another export.
         """
         with self._writing("collect") as session:
-            return collect(session, tree, who=who, confirm=confirm)
+            return collect(session, tree, who=who, finished=finished, confirm=confirm)
 
     def apply(
         self,

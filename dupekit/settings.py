@@ -14,6 +14,7 @@ from tomlkit.items import Bool
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
 from dupekit.files.write import write_text
+from dupekit.rounds.rules import RuleName
 
 FILE = "dupekit.toml"
 
@@ -27,9 +28,17 @@ class Settings(BaseModel):
     follow_symlinks: bool = Field(False, description="Also read images that are symbolic links.")
     max_pixels: int = Field(MAX_PIXELS, gt=0, description="Larger images are refused as decompression bombs.")
     pairs: int = Field(10, ge=1, le=99, description="Pairs of trainings in a round.")
-    threshold: int | None = Field(
-        None, ge=1, description="Votes that make a dupe. Unset: four in five of the planned pairs."
+    rule: RuleName = Field(
+        RuleName.SCORE,
+        description="'score': suspects are all images with a score above 0; 'votes': those with `threshold` votes for one"
+        " wrong class, the original protocol.",
     )
+    threshold: int | None = Field(
+        None,
+        ge=1,
+        description="By the rule 'votes': votes that make a dupe. Unset: four in five of the planned pairs.",
+    )
+    batch: int = Field(300, ge=1, description="By the rule 'score': so many suspects go into a review tree.")
     class_min: int = Field(2, ge=2, description="Classes with fewer different images are not assessed.")
     split: Literal["redraw", "fixed"] = Field(
         "redraw", description="'redraw' draws new halves for each pair; 'fixed' keeps the first."

@@ -25,7 +25,7 @@ CREATE TABLE rounds (
     plan TEXT NOT NULL,
     tallied_pairs INTEGER NOT NULL DEFAULT 0,
     threshold INTEGER
-);
+, rule TEXT CHECK (rule IN ('votes', 'score')));
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
@@ -52,23 +52,17 @@ CREATE TABLE tallies (
     score REAL NOT NULL,
     PRIMARY KEY (round, image)
 ) WITHOUT ROWID;
-CREATE TABLE flags (
-    round INTEGER NOT NULL REFERENCES rounds (id),
-    rank INTEGER NOT NULL,
-    image INTEGER NOT NULL REFERENCES images (id),
-    PRIMARY KEY (round, rank)
-) WITHOUT ROWID;
 CREATE TABLE exports (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
     key TEXT NOT NULL UNIQUE,
     tree TEXT NOT NULL,
     created TEXT NOT NULL
-);
+, purpose TEXT NOT NULL DEFAULT 'review' CHECK (purpose IN ('review', 'second', 'decision')), withdrawn TEXT);
 CREATE TABLE exported_files (
     export INTEGER NOT NULL REFERENCES exports (id),
     path TEXT NOT NULL,
-    image INTEGER NOT NULL REFERENCES images (id),
+    image INTEGER NOT NULL REFERENCES images (id), stratum INTEGER, population INTEGER,
     PRIMARY KEY (export, path)
 ) WITHOUT ROWID;
 CREATE TABLE collections (
@@ -77,16 +71,6 @@ CREATE TABLE collections (
     at TEXT NOT NULL,
     who TEXT NOT NULL
 , undone TEXT, tree TEXT NOT NULL DEFAULT '');
-CREATE TABLE verdicts (
-    id INTEGER PRIMARY KEY,
-    collection INTEGER NOT NULL REFERENCES collections (id),
-    round INTEGER NOT NULL REFERENCES rounds (id),
-    image INTEGER NOT NULL REFERENCES images (id),
-    verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'relabel', 'expunge', 'unsure')),
-    label TEXT NOT NULL,
-    previous TEXT NOT NULL DEFAULT ''
-, digest TEXT NOT NULL DEFAULT '');
-CREATE INDEX verdicts_image ON verdicts (round, image, id);
 CREATE TABLE applications (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
@@ -115,10 +99,66 @@ CREATE TABLE ignore_edits (
     verdict INTEGER NOT NULL
 );
 CREATE INDEX ignore_edits_content ON ignore_edits (digest, label, id);
-CREATE VIEW current_verdicts AS
-SELECT * FROM verdicts WHERE id IN (
+CREATE TABLE predictions (
+    run INTEGER NOT NULL,
+    image INTEGER NOT NULL,
+    predicted INTEGER NOT NULL,
+    probability REAL NOT NULL,
+    probability_given REAL NOT NULL,
+    PRIMARY KEY (run, image)
+) WITHOUT ROWID;
+CREATE TABLE finished (
+    collection INTEGER NOT NULL REFERENCES collections (id),
+    label TEXT NOT NULL,
+    PRIMARY KEY (collection, label)
+) WITHOUT ROWID;
+CREATE TABLE endings (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    setting TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    collection INTEGER REFERENCES collections (id),
+    undone TEXT
+);
+CREATE TABLE "verdicts" (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id),
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    image INTEGER NOT NULL REFERENCES images (id),
+    verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'relabel', 'expunge', 'unsure', 'open')),
+    label TEXT NOT NULL,
+    previous TEXT NOT NULL DEFAULT '',
+    digest TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX verdicts_image ON verdicts (round, image, id);
+CREATE VIEW statements AS
+SELECT v.*, export, purpose, who FROM verdicts AS v
+JOIN collections ON collections.id = v.collection
+JOIN exports ON exports.id = export
+WHERE v.verdict != 'open' AND v.id IN (
     SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
-    WHERE undone IS NULL GROUP BY verdicts.round, image);
+    WHERE undone IS NULL GROUP BY verdicts.round, image, export);
+CREATE VIEW opinions AS
+SELECT round, image,
+    max(CASE purpose WHEN 'review' THEN id END) AS review,
+    max(CASE purpose WHEN 'second' THEN id END) AS second,
+    max(CASE purpose WHEN 'decision' THEN id END) AS decision
+FROM statements GROUP BY round, image;
+CREATE VIEW current_verdicts AS
+WITH compared AS (
+    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, r.id, s.id) AS id,
+        decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
+            AND (r.verdict != s.verdict OR r.label != s.label) AS disputed
+    FROM opinions LEFT JOIN verdicts AS r ON r.id = review LEFT JOIN verdicts AS s ON s.id = second
+)
+SELECT v.id, v.collection, v.round, v.image,
+    CASE WHEN disputed THEN 'unsure' ELSE v.verdict END AS verdict,
+    CASE WHEN disputed THEN classes.name ELSE v.label END AS label,
+    v.previous, v.digest, coalesce(disputed, 0) AS disputed
+FROM compared JOIN verdicts AS v ON v.id = compared.id
+JOIN images ON images.id = v.image JOIN classes ON classes.id = images.class;
 CREATE VIEW ignores AS
 WITH edits AS (
     SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
@@ -134,11 +174,3 @@ SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
 JOIN verdicts AS v ON v.id = confirmed.id
 JOIN images ON images.id = v.image
 JOIN collections ON collections.id = v.collection;
-CREATE TABLE predictions (
-    run INTEGER NOT NULL,
-    image INTEGER NOT NULL,
-    predicted INTEGER NOT NULL,
-    probability REAL NOT NULL,
-    probability_given REAL NOT NULL,
-    PRIMARY KEY (run, image)
-) WITHOUT ROWID;

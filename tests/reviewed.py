@@ -11,7 +11,7 @@ from dupekit.ledger import Ledger, exports, images, rounds
 from dupekit.project import Project
 from dupekit.review.manifest import Manifest
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from dupekit.workflow.exports import keep
 
 
@@ -40,7 +40,7 @@ def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> 
         found = {source.path: source for source in images.present(ledger)}
         classes = images.class_names(ledger)
         dupes = [
-            Dupe(found[path].image, path, found[path].digest, path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
+            Suspect(found[path].image, path, found[path].digest, path.split("/")[0], label, 1, 1.0, 0.1, 0.9)
             for path, label in suggested.items()
         ]
         manifest = plan_tree(dupes, classes, round_number=1, pairs=1, created="")

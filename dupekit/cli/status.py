@@ -32,12 +32,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("complete pairs", f"{found.pairs_done} of {current.pairs if current else 0}"),
         (
             "flagged",
-            f"{found.flags}"
-            + (
-                f" still (threshold {current.threshold}; without the ignore list)"
-                if current and current.threshold
-                else ""
-            ),
+            f"{found.suspects}",
         ),
         *[("review tree", export.tree) for export in found.exports],
         ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),
@@ -57,10 +52,10 @@ def _unapplied(found: Status) -> list[tuple[str, object]]:
 
 def _show_convergence(found: Status) -> None:
     if found.rounds:
-        columns = ["#round", "#images", "#pairs", "#threshold", "#flagged", "#reviewed", "#accepted", "#share",
+        columns = ["#round", "#images", "#pairs", "rule", "#suspects", "#reviewed", "#accepted", "#share",
                    "#ignored so far"]  # fmt: skip
         rows = [
-            (r.round, r.images, r.pairs, r.threshold, r.flagged, r.reviewed, r.accepted, r.share, r.ignored)
+            (r.round, r.images, r.pairs, r.rule.name, r.suspects, r.reviewed, r.accepted, r.share, r.ignored)
             for r in found.rounds
         ]
         table("Rounds (accepted: relabelled or expunged)", columns, rows)

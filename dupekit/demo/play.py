@@ -79,7 +79,7 @@ def play(
     _train(project, options, progress)
     before = _accuracy(project, truth)
     flagged = project.flag()
-    say(f"Flagged {len(flagged.dupes)} with at least {flagged.threshold} of {flagged.pairs} votes.")
+    say(f"{len(flagged.suspects)} suspects.")
     exported = project.export(progress=progress)
     suspected = {_name(file.original) for file in exported.manifest.files}
     _play_technician(exported.tree, exported.manifest.files, truth)

@@ -1,14 +1,18 @@
-"""How the rounds converge: what was flagged in each, and how much of it people accepted.
+"""How the rounds converge: the suspects of each, and how much of it people accepted.
 
 An image counts as reviewed when it has a verdict that stands, as accepted when that is relabel or expunge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from dupekit.ledger import rounds, tallies
 from dupekit.ledger.database import Ledger
+from dupekit.ledger.rounds import Round
 from dupekit.review.verdicts import Verdict
+from dupekit.rounds.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,9 @@ class RoundFigures:
     images: int
     pairs: int
     """Complete, and counted in the votes."""
-    threshold: int | None
-    """None where nothing is flagged since the last training."""
-    flagged: int
-    """By the last flagging, the ignore list as it was then."""
+    rule: Rule
+    suspects: int
+    """By that rule, without what earlier rounds had put on the ignore list."""
     reviewed: int
     accepted: int
     share: float | None
@@ -61,13 +64,11 @@ class Acceptance:
     """The most frequent first."""
 
 
-def by_round(ledger: Ledger) -> list[RoundFigures]:
+def by_round(ledger: Ledger, rule_of: Callable[[Round], Rule]) -> list[RoundFigures]:
     """One row a round, from the first to the last begun, reviewed or not."""
     found = ledger.rows(
         """
-        SELECT id, images, tallied_pairs, threshold,
-            (SELECT count(*) FROM flags WHERE flags.round = rounds.id),
-            coalesce(reviewed, 0), coalesce(accepted, 0), 1.0 * accepted / reviewed, coalesce(sum(entries), 0)
+        SELECT id, coalesce(reviewed, 0), coalesce(accepted, 0), 1.0 * accepted / reviewed, coalesce(sum(entries), 0)
         FROM rounds LEFT JOIN (
             SELECT round, count(*) AS reviewed, sum(verdict IN (?, ?)) AS accepted
             FROM current_verdicts GROUP BY round
@@ -76,8 +77,14 @@ def by_round(ledger: Ledger) -> list[RoundFigures]:
         GROUP BY id ORDER BY id
         """,
         (Verdict.RELABEL, Verdict.EXPUNGE),
-    )
-    return [RoundFigures(*row) for row in found]
+    ).fetchall()
+    figures = []
+    for number, *decided in found:
+        one = rounds.get(ledger, number)
+        rule = rule_of(one)
+        suspects = tallies.count_of_round(ledger, number, rule)
+        figures.append(RoundFigures(number, one.images, one.tallied_pairs, rule, suspects, *decided))
+    return figures
 
 
 def acceptance(ledger: Ledger) -> Acceptance | None:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.system.stamp import now
+
+
+class Purpose(StrEnum):
+    """What a tree was exported for."""
+
+    REVIEW = "review"
+    SECOND = "second"
+    """A second opinion on what was decided."""
+    DECISION = "decision"
+    """To decide what two opinions dispute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +28,21 @@ class Export:
     tree: str
     """Where it was written: absolute, escaped."""
     created: str
+    purpose: Purpose
+    withdrawn: str | None
+    """When it was called back."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the ledger keeps of a file that goes out."""
+
+    image: int
+    """The ledger's number."""
+    stratum: int | None = None
+    """Of an image of the audit: which stratum of scores it was drawn from."""
+    population: int | None = None
+    """... and how many images that stratum had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +59,34 @@ class ExportedImage:
     votes: int | None
 
 
-_EXPORT = "SELECT id, round, key, tree, created FROM exports"
+_EXPORT = "SELECT id, round, key, tree, created, purpose, withdrawn FROM exports"
 
 
-def record(ledger: Ledger, *, round_number: int, key: str, tree: str, files: Mapping[str, int]) -> None:
-    """Records an export; `files` maps paths in the tree to the ledger's numbers of the images."""
+def record(
+    ledger: Ledger,
+    *,
+    round_number: int,
+    key: str,
+    tree: str,
+    files: Mapping[str, FileRecord],
+    purpose: Purpose = Purpose.REVIEW,
+) -> None:
+    """Records an export; `files` by their paths in the tree."""
     with ledger.write() as db:
         number = db.execute(
-            "INSERT INTO exports (round, key, tree, created) VALUES (?, ?, ?, ?)",
-            (round_number, key, tree, now()),
+            "INSERT INTO exports (round, key, tree, created, purpose) VALUES (?, ?, ?, ?, ?)",
+            (round_number, key, tree, now(), purpose),
         ).lastrowid
         db.executemany(
-            "INSERT INTO exported_files VALUES (?, ?, ?)",
-            [(number, path, image) for path, image in files.items()],
+            "INSERT INTO exported_files (export, path, image, stratum, population) VALUES (?, ?, ?, ?, ?)",
+            [(number, path, f.image, f.stratum, f.population) for path, f in files.items()],
         )
+
+
+def withdraw(ledger: Ledger, export: int) -> None:
+    """Records that a tree was called back: what is undecided in it may go out again."""
+    with ledger.write() as db:
+        db.execute("UPDATE exports SET withdrawn = ? WHERE id = ? AND withdrawn IS NULL", (now(), export))
 
 
 def forget(ledger: Ledger, key: str) -> None:
@@ -61,12 +101,18 @@ def forget(ledger: Ledger, key: str) -> None:
 def of_round(ledger: Ledger, round_number: int) -> list[Export]:
     """The round's exports, in order."""
     found = ledger.rows(f"{_EXPORT} WHERE round = ? ORDER BY id", (round_number,))
-    return [Export(*row) for row in found]
+    return [_export(*row) for row in found]
 
 
 def by_key(ledger: Ledger, key: str) -> Export | None:
     row = ledger.rows(f"{_EXPORT} WHERE key = ?", (key,)).fetchone()
-    return Export(*row) if row else None
+    return _export(*row) if row else None
+
+
+def _export(
+    number: int, round_number: int, key: str, tree: str, created: str, purpose: str, withdrawn: str | None
+) -> Export:
+    return Export(number, round_number, key, tree, created, understood(Purpose, purpose), withdrawn)
 
 
 def numbers(ledger: Ledger, export: int) -> dict[str, int]:

@@ -274,3 +274,100 @@ DROP INDEX tallies_votes;
 DROP TABLE events
 """,
     )
+
+
+@migrations()
+def m006_batches_and_second_opinions(db: Database) -> None:
+    """Suspects are a query, no list; trees have a purpose and can be called back; silence is no verdict.
+
+    A verdict that is taken back is a row that says 'open'. Under the old rule whoever collected a tree said that all of it was
+    finished, so that is what is recorded of the collections there are.
+    """
+    _statements(
+        db,
+        """
+ALTER TABLE rounds ADD COLUMN rule TEXT CHECK (rule IN ('votes', 'score'));
+UPDATE rounds SET rule = 'votes' WHERE threshold IS NOT NULL OR closed IS NOT NULL;
+DROP TABLE flags;
+ALTER TABLE exports ADD COLUMN purpose TEXT NOT NULL DEFAULT 'review' CHECK (purpose IN ('review', 'second', 'decision'));
+ALTER TABLE exports ADD COLUMN withdrawn TEXT;
+ALTER TABLE exported_files ADD COLUMN stratum INTEGER;
+ALTER TABLE exported_files ADD COLUMN population INTEGER;
+CREATE TABLE finished (
+    collection INTEGER NOT NULL REFERENCES collections (id),
+    label TEXT NOT NULL,
+    PRIMARY KEY (collection, label)
+) WITHOUT ROWID;
+INSERT INTO finished SELECT DISTINCT collections.id, classes.name FROM collections
+JOIN exported_files AS f ON f.export = collections.export
+JOIN images ON images.id = f.image JOIN classes ON classes.id = images.class;
+CREATE TABLE endings (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    setting TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    collection INTEGER REFERENCES collections (id),
+    undone TEXT
+);
+DROP VIEW ignores;
+DROP VIEW current_verdicts;
+CREATE TABLE new_verdicts (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id),
+    round INTEGER NOT NULL REFERENCES rounds (id),
+    image INTEGER NOT NULL REFERENCES images (id),
+    verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'relabel', 'expunge', 'unsure', 'open')),
+    label TEXT NOT NULL,
+    previous TEXT NOT NULL DEFAULT '',
+    digest TEXT NOT NULL DEFAULT ''
+);
+INSERT INTO new_verdicts (id, collection, round, image, verdict, label, previous, digest)
+SELECT id, collection, round, image, verdict, label, previous, digest FROM verdicts;
+DROP TABLE verdicts;
+ALTER TABLE new_verdicts RENAME TO verdicts;
+CREATE INDEX verdicts_image ON verdicts (round, image, id);
+CREATE VIEW statements AS
+SELECT v.*, export, purpose, who FROM verdicts AS v
+JOIN collections ON collections.id = v.collection
+JOIN exports ON exports.id = export
+WHERE v.verdict != 'open' AND v.id IN (
+    SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+    WHERE undone IS NULL GROUP BY verdicts.round, image, export);
+CREATE VIEW opinions AS
+SELECT round, image,
+    max(CASE purpose WHEN 'review' THEN id END) AS review,
+    max(CASE purpose WHEN 'second' THEN id END) AS second,
+    max(CASE purpose WHEN 'decision' THEN id END) AS decision
+FROM statements GROUP BY round, image;
+CREATE VIEW current_verdicts AS
+WITH compared AS (
+    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, r.id, s.id) AS id,
+        decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
+            AND (r.verdict != s.verdict OR r.label != s.label) AS disputed
+    FROM opinions LEFT JOIN verdicts AS r ON r.id = review LEFT JOIN verdicts AS s ON s.id = second
+)
+SELECT v.id, v.collection, v.round, v.image,
+    CASE WHEN disputed THEN 'unsure' ELSE v.verdict END AS verdict,
+    CASE WHEN disputed THEN classes.name ELSE v.label END AS label,
+    v.previous, v.digest, coalesce(disputed, 0) AS disputed
+FROM compared JOIN verdicts AS v ON v.id = compared.id
+JOIN images ON images.id = v.image JOIN classes ON classes.id = images.class;
+CREATE VIEW ignores AS
+WITH edits AS (
+    SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
+), confirmed AS (
+    SELECT min(v.id) AS id FROM current_verdicts AS v
+    LEFT JOIN edits ON edits.digest = v.digest AND edits.label = v.label
+    WHERE v.verdict = 'correct' AND (edits.id IS NULL OR (edits.kind = 'removed' AND v.id > edits.verdict))
+    GROUP BY v.digest, v.label
+)
+SELECT digest, label, path, at AS added, round FROM edits WHERE kind = 'added'
+UNION ALL
+SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
+JOIN verdicts AS v ON v.id = confirmed.id
+JOIN images ON images.id = v.image
+JOIN collections ON collections.id = v.collection
+""",
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dupekit.errors import NothingToDo
 from dupekit.jobs.files import Half, run_name
 from dupekit.ledger.database import Ledger, understood
+from dupekit.rounds.rules import RuleName
 from dupekit.system.stamp import now
 
 
@@ -25,7 +26,9 @@ class Round:
     tallied_pairs: int
     """Complete pairs that the tallies count."""
     threshold: int | None
-    """Of the last flagging."""
+    """Votes that make a dupe, where somebody set them since the last training."""
+    rule: RuleName | None
+    """Where somebody chose it."""
 
 
 class RunState(StrEnum):
@@ -81,13 +84,20 @@ def close(ledger: Ledger, round_number: int) -> None:
         db.execute("UPDATE rounds SET closed = ? WHERE id = ?", (now(), round_number))
 
 
+def set_rule(ledger: Ledger, round_number: int, *, rule: RuleName, threshold: int | None) -> None:
+    """Records by what the round's images are suspects."""
+    with ledger.write() as db:
+        db.execute("UPDATE rounds SET rule = ?, threshold = ? WHERE id = ?", (rule, threshold, round_number))
+
+
 def get(ledger: Ledger, number: int) -> Round:
     row = ledger.rows(
-        "SELECT id, dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold"
+        "SELECT id, dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold, rule"
         " FROM rounds WHERE id = ?",
         (number,),
     ).fetchone()
-    return Round(*row)
+    found = Round(*row)
+    return replace(found, rule=found.rule and understood(RuleName, found.rule))
 
 
 def latest(ledger: Ledger) -> Round | None:

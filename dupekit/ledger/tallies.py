@@ -1,4 +1,4 @@
-"""Tables `tallies` and `flags`: votes and scores of a round, and which images it flags."""
+"""Table `tallies`: votes and scores of a round, and which images are suspects by a rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.images import Columns
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Rule, Suspect
 from dupekit.rounds.tally import Tally
 
 
@@ -67,8 +67,7 @@ def replace(
                     strict=True,
                 ),
             )
-        # An earlier flagging was by other votes.
-        db.execute("DELETE FROM flags WHERE round = ?", (round_number,))
+        # A threshold that was set was of other votes.
         db.execute(
             "UPDATE rounds SET tallied_pairs = ?, threshold = NULL WHERE id = ?", (pairs, round_number)
         )
@@ -81,7 +80,8 @@ _SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 # NULL again for every image (measured: 164 s, not 1.5 s, for 230,000 candidates and a list of 20,000).
 _IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
 
-_FLAGGED = f"image IN (SELECT image FROM flags WHERE round = ?) AND NOT {_IGNORED}"
+# The two rules; parameters: the rule's name, the threshold.
+_BY_RULE = "CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END"
 _CANDIDATES = """
     FROM tallies
     JOIN images ON images.id = image
@@ -90,38 +90,42 @@ _CANDIDATES = """
     WHERE round = ?"""
 
 
-def dupes(ledger: Ledger, round_number: int, *, threshold: int) -> list[Dupe]:
-    """The images with at least `threshold` votes that are not on the ignore list, most suspicious first.
+def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
+    """The images that the rule flags and that are not on the ignore list, most suspicious first.
 
     Equal scores are ordered by path.
     """
-    return _dupes(ledger, round_number, f"votes >= ? AND NOT {_IGNORED}", threshold)
+    found = ledger.rows(
+        f"""
+        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested
+        {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} ORDER BY score DESC, path
+        """,
+        (round_number, rule.name, rule.threshold),
+    )
+    return [Suspect(*row) for row in found]
 
 
-def ignored(ledger: Ledger, round_number: int, *, threshold: int) -> int:
-    """How many more there would be without the ignore list."""
-    return _count(ledger, round_number, f"votes >= ? AND {_IGNORED}", threshold)
-
-
-def record_flags(ledger: Ledger, round_number: int, flagged: list[Dupe], *, threshold: int) -> None:
-    """Records the round's dupes in place of an earlier flagging."""
-    with ledger.write() as db:
-        db.execute("DELETE FROM flags WHERE round = ?", (round_number,))
-        db.executemany(
-            "INSERT INTO flags VALUES (?, ?, ?)",
-            [(round_number, rank, dupe.image) for rank, dupe in enumerate(flagged, 1)],
-        )
-        db.execute("UPDATE rounds SET threshold = ? WHERE id = ?", (threshold, round_number))
-
-
-def flagged(ledger: Ledger, round_number: int) -> list[Dupe]:
-    """The dupes of the last flagging, less what came onto the ignore list since, most suspicious first."""
-    return _dupes(ledger, round_number, _FLAGGED, round_number)
-
-
-def count_flagged(ledger: Ledger, round_number: int) -> int:
+def count(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many these are."""
-    return _count(ledger, round_number, _FLAGGED, round_number)
+    return _count(ledger, round_number, rule, f"NOT {_IGNORED}")
+
+
+def ignored(ledger: Ledger, round_number: int, rule: Rule) -> int:
+    """How many more there would be without the ignore list."""
+    return _count(ledger, round_number, rule, _IGNORED)
+
+
+def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
+    """How many suspects a round had, whatever has become of the images since: without what was put on the ignore list in
+    rounds before it."""
+    found: int = ledger.value(
+        f"""
+        SELECT count(*) {_CANDIDATES} AND {_BY_RULE}
+        AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END
+        """,
+        (round_number, rule.name, rule.threshold, round_number),
+    )
+    return found
 
 
 def images_of(ledger: Ledger, round_number: int) -> Columns | None:
@@ -169,19 +173,9 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
     )
 
 
-def _dupes(ledger: Ledger, round_number: int, condition: str, value: int) -> list[Dupe]:
-    found = ledger.rows(
-        f"""
-        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested
-        {_CANDIDATES} AND {condition} AND {_SAME} ORDER BY score DESC, path
-        """,
-        (round_number, value),
-    )
-    return [Dupe(*row) for row in found]
-
-
-def _count(ledger: Ledger, round_number: int, condition: str, value: int) -> int:
+def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:
     found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {condition} AND {_SAME}", (round_number, value)
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {condition} AND {_SAME}",
+        (round_number, rule.name, rule.threshold),
     )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dupekit.correct.resolve import Decision, Held, Resolution, resolve
@@ -48,12 +48,14 @@ def record(
     *,
     who: str,
     tree: str,
+    finished: Collection[str],
     check: Callable[[list[FileVerdict]], None],
 ) -> list[FileVerdict]:
     """Records the verdicts that differ from those recorded of this tree before; the ignore list follows from them.
 
-    `tree` is where it lies now: absolute, escaped. Returns the ones that changed; with none, nothing is written.
-    `check` gets them first, and may raise.
+    `tree` is where it lies now: absolute, escaped; `finished` are the classes that somebody says are finished. Returns the
+    verdicts that changed; with none, nothing is written. What is open changes only what this tree said before: silence is
+    no verdict. `check` gets them first, and may raise.
     """
     numbered = _with_numbers(ledger, export, verdicts)
     # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
@@ -69,7 +71,11 @@ def record(
             (export.number,),
         )
     }
-    changes = [(v, image) for v, image in numbered if of_this_tree.get(image) != (v.verdict, v.label)]
+    changes = [
+        (v, image)
+        for v, image in numbered
+        if of_this_tree.get(image, (Verdict.OPEN, v.file.given)) != (v.verdict, v.label)
+    ]
     changed = [v for v, _ in changes]
     if not changed:
         return []
@@ -93,7 +99,18 @@ def record(
                 for v, image in changes
             ],
         )
+        db.executemany("INSERT INTO finished VALUES (?, ?)", [(collection, label) for label in finished])
     return changed
+
+
+def finished(ledger: Ledger, export: Export) -> frozenset[str]:
+    """The classes of a tree that somebody said were finished, in a collect that stands."""
+    found = ledger.rows(
+        "SELECT label FROM finished JOIN collections ON collections.id = collection"
+        " WHERE export = ? AND undone IS NULL",
+        (export.number,),
+    )
+    return frozenset(label for (label,) in found)
 
 
 def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
@@ -115,7 +132,7 @@ def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -
     found = []
     for v, image in _with_numbers(ledger, export, verdicts):
         one = current.get(image)
-        if one and (one.verdict, one.label) != (v.verdict, v.label):
+        if one and v.verdict is not Verdict.OPEN and (one.verdict, one.label) != (v.verdict, v.label):
             found.append(Overruled(v, one.collected_from or one.exported_to, one.at))
     return found
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from dupekit.files.names import same_name_key
 from dupekit.review.listing import Listing
-from dupekit.review.manifest import EXPUNGE, UNSURE, Manifest
+from dupekit.review.manifest import SPECIAL, Manifest
+from dupekit.review.places import Places
 from dupekit.review.tree_paths import above, top, top_key
-from dupekit.review.verdicts import FileVerdict, Review, Verdict, class_of, misspelt
+from dupekit.review.verdicts import FileVerdict, Review, Verdict, misspelt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ class Evidence:
         verdicts, manifest = self.review.verdicts, self.manifest
         folders = {folder for v in verdicts for folder in above(v.file.path)}
         homes = frozenset(map(same_name_key, folders))
-        tops = frozenset(map(same_name_key, (*manifest.folders, EXPUNGE, UNSURE)))
+        tops = frozenset(map(same_name_key, (*manifest.folders, *SPECIAL)))
         known = homes | tops | set(map(same_name_key, manifest.folders.values()))
         there = {*map(top, self.review.places()), *map(top, self.review.strangers)}
         new = {name for name in there if name and same_name_key(name) not in known}
-        new_tops = frozenset(name for name in new if class_of(name, manifest) == name)
+        places = Places(manifest)
+        new_tops = frozenset(name for name in new if places.label(name) == name)
         left_in = Counter(top_key(v.file.path) for v in verdicts if v.in_its_class)
         worked_out = {"homes": homes, "tops": tops, "new_tops": new_tops, "left_in": left_in}
         for name, value in (worked_out | {"misspelt": misspelt(self.review, manifest)}).items():

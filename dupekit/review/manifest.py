@@ -19,8 +19,12 @@ from dupekit.files.write import write_text
 
 MARKER = ".dupekit"
 """The folder that marks a review tree; a tree without it is never read."""
+DONE = "_done"
+RIGHT = "_right"
 EXPUNGE = "_expunge"
 UNSURE = "_unsure"
+SPECIAL = (DONE, EXPUNGE, RIGHT, UNSURE)
+"""Folders that stand for what was decided, not for a class."""
 
 
 def refuse_inside_tree(path: Path) -> None:
@@ -46,8 +50,34 @@ class ExportedFile:
     score: float
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")]
     size: Annotated[
-        int | None, Field(ge=0, description="In bytes; in a manifest of an earlier dupekit unknown.")
+        int | None,
+        Field(
+            ge=0,
+            description="Of the file in the tree, in bytes; in a manifest of an earlier dupekit unknown.",
+        ),
     ] = None
+    copy_digest: Annotated[
+        str | None,
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="SHA-256 of the file in the tree, where that is an enlarged copy; null: it is the image itself.",
+        ),
+    ] = None
+    stratum: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Of an image of the audit: from which stratum of scores it was drawn; null: a suspect.",
+        ),
+    ] = None
+    population: Annotated[
+        int | None, Field(ge=1, description="How many images that stratum had when it was drawn.")
+    ] = None
+
+    @property
+    def content(self) -> str:
+        """Digest of the file in the tree."""
+        return self.copy_digest or self.digest
 
 
 class Manifest(BaseModel):
@@ -70,6 +100,7 @@ class Manifest(BaseModel):
         " file system, in microseconds since 1970. A file in its place that was not changed since holds what was"
         " exported. Unknown in a manifest of an earlier dupekit.",
     )
+    enlarged: int = Field(1, ge=1, description="Factor by which all copies are enlarged.")
     files: list[ExportedFile]
 
 

@@ -21,6 +21,7 @@ from functools import cached_property
 from dupekit.files.names import same_name_key, sort_key
 from dupekit.review.listing import Entry
 from dupekit.review.manifest import ExportedFile, Manifest
+from dupekit.review.places import Places
 from dupekit.review.tree_paths import name_key, parent_key
 
 READ_AT_MOST = 1000
@@ -39,9 +40,11 @@ class Index:
         settled_us = manifest.settled_us if os.name != "nt" else None
         self.untouched_ns = 1000 * (settled_us or 0)
 
+        self.places = Places(manifest)
+
     @cached_property
     def digests(self) -> set[str]:
-        return {file.digest for file in self.files}
+        return {file.content for file in self.files}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def _doubt(
                 continue
             read.add(at)
             held = digest(at)
-            if held != file.digest and held in index.digests:
+            if held != file.content and held in index.digests:
                 wrong.append(file)
                 elsewhere[held].append(at)
         if not wrong:
@@ -113,8 +116,8 @@ def _doubt(
 
 def _lost_sizes(missing: Iterable[ExportedFile], elsewhere: Mapping[str, Sequence[str]]) -> set[int]:
     """Of contents of which more files are missing than lie elsewhere."""
-    wanted = Counter(file.digest for file in missing)
-    lost = [file for file in missing if wanted[file.digest] > len(elsewhere.get(file.digest, ()))]
+    wanted = Counter(file.content for file in missing)
+    lost = [file for file in missing if wanted[file.content] > len(elsewhere.get(file.content, ()))]
     return {file.size for file in lost if file.size is not None}
 
 
@@ -135,11 +138,11 @@ class _Doubts:
             return seen.size in self.index.sizes
         others = self.index.namesakes.get(name_key(file.path), ()) if self.index.namesakes else ()
         # Also if untouched: a folder that is renamed gives its files other paths, and does not touch them.
-        if any(held != file.digest and size in (None, seen.size) for held, size in others):
+        if any(held != file.content and size in (None, seen.size) for held, size in others):
             return True
         if seen.changed_ns < self.index.untouched_ns:  # whatever came here from another name was touched
             return False
-        lies_elsewhere_too, one_as_long_is_lost = file.digest in self.copied, file.size in self.lost
+        lies_elsewhere_too, one_as_long_is_lost = file.content in self.copied, file.size in self.lost
         return lies_elsewhere_too or one_as_long_is_lost or (self.few and self.index.sizes[file.size] > 1)
 
 
@@ -150,8 +153,8 @@ def _namesakes(files: Iterable[ExportedFile]) -> dict[str, set[tuple[str, int | 
     found: dict[str, set[tuple[str, int | None]]] = defaultdict(set)
     for file in files:
         other = first.setdefault(name_key(file.path), file)
-        if other.digest != file.digest:
-            found[name_key(file.path)] |= {(one.digest, one.size) for one in (other, file)}
+        if other.content != file.content:
+            found[name_key(file.path)] |= {(one.content, one.size) for one in (other, file)}
     return found
 
 
@@ -160,7 +163,7 @@ def _by_content(missing: list[ExportedFile], elsewhere: dict[str, list[str]], ma
     place, unknown = matching.place, matching.unknown
     for kept in (name_key, parent_key, lambda _: ""):
         for file in [file for file in missing if file.path not in place]:
-            there = [path for path in elsewhere.get(file.digest, ()) if path in unknown]
+            there = [path for path in elsewhere.get(file.content, ()) if path in unknown]
             if candidates := [path for path in there if kept(path) == kept(file.path)]:
                 best = min(candidates, key=lambda path: _distance(file.path, path))
                 unknown.remove(best)

@@ -22,7 +22,7 @@ from dupekit.review.evidence import Evidence
 from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE
 from dupekit.review.questions import Kind, Question
 from dupekit.review.tree_paths import above, name_key, top, top_key
-from dupekit.review.verdicts import FileVerdict, Meaning, Verdict, meaning
+from dupekit.review.verdicts import FileVerdict, Verdict
 
 ASK_SHARE = 0.1
 """Folders deleted with together at least this share of the tree's files are asked about: with less, at most a
@@ -135,7 +135,7 @@ def _slipped(evidence: Evidence, v: FileVerdict, now_at: str) -> tuple[str, str]
         if (
             same_name_key(place) not in evidence.homes
             and same_name_key(name) in evidence.tops
-            and meaning(v.file, name, evidence.manifest) != Meaning(v.verdict, v.label)
+            and same_name_key(name) != top_key(v.file.path)
         ):
             return name, places[0]
     if v.in_its_class or places[0] in evidence.new_tops:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from dupekit.files.names import is_class_name, same_name_key, sort_key, unescape
+from dupekit.files.names import same_name_key, sort_key
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file
 from dupekit.review.listing import Entry, Listing, Vanished, settled_listing, unreadable
-from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, read_manifest
+from dupekit.review.manifest import EXPUNGE, MARKER, RIGHT, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.review.match import Index, match
-from dupekit.review.tree_paths import hidden, top, top_key
+from dupekit.review.places import Places
+from dupekit.review.tree_paths import hidden, top_key
 
 _NEAR = 0.85
 """From this similarity on (difflib's ratio) a new name may be a misspelt one."""
@@ -31,6 +32,8 @@ class Verdict(StrEnum):
     RELABEL = "relabel"
     EXPUNGE = "expunge"
     UNSURE = "unsure"
+    OPEN = "open"
+    """None yet: it lies as it was exported, and nobody said that this is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,7 @@ class FileVerdict:
     @property
     def in_its_class(self) -> bool:
         """Whether it lies in or below the folder at the top that it was exported to."""
-        now, exported = top(self.now_at), top(self.file.path)
-        return now == exported or (now is not None and same_name_key(now) == top_key(self.file.path))
+        return self.now_at is not None and top_key(self.now_at) == top_key(self.file.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,6 @@ class Reading:
     review: Review
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What it means to lie in a folder."""
-
-    verdict: Verdict
-    label: str
-
-
 def tree_manifest(tree: Path) -> Manifest:
     """The manifest that a review tree carries in its marker folder."""
     return read_manifest(tree / MARKER / "manifest.json")
@@ -93,9 +87,23 @@ def judge(
     index: Index | None = None,
 ) -> Review:
     """The verdict on every exported file, from where it lies now; `digest` as in `match`, `index` of the manifest."""
-    found = match(index or Index(manifest), files, digest)
-    verdicts = [_verdict(file, found.place.get(file.path), manifest) for file in manifest.files]
+    index = index or Index(manifest)
+    found = match(index, files, digest)
+    verdicts = [_verdict(file, found.place.get(file.path), index.places) for file in manifest.files]
     return Review(verdicts, sorted(found.unknown, key=sort_key))
+
+
+def finished(review: Review, labels: Collection[str]) -> Review:
+    """The same, where somebody says that these classes are finished: what is open in them is wrong, as suggested."""
+    if not labels:
+        return review
+    verdicts = [
+        replace(v, verdict=Verdict.RELABEL, label=v.file.suggested)
+        if v.verdict is Verdict.OPEN and v.file.given in labels
+        else v
+        for v in review.verdicts
+    ]
+    return replace(review, verdicts=verdicts)
 
 
 def read_tree(tree: Path, manifest: Manifest) -> Reading:
@@ -123,44 +131,26 @@ def digest_of(tree: Path, path: str) -> str:
         ) from None
 
 
-def _verdict(file: ExportedFile, now_at: str | None, manifest: Manifest) -> FileVerdict:
+_SPECIAL = {RIGHT: Verdict.CORRECT, EXPUNGE: Verdict.EXPUNGE, UNSURE: Verdict.UNSURE}
+
+
+def _verdict(file: ExportedFile, now_at: str | None, places: Places) -> FileVerdict:
     if now_at is None:
         return FileVerdict(file, Verdict.CORRECT, file.given, None)
-    folder = top(now_at)
-    if folder is None:  # a file beside the class folders is in no class
+    place = places.of(now_at)
+    if place.special:
+        return FileVerdict(file, _SPECIAL[place.special], file.given, now_at)
+    if hidden(now_at) and not hidden(file.path):  # no person gave it that name
         return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
-    means = meaning(file, folder, manifest)
-    if means.verdict == Verdict.RELABEL and hidden(now_at) and not hidden(file.path):
-        means = Meaning(Verdict.UNSURE, file.given)  # no person gave it that name
-    return FileVerdict(file, means.verdict, means.label, now_at)
-
-
-def meaning(file: ExportedFile, folder: str, manifest: Manifest) -> Meaning:
-    """What it means for a file that it lies in or below this folder at the top of the tree."""
-    key = same_name_key(folder)
-    if key == top_key(file.path):
-        return Meaning(Verdict.RELABEL, file.suggested)
-    if key == EXPUNGE:
-        return Meaning(Verdict.EXPUNGE, file.given)
-    label = None if key == UNSURE else class_of(folder, manifest)
-    if label is None:
-        return Meaning(Verdict.UNSURE, file.given)
-    return Meaning(Verdict.RELABEL, label)
-
-
-def class_of(folder: str, manifest: Manifest) -> str | None:
-    """The class that a folder at the top stands for: of the dataset, by the folder's name or its own, or a new one.
-
-    None where no dataset can have a class of that name, as every scan passes over what begins with a dot.
-    """
-    key = same_name_key(folder)
-    for name, label in manifest.folders.items():
-        if same_name_key(name) == key:
-            return label
-    for label in manifest.folders.values():
-        if same_name_key(label) == key:
-            return label
-    return folder if is_class_name(unescape(folder)) else None
+    at_home = place.folder is not None and same_name_key(place.folder) == top_key(file.path)
+    if at_home or (place.folder is None and place.done):
+        if place.done:
+            return FileVerdict(file, Verdict.RELABEL, file.suggested, now_at)
+        return FileVerdict(file, Verdict.OPEN, file.given, now_at)
+    label = places.label(place.folder) if place.folder else None
+    if label is None:  # beside the class folders, or in one that can be no class
+        return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
+    return FileVerdict(file, Verdict.RELABEL, label, now_at)
 
 
 def new_classes(review: Review, manifest: Manifest) -> list[str]:
@@ -208,11 +198,7 @@ def concealed(review: Review) -> list[str]:
 
 def unusable(review: Review, manifest: Manifest) -> dict[str, int]:
     """Folders at the top whose names no class can have -> how many images lie there, read as unsure."""
-    found = Counter(
-        place for v in review.verdicts if v.verdict == Verdict.UNSURE and (place := top(v.now_at))
-    )
-    return {
-        place: count
-        for place, count in found.items()
-        if same_name_key(place) != UNSURE and class_of(place, manifest) is None
-    }
+    places = Places(manifest)
+    read = [places.of(v.now_at) for v in review.verdicts if v.verdict is Verdict.UNSURE and v.now_at]
+    found = Counter(place.folder for place in read if place.folder and not place.special)
+    return {folder: count for folder, count in found.items() if places.label(folder) is None}

@@ -21,13 +21,13 @@ from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape, free_name, portable_name, same_name_key, unescape
 from dupekit.files.paths import make_parent, real_path
 from dupekit.files.write import digest_file, sync_folder, write_lines
-from dupekit.review.manifest import EXPUNGE, MARKER, UNSURE, ExportedFile, Manifest, write_manifest
-from dupekit.rounds.rules import Dupe
+from dupekit.review.manifest import MARKER, SPECIAL, ExportedFile, Manifest, write_manifest
+from dupekit.rounds.rules import Suspect
 from dupekit.system.progress import Progress, silent
 
 
 def plan_tree(
-    dupes: Sequence[Dupe], classes: Iterable[str], *, round_number: int, pairs: int, created: str
+    dupes: Sequence[Suspect], classes: Iterable[str], *, round_number: int, pairs: int, created: str
 ) -> Manifest:
     """Names every file of a tree: `<given>/[<sub/folders>/]<suggested>_<votes>_<original name>`.
 
@@ -36,7 +36,7 @@ def plan_tree(
     """
     names = _Names()
     # These names are the tree's own; a class called so gets a number.
-    names.take(".", (MARKER, EXPUNGE, UNSURE))
+    names.take(".", (MARKER, *SPECIAL))
     folder_of = {label: names.free(".", portable_name(unescape(label))) for label in classes}
     sub_folders: dict[tuple[str, str], str] = {}
     files: list[ExportedFile] = []
@@ -46,6 +46,7 @@ def plan_tree(
         for part in between:
             key = (parent, part)
             if key not in sub_folders:
+                names.take(parent, SPECIAL)
                 sub_folders[key] = f"{parent}/{names.free(parent, portable_name(unescape(part)))}"
             parent = sub_folders[key]
         wanted = portable_name(f"{unescape(dupe.suggested)}_{dupe.votes:02d}_{unescape(original)}")
@@ -116,7 +117,7 @@ def write_tree(
             stat = _copy(real_path(dataset, file.original), real_path(partial, file.path), file.digest)
             files.append(replace(file, size=stat.st_size))
             settled_ns = max(settled_ns, stat.st_ctime_ns)
-        for name in (EXPUNGE, UNSURE):
+        for name in SPECIAL:
             (partial / name).mkdir()
         marker = partial / MARKER
         marker.mkdir()

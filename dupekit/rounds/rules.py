@@ -1,6 +1,6 @@
-"""Votes, rule, ignore list -> dupes: what a dupe is, and the rule's default.
+"""What makes a suspect: the two rules, and their defaults.
 
-The choice itself, over millions of tallies, is one query: `dupekit.ledger.tallies.dupes`.
+The choice itself, over millions of tallies, is one query: `dupekit.ledger.tallies.suspects`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,29 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RuleName(StrEnum):
+    """By what an image is a suspect."""
+
+    VOTES = "votes"
+    """At least so many of the pairs voted for one wrong class: the original protocol."""
+    SCORE = "score"
+    """The models together prefer another class: the score is above 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dupe:
+class Rule:
+    """Which images are suspects."""
+
+    name: RuleName
+    threshold: int
+    """Votes that make a dupe; the rule `score` does not ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
     """A flagged image. Paths and labels are escaped text."""
 
     image: int
@@ -35,14 +54,14 @@ def default_threshold(pairs_planned: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ClassPair:
-    """How many dupes have this given and this suggested label."""
+    """How many suspects have this given and this suggested label."""
 
     given: str
     suggested: str
-    dupes: int
+    suspects: int
 
 
-def by_class_pair(dupes: Iterable[Dupe]) -> list[ClassPair]:
+def by_class_pair(suspects: Iterable[Suspect]) -> list[ClassPair]:
     """The most frequent pairs first."""
-    counts = Counter((dupe.given, dupe.suggested) for dupe in dupes)
+    counts = Counter((one.given, one.suggested) for one in suspects)
     return [ClassPair(*pair, n) for pair, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,9 @@ from dupekit.review.verdicts import (
     read_tree,
     tree_manifest,
     unusable,
+)
+from dupekit.review.verdicts import (
+    finished as as_finished,
 )
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import is_cut_off, manifest_of, mend
@@ -71,7 +74,14 @@ Confirm = Callable[[list[Question]], bool]
 """Is asked what looks like a slip; True: it is meant."""
 
 
-def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Confirm | None) -> Collected:
+def collect(
+    session: Session,
+    tree: Path | None,
+    *,
+    who: str | None,
+    finished: Collection[str] = (),
+    confirm: Confirm | None,
+) -> Collected:
     """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
     It may be called as often as one likes, also while the technician is at work. Events that a watcher
@@ -86,7 +96,10 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
     reading = read_tree(path, manifest)
-    reviewed = in_one_spelling(reading.review, manifest, verdicts.labels_elsewhere(ledger, export))
+    said = verdicts.finished(ledger, export) | set(finished)
+    reviewed = in_one_spelling(
+        as_finished(reading.review, said), manifest, verdicts.labels_elsewhere(ledger, export)
+    )
     decided = verdicts.earlier(ledger, export)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
 
@@ -96,7 +109,13 @@ def collect(session: Session, tree: Path | None, *, who: str | None, confirm: Co
             raise refused(asked)
 
     changed = verdicts.record(
-        ledger, export, reviewed.verdicts, who=who or user(), tree=escape(str(path)), check=check
+        ledger,
+        export,
+        reviewed.verdicts,
+        who=who or user(),
+        tree=escape(str(path)),
+        finished=finished,
+        check=check,
     )
     folder = session.folder(export.round).export(export.key)
     write_lines(folder / "after.txt", reviewed.places())

@@ -13,12 +13,13 @@ from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
 from dupekit.ledger import Ledger, exports, images, rounds, tallies
+from dupekit.ledger.exports import FileRecord
 from dupekit.review.manifest import Manifest, export_key, refuse_inside_tree
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.system.progress import Progress, silent
 from dupekit.system.stamp import now
 from dupekit.workflow.exports import clear_cut_off, keep
-from dupekit.workflow.flag import flag
+from dupekit.workflow.flag import rule_of
 from dupekit.workflow.ingest import count_votes
 from dupekit.workflow.session import Session
 
@@ -40,9 +41,8 @@ def export(session: Session, tree: Path | None, *, progress: Progress) -> Export
     current = rounds.current(ledger)
     # After a training that was killed, votes are still to be counted, and an older flagging is void.
     pairs = count_votes(ledger, session.folder(current.number), silent)
-    if rounds.current(ledger).threshold is None:
-        flag(session)
-    dupes = tallies.flagged(ledger, current.number)
+    current = rounds.current(ledger)
+    dupes = tallies.suspects(ledger, current.number, rule_of(current, session.settings))
     if not dupes:
         raise NothingToDo(
             "No image is flagged, so there is nothing to review.",
@@ -85,7 +85,7 @@ def _recorded(session: Session, tree: Path, manifest: Manifest, numbers: Mapping
             round_number=manifest.round,
             key=manifest.export,
             tree=escape(str(tree)),
-            files={file.path: numbers[file.original] for file in manifest.files},
+            files={file.path: FileRecord(numbers[file.original]) for file in manifest.files},
         )
         yield
     except BaseException:

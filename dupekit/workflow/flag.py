@@ -1,4 +1,4 @@
-"""Flag: the round's rule is applied to its votes."""
+"""Flag: which images of a round are suspects, and by which rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.ledger import rounds, tallies
-from dupekit.rounds.rules import Dupe, default_threshold
+from dupekit.ledger.rounds import Round
+from dupekit.rounds.rules import Rule, RuleName, Suspect, default_threshold
+from dupekit.settings import Settings
 from dupekit.system.progress import silent
 from dupekit.workflow.ingest import count_votes
 from dupekit.workflow.session import Session
@@ -18,44 +20,57 @@ class Flagged:
     pairs: int
     """Complete pairs, so also the largest number of votes there can be."""
     pairs_planned: int
-    threshold: int
-    dupes: list[Dupe]
+    rule: Rule
+    suspects: list[Suspect]
     """Most suspicious first."""
+    by_other_rule: int
+    """How many there would be by the other rule."""
     ignored: int
-    """How many more reach the threshold but are on the ignore list."""
+    """How many more the rule would flag, but they are on the ignore list."""
     outdated: int
     """Images of the round that are gone or changed since; they are not flagged."""
 
 
-def flag(session: Session, *, threshold: int | None = None, limit: int | None = None) -> Flagged:
-    """Flags the dupes of the current round; with `limit` only the most suspicious.
+def flag(session: Session, *, rule: RuleName | None = None, threshold: int | None = None) -> Flagged:
+    """The suspects of the current round. Told a rule or a threshold, which means the rule `votes`, it sets the round's rule;
+    else it changes nothing.
 
-    The threshold is the argument, else the setting, else four in five of the planned pairs. Raises NothingToDo while no
-    pair is complete, UsageError for a threshold or limit that cannot be.
+    Raises NothingToDo while no pair is complete, UsageError for a threshold that cannot be.
     """
     ledger = session.ledger
     current = rounds.current(ledger)
     pairs = count_votes(ledger, session.folder(current.number), silent)
     if not pairs:
         raise NothingToDo(f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`.")
-    least = session.settings.threshold or default_threshold(current.pairs) if threshold is None else threshold
-    if not 1 <= least <= current.pairs:
+    if rule is RuleName.SCORE and threshold is not None:
         raise UsageError(
-            f"A threshold of {least} votes cannot be reached: the round has {current.pairs} pairs."
-            if least > current.pairs
-            else f"A threshold of {least} votes would flag every image.",
+            "A threshold counts votes, and the rule `score` asks for none.", hint="Name one of the two only."
+        )
+    if threshold is not None and not 1 <= threshold <= current.pairs:
+        raise UsageError(
+            f"A threshold of {threshold} votes cannot be reached: the round has {current.pairs} pairs."
+            if threshold > current.pairs
+            else f"A threshold of {threshold} votes would flag every image.",
             hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
         )
-    if limit is not None and limit < 1:
-        raise UsageError(f"A limit of {limit} images flags none.", hint="Name 1 or more, or leave it out.")
-    dupes = tallies.dupes(ledger, current.number, threshold=least)[:limit]
-    tallies.record_flags(ledger, current.number, dupes, threshold=least)
+    if rule is not None or threshold is not None:
+        rounds.set_rule(ledger, current.number, rule=rule or RuleName.VOTES, threshold=threshold)
+    current = rounds.current(ledger)
+    chosen = rule_of(current, session.settings)
+    other = Rule(RuleName.SCORE if chosen.name is RuleName.VOTES else RuleName.VOTES, chosen.threshold)
     return Flagged(
         round=current.number,
         pairs=pairs,
         pairs_planned=current.pairs,
-        threshold=least,
-        dupes=dupes,
-        ignored=tallies.ignored(ledger, current.number, threshold=least),
+        rule=chosen,
+        suspects=tallies.suspects(ledger, current.number, chosen),
+        by_other_rule=tallies.count(ledger, current.number, other),
+        ignored=tallies.ignored(ledger, current.number, chosen),
         outdated=tallies.outdated(ledger, current.number),
     )
+
+
+def rule_of(current: Round, settings: Settings) -> Rule:
+    """By what a round's images are suspects: as chosen, else as the settings say, else four in five of the planned pairs."""
+    threshold = current.threshold or settings.threshold or default_threshold(current.pairs)
+    return Rule(current.rule or settings.rule, threshold)

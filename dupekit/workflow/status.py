@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dupekit.correct.resolve import Unapplied
 from dupekit.ledger import applications, convergence, exports, ignores, images, rounds, tallies, verdicts
+from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import Session
 
 
@@ -20,7 +21,7 @@ class Status:
     round: rounds.Round | None
     runs: list[rounds.Run]
     pairs_done: int
-    flags: int
+    suspects: int
     exports: list[exports.Export]
     verdicts: dict[str, int]
     unapplied: list[Unapplied]
@@ -45,12 +46,12 @@ def status(session: Session) -> Status:
         round=current,
         runs=rounds.runs(ledger, number),
         pairs_done=len(rounds.complete_pairs(ledger, number)),
-        flags=tallies.count_flagged(ledger, number),
+        suspects=tallies.count(ledger, number, rule_of(current, session.settings)) if current else 0,
         exports=exports.of_round(ledger, number),
         verdicts=verdicts.counts(ledger, number),
         unapplied=verdicts.resolved(ledger, number).unapplied if current and not current.closed else [],
         ignored=ignores.count(ledger),
         applications=applications.of_round(ledger, number),
-        rounds=convergence.by_round(ledger),
+        rounds=convergence.by_round(ledger, lambda one: rule_of(one, session.settings)),
         acceptance=convergence.acceptance(ledger),
     )

@@ -37,7 +37,7 @@ from dupekit.review.manifest import MARKER, Manifest
 from dupekit.review.verdicts import Review, read_tree
 from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from dupekit.workflow.exports import keep
 from tests.review.oracle import CLUTTER, TRASH, Said, allowed, contents
 
@@ -84,7 +84,9 @@ def make_project(folder: Path, exported: Iterable[str]) -> None:
         rounds.begin(ledger, number=1, dataset=str(dataset), pairs=1, images=len(IMAGES), plan="{}")
         found = {source.path: source for source in images.present(ledger)}
         dupes = [
-            Dupe(found[path].image, path, found[path].digest, path.split("/")[0], suggested, 1, 1.0, 0.1, 0.9)
+            Suspect(
+                found[path].image, path, found[path].digest, path.split("/")[0], suggested, 1, 1.0, 0.1, 0.9
+            )
             for path in exported
             for _, suggested in [IMAGES[path]]
         ]

@@ -22,7 +22,7 @@ from dupekit.review.listing import Entry, list_tree
 from dupekit.review.manifest import MARKER, Manifest, read_manifest
 from dupekit.review.verdicts import judge, read_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from tests.review.trees import dupes_in
 from tests.support import refusing
 
@@ -276,7 +276,7 @@ def test_any_names_export_and_come_back(tmp_path_factory, rows: list[tuple[str, 
 )
 def test_the_last_place_of_a_file_decides(steps: list[tuple[int, str]]) -> None:
     """Against a model: any sequence of moves, and judging twice gives the same."""
-    files = [Dupe(i, f"a/{i}.png", f"{i:064x}", "a", "c", 9, 1.0, 0.1, 0.9) for i in range(10)]
+    files = [Suspect(i, f"a/{i}.png", f"{i:064x}", "a", "c", 9, 1.0, 0.1, 0.9) for i in range(10)]
     manifest = plan_tree(files, ["a", "b", "c"], round_number=1, pairs=10, created="")
     place: dict[int, str | None] = {i: manifest.files[i].path for i in range(10)}
     for i, step in steps:

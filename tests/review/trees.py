@@ -16,7 +16,7 @@ from dupekit.files.write import digest_file
 from dupekit.review.manifest import MARKER
 from dupekit.review.verdicts import Review, read_tree, tree_manifest
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from tests.support import until
 
 # The tree: a/x_09_1.png, a/x_09_2.png, b/x_09_3.png, b/x_09_é.png; all suggested as x.
@@ -35,7 +35,7 @@ A_IN_B = {"a/1.png": ("relabel", "b"), "a/2.png": ("relabel", "b")}
 A_NEW = {"a/1.png": ("relabel", "new class"), "a/2.png": ("relabel", "new class")}
 
 
-def dupes_in(dataset: Path, images: dict[str, tuple[str, str]]) -> list[Dupe]:
+def dupes_in(dataset: Path, images: dict[str, tuple[str, str]]) -> list[Suspect]:
     """Writes a file for each path (content, suggested label) and describes it as a dupe."""
     dupes = []
     for number, (path, (content, suggested)) in enumerate(images.items(), 1):
@@ -43,7 +43,7 @@ def dupes_in(dataset: Path, images: dict[str, tuple[str, str]]) -> list[Dupe]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
         given_label = path.partition("/")[0]
-        dupes.append(Dupe(number, path, digest_file(file), given_label, suggested, 9, 1.5, 0.1, 0.8))
+        dupes.append(Suspect(number, path, digest_file(file), given_label, suggested, 9, 1.5, 0.1, 0.8))
     return dupes
 
 

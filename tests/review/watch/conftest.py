@@ -8,7 +8,7 @@ import pytest
 from dupekit.files.write import digest_file
 from dupekit.review.manifest import MARKER
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from tests.review.watch.following import Watching
 
 
@@ -20,7 +20,9 @@ def tree(tmp_path: Path) -> Path:
         file = tmp_path / "data" / f"c{i % 3}" / f"{i}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"content {i}")
-        dupes.append(Dupe(i, f"c{i % 3}/{i}.png", digest_file(file), f"c{i % 3}", "other", 9, 1.0, 0.1, 0.9))
+        dupes.append(
+            Suspect(i, f"c{i % 3}/{i}.png", digest_file(file), f"c{i % 3}", "other", 9, 1.0, 0.1, 0.9)
+        )
     manifest = plan_tree(dupes, ["c0", "c1", "c2", "other"], round_number=1, pairs=10, created="")
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     return tmp_path / "tree"

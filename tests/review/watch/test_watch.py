@@ -19,7 +19,7 @@ from dupekit.review.marker import read_marker
 from dupekit.review.verdicts import read_tree, tree_manifest
 from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.rules import Dupe
+from dupekit.rounds.rules import Suspect
 from dupekit.system.mounts import is_network
 from tests.review.trees import dupes_in
 from tests.review.watch.following import counts
@@ -79,7 +79,7 @@ def test_a_namesake_that_takes_the_place_of_another_is_seen(tmp_path, swap) -> N
         file.parent.mkdir(parents=True)
         file.write_text(f"content {i}")
         os.utime(file, (1_000_000_000, 1_000_000_000))
-        dupes.append(Dupe(i, f"{folder}/001.bmp", digest_file(file), folder, "other", 9, 1.0, 0.1, 0.9))
+        dupes.append(Suspect(i, f"{folder}/001.bmp", digest_file(file), folder, "other", 9, 1.0, 0.1, 0.9))
     manifest = plan_tree(dupes, ["c0", "c1", "other"], round_number=1, pairs=10, created="")
     tree = tmp_path / "tree"
     write_tree(manifest, tmp_path / "data", tree)
