@@ -92,8 +92,8 @@ def make_project(folder: Path, exported: Iterable[str]) -> None:
         ]
         manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=1, created="")
         manifest = write_tree(manifest, dataset, tree)
-        numbers = {file.path: found[file.original].image for file in manifest.files}
-        exports.record(ledger, round_number=1, key=manifest.export, tree=str(tree), files=numbers)
+        files = {file.path: exports.FileRecord(found[file.original].image) for file in manifest.files}
+        exports.record(ledger, round_number=1, key=manifest.export, tree=str(tree), files=files)
     keep(project.folder_of(project.tree(tree)[0]), manifest)
 
 
