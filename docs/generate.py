@@ -21,7 +21,7 @@ COMMANDS = (
 )  # fmt: skip
 
 # What belongs to one tree: dupekit.review.read_me fills it in.
-HERE = """<p class="here">Here: <b>$images</b> in <b>$folders</b>. The computer looked at each image <b>$pairs</b>.
+HERE = """<p class="here">Here: <b>$images</b> in <b>$folders</b>. The computer looked at each image <b>$pairs</b>.$enlarged
 <a href="#classes">All classes</a> stand at the end.</p>
 """
 CLASSES = """<h2 class="classes" id="classes">The classes in this folder</h2>
@@ -48,8 +48,12 @@ def commands() -> str:
 
 def read_me() -> str:
     """A template of Python's `string.Template`."""
-    told = MarkdownIt("commonmark").enable("table").render((DOCS / "technician.md").read_text(encoding="utf-8"))
-    told = re.sub(r'<p><img src="images/([a-z-]+)\.svg" alt="[^"]*" /></p>', _drawing, told.replace("$", "$$"))
+    told = (
+        MarkdownIt("commonmark").enable("table").render((DOCS / "technician.md").read_text(encoding="utf-8"))
+    )
+    told = re.sub(
+        r'<p><img src="images/([a-z-]+)\.svg" alt="[^"]*" /></p>', _drawing, told.replace("$", "$$")
+    )
     told = told.replace("<li>☐", '<li class="box">☐')
     before, heading, rest = told.partition("<h2>")
     frame = (DOCS / "read_me_frame.html").read_text(encoding="utf-8")

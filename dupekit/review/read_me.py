@@ -19,11 +19,13 @@ def page(manifest: Manifest) -> str:
     """`_READ_ME.html`: one page of HTML that needs nothing else and fetches nothing."""
     template = Template(Path(__file__).with_name("read_me.html").read_text(encoding="utf-8"))
     images = Counter(top(file.path) for file in manifest.files)
+    enlarged = f" The copies are <b>{manifest.enlarged} times</b> as large." if manifest.enlarged > 1 else ""
     rows = [_row(name, manifest.folders[name], images[name]) for name in _folders(manifest)]
     return template.substitute(
         images=_count(images.total(), "image"),
         folders=_count(len(images), "class folder"),
         pairs=_count(manifest.pairs, "time"),
+        enlarged=enlarged,
         classes="\n".join(rows),
     )
 

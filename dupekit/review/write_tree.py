@@ -22,7 +22,16 @@ from dupekit.files.names import escape, free_name, portable_name, same_name_key,
 from dupekit.files.paths import make_parent, real_path
 from dupekit.files.write import digest_file, sync_folder, write_lines, write_text
 from dupekit.review import read_me
-from dupekit.review.manifest import BESIDE, CLASSES, MARKER, READ_ME, SPECIAL, ExportedFile, Manifest, write_manifest
+from dupekit.review.manifest import (
+    BESIDE,
+    CLASSES,
+    MARKER,
+    READ_ME,
+    SPECIAL,
+    ExportedFile,
+    Manifest,
+    write_manifest,
+)
 from dupekit.rounds.rules import Suspect
 from dupekit.system.progress import Progress, silent
 
