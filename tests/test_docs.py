@@ -19,6 +19,11 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def generate(what: str) -> str:
+    made: str = runpy.run_path(str(ROOT / "docs" / "generate.py"))[what]()
+    return made
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
@@ -29,7 +34,7 @@ def test_every_drawing_is_used_and_stands_alone() -> None:
     """Read on a white ground also where a page is dark, and without fetching anything."""
     text = "".join(page.read_text() for page in PAGES)
     drawings = sorted((ROOT / "docs" / "images").iterdir())
-    assert len(drawings) == 3
+    assert len(drawings) == 4
     for drawing in drawings:
         assert f"](images/{drawing.name})" in text
         root = ElementTree.parse(drawing).getroot()
@@ -44,7 +49,8 @@ def test_every_drawing_is_used_and_stands_alone() -> None:
 def test_the_page_on_preparing_runs(trained: Project, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "preparing.md").read_text()
     commands = re.findall(r"(?m)^(?: {4}| {7})(dupekit .*)$", text)
-    assert [command.split()[1] for command in commands] == ["flag", "export", "collect", "apply", "next"]
+    assert [command.split()[1] for command in commands] == ["export", "status", "collect", "apply", "next"]
+    tree = tmp_path / "share" / "dupes"
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-m", *command.split()],
@@ -54,16 +60,23 @@ def test_the_page_on_preparing_runs(trained: Project, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
-    assert (tmp_path / "share" / "dupes" / ".dupekit" / "manifest.json").is_file()
+        if " export " in command:  # the technician finds all as suggested, and says so
+            for folder in tree.glob("[!._]*"):
+                folder.rename(tree / "_done" / folder.name)
     assert (tmp_path / "plankton-corrected" / "diatom" / "wrong_diatom.png").is_file()
 
 
 def test_every_option_is_in_the_reference() -> None:
     """Not letter by letter: how help is set differs from one release of typer to the next."""
     said = (ROOT / "docs" / "commands.md").read_text()
-    now = runpy.run_path(str(ROOT / "docs" / "generate.py"))["generated"]()
+    now = generate("commands")
     found = r"(?m)^## dupekit.*$|(?<!\S)--[a-z][a-z-]+"
     assert set(re.findall(found, said)) == set(re.findall(found, now)), "run: python docs/generate.py"
+
+
+def test_the_page_in_a_review_tree_is_the_technicians() -> None:
+    packaged = (ROOT / "dupekit" / "review" / "read_me.html").read_text(encoding="utf-8")
+    assert packaged == generate("read_me"), "run: python docs/generate.py"
 
 
 def test_the_page_on_plugins_runs() -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dupekit.errors import TreeUnavailable
 from dupekit.files.names import escape, is_clutter, is_trash, same_name_key
-from dupekit.review.manifest import MARKER
+from dupekit.review.manifest import BESIDE, MARKER
 from dupekit.system.mounts import is_network
 
 _ATTEMPTS, _PAUSE_S = 21, 0.25
@@ -21,6 +21,9 @@ _ATTEMPTS, _PAUSE_S = 21, 0.25
 _NAMES = r"(manifest\.json|before\.txt|after\.txt|events\.jsonl|watch\.lock|watch\.lock\.holder)"
 _OWN = re.compile(rf"{re.escape(MARKER)}/({_NAMES}|\.{_NAMES}\..+\.partial)")
 """What dupekit puts in the marker folder."""
+
+_BESIDE = frozenset(map(same_name_key, BESIDE))
+"""What it puts beside the folders."""
 
 
 class Entry(NamedTuple):
@@ -42,7 +45,8 @@ class Listing:
     """All that one walk over a review tree found."""
 
     files: Mapping[str, Entry]
-    """Escaped path -> what lies there; without the marker folder, trash and clutter."""
+    """Escaped path -> what lies there; without the marker folder, trash, clutter, and dupekit's own page and list at
+    the top."""
     folders: frozenset[str]
     """`same_name_key` of the path of every folder, empty ones too; likewise."""
     hidden: frozenset[str]
@@ -78,7 +82,7 @@ def require_marker(tree: Path) -> None:
 
 
 def list_tree(tree: Path) -> Listing:
-    """All of a review tree but clutter of the system and trash folders.
+    """All of a review tree but clutter of the system, trash folders, and what dupekit put there to be read.
 
     Raises TreeUnavailable where the marker is missing, any folder cannot be read, or a link stands for a file or
     a folder: that must never look like files deleted.
@@ -111,7 +115,7 @@ def list_tree(tree: Path) -> Listing:
                     elif in_marker:
                         if not _OWN.fullmatch(path):
                             hidden.add(path)
-                    elif entry.is_file(follow_symlinks=False):
+                    elif same_name_key(path) not in _BESIDE and entry.is_file(follow_symlinks=False):
                         stat = entry.stat(follow_symlinks=False)
                         files[path] = Entry(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, number)
         except OSError as error:

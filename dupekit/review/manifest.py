@@ -25,6 +25,10 @@ EXPUNGE = "_expunge"
 UNSURE = "_unsure"
 SPECIAL = (DONE, EXPUNGE, RIGHT, UNSURE)
 """Folders that stand for what was decided, not for a class."""
+READ_ME = "_READ_ME.html"
+CLASSES = "_classes.txt"
+BESIDE = (READ_ME, CLASSES)
+"""Files beside the folders, for whoever works on the tree; no part of what is reviewed."""
 
 
 def refuse_inside_tree(path: Path) -> None:

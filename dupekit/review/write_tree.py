@@ -20,8 +20,18 @@ from pathlib import Path, PurePosixPath
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape, free_name, portable_name, same_name_key, unescape
 from dupekit.files.paths import make_parent, real_path
-from dupekit.files.write import digest_file, sync_folder, write_lines
-from dupekit.review.manifest import MARKER, SPECIAL, ExportedFile, Manifest, write_manifest
+from dupekit.files.write import digest_file, sync_folder, write_lines, write_text
+from dupekit.review import read_me
+from dupekit.review.manifest import (
+    BESIDE,
+    CLASSES,
+    MARKER,
+    READ_ME,
+    SPECIAL,
+    ExportedFile,
+    Manifest,
+    write_manifest,
+)
 from dupekit.rounds.rules import Suspect
 from dupekit.system.progress import Progress, silent
 
@@ -36,7 +46,7 @@ def plan_tree(
     """
     names = _Names()
     # These names are the tree's own; a class called so gets a number.
-    names.take(".", (MARKER, *SPECIAL))
+    names.take(".", (MARKER, *SPECIAL, *BESIDE))
     folder_of = {label: names.free(".", portable_name(unescape(label))) for label in classes}
     sub_folders: dict[tuple[str, str], str] = {}
     files: list[ExportedFile] = []
@@ -119,6 +129,8 @@ def write_tree(
             settled_ns = max(settled_ns, stat.st_ctime_ns)
         for name in SPECIAL:
             (partial / name).mkdir()
+        write_text(partial / READ_ME, read_me.page(manifest))
+        write_text(partial / CLASSES, read_me.classes(manifest))
         marker = partial / MARKER
         marker.mkdir()
         written = manifest.model_copy(update={"files": files, "settled_us": settled_ns // 1000})

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dupekit.files.write import digest_file
-from dupekit.review.manifest import MARKER, ExportedFile, Manifest
+from dupekit.review.manifest import BESIDE, MARKER, ExportedFile, Manifest
 
 TRASH = [".Trash-1000/files", "#recycle/amoeba"]
 CLUTTER = ["Thumbs.db", "._x", ".DS_Store"]
@@ -34,7 +34,9 @@ def allowed(tree: Path, manifest: Manifest) -> dict[str, set[Said]]:
 def contents(tree: Path) -> dict[str, str]:
     """Path -> digest of every file that counts."""
     ignored = {_key(name) for name in (MARKER, *CLUTTER, *(folder.split("/")[0] for folder in TRASH))}
-    paths = [path.relative_to(tree) for path in sorted(tree.rglob("*")) if path.is_file()]
+    own = set(map(_key, BESIDE))
+    files = [path.relative_to(tree) for path in sorted(tree.rglob("*")) if path.is_file()]
+    paths = [path for path in files if _key(path.as_posix()) not in own]
     return {p.as_posix(): digest_file(tree / p) for p in paths if not ignored & set(map(_key, p.parts))}
 
 

@@ -88,7 +88,7 @@ def renew(tree: Path, fresh: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in fresh.iterdir():
         if path.name != MARKER:
-            shutil.copytree(path, tree / path.name)
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, tree / path.name)
     for name in ("away", "none", "copy", "t.tar", "t.zip"):
         left = tree.parent / name
         if left.is_dir():
