@@ -17,9 +17,9 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     warn,
 )
+from dupekit.cli.tables import names, numbers, table
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
@@ -70,9 +70,13 @@ def collect(
         _show_too_late(found)
     else:
         changes = Counter((v.file.given, v.label) for v in counting if v.verdict == Verdict.RELABEL)
-        table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
+        table(
+            "Will change",
+            [names("given"), names("new label"), numbers("images")],
+            [(*k, n) for k, n in sorted(changes.items())],
+        )
     if found.review.strangers:
-        table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
+        table("Not exported, left alone", [names("file")], [(path,) for path in found.review.strangers])
     counts = Counter(v.verdict for v in counting)
     elsewhere = f", {len(overruled)} decided otherwise by a later collect" if overruled else ""
     say(
@@ -91,7 +95,11 @@ def _show_too_late(found: Collected) -> None:
     )
     if labels:
         rows = [(*k, n) for k, n in sorted(labels.items())]
-        table("Otherwise than applied, but not changed any more", ["given", "decided", "#images"], rows)
+        table(
+            "Otherwise than applied, but not changed any more",
+            [names("given"), names("decided"), numbers("images")],
+            rows,
+        )
 
 
 def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:

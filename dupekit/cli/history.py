@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, table
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json
+from dupekit.cli.tables import names, numbers, table, texts, times
 
 
 def history(
@@ -24,11 +25,23 @@ def history(
             print_json(changes)
             return
         rows = [(c.round, c.at, c.who, c.previous, f"{c.verdict} {c.label}", c.undone) for c in changes]
-        table(f"Verdicts on {image}", ["#round", "when", "who", "from", "to", "undone"], rows)
+        table(
+            f"Verdicts on {image}",
+            [numbers("round"), times("when"), texts("who"), texts("from"), texts("to"), times("undone")],
+            rows,
+        )
         return
     steps = opened.history()
     if json:
         print_json(steps)
         return
-    columns = ["#round", "step", "when", "who", "#images", "where", "undone"]
+    columns = [
+        numbers("round"),
+        texts("step"),
+        times("when"),
+        texts("who"),
+        numbers("images"),
+        names("where"),
+        times("undone"),
+    ]
     table("Steps", columns, [(s.round, s.what, s.at, s.who, s.count, s.place, s.undone) for s in steps])

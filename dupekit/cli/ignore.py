@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say, table
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli.tables import names, table, texts, times
 
 app = typer.Typer(
     help="The list of images confirmed correct, which are never flagged again.",
@@ -27,7 +28,7 @@ def list_(project: ProjectOption = None, json: JsonOption = False) -> None:
         print_json(found)
     else:
         rows = [(entry.label, entry.path, entry.digest[:12], entry.added) for entry in found]
-        table("Ignore list", ["label", "image", "digest", "added"], rows)
+        table("Ignore list", [names("label"), names("image"), texts("digest"), times("added")], rows)
 
 
 @app.command()

@@ -25,4 +25,4 @@ def next_round(
         print_json({"dataset": opened.dataset, "scan": found})
         return
     show_scan(found)
-    say(f"The next round is on {opened.dataset}. Next: dupekit train")
+    say(f"The next round is on {opened.dataset}.\nNext: dupekit train")

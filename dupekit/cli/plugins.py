@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, print_json, say, table, warn
+from dupekit.cli.output import JsonOption, print_json, say, warn
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import names, table, texts
+
+if TYPE_CHECKING:
+    from dupekit.plugin.options import Option
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None
@@ -33,7 +37,7 @@ def list_(json: JsonOption = False) -> None:
         )
         for p in found
     ]
-    table("Plugins", ["kind", "name", "class", "from", "problem"], rows)
+    table("Plugins", [texts("kind"), names("name"), names("class"), texts("from"), texts("problem")], rows)
 
 
 @app.command()
@@ -53,10 +57,20 @@ def show(
         if not options:
             say(f"The {kind} {name} has no options.")
             continue
-        rows = [
-            (o.name, o.valid or o.type, "(required)" if o.required else o.default, o.help) for o in options
-        ]
-        table(f"Options of the {kind} {name}", ["option", "valid", "default", "what it does"], rows)
+        rows = [(o.name, o.valid or o.type, _default(o), o.help) for o in options]
+        table(
+            f"Options of the {kind} {name}",
+            [texts("option"), texts("valid"), texts("default"), texts("what it does")],
+            rows,
+        )
+
+
+def _default(option: Option) -> str | None:
+    """As --set takes it."""
+    if option.required:
+        return "(required)"
+    value = option.default
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
 @app.command()

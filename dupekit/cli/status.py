@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, table, unapplied_counts
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, unapplied_counts
+from dupekit.cli.tables import names, numbers, shares, table, texts
 
 if TYPE_CHECKING:
     from dupekit.workflow.status import Status
@@ -40,7 +41,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("ignore list", found.ignored),
         *[("corrected dataset", f"{one.destination} ({one.mode}, {one.at})") for one in found.applications],
     ]
-    table("Project", ["what", "state"], rows)
+    table("Project", [texts("what"), texts("state")], rows)
     _show_convergence(found)
 
 
@@ -52,8 +53,8 @@ def _unapplied(found: Status) -> list[tuple[str, object]]:
 
 def _show_convergence(found: Status) -> None:
     if found.rounds:
-        columns = ["#round", "#images", "#pairs", "rule", "#suspects", "#reviewed", "#accepted", "#share",
-                   "#ignored so far"]  # fmt: skip
+        columns = [numbers("round"), numbers("images"), numbers("pairs"), texts("rule"), numbers("suspects"),
+                   numbers("reviewed"), numbers("accepted"), shares("share"), numbers("ignored so far")]  # fmt: skip
         rows = [
             (r.round, r.images, r.pairs, r.rule.name, r.suspects, r.reviewed, r.accepted, r.share, r.ignored)
             for r in found.rounds
@@ -63,15 +64,15 @@ def _show_convergence(found: Status) -> None:
         return
     by_votes, by_pair = found.acceptance.by_votes, found.acceptance.by_pair
     of_round = f"accepted in round {found.acceptance.round}"
-    counts = ["#reviewed", "#accepted", "#share"]
+    counts = [numbers("reviewed"), numbers("accepted"), shares("share")]
     table(
         f"By votes, {of_round}",
-        ["#votes", *counts],
+        [numbers("votes"), *counts],
         [(v.votes, v.reviewed, v.accepted, v.share) for v in by_votes],
     )
     more = f", the first {TOP} of {len(by_pair)}" if len(by_pair) > TOP else ""
     table(
         f"By class pair, {of_round}{more}",
-        ["given", "suggested", *counts],
+        [names("given"), names("suggested"), *counts],
         [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair[:TOP]],
     )

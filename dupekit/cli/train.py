@@ -13,10 +13,11 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     warn,
 )
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import Toned, names, numbers, percent, table, texts
+from dupekit.cli.terminal import Tone
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
@@ -150,14 +151,18 @@ def show_plan(plan: Trained) -> None:
         else " (chosen: there is no CUDA device)"
     )
     say(
-        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
+        f"Round {plan.round}: {counted(plan.images, 'image')} in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
         f" {counted(len(plan.todo), 'run')} to do.\n"
         f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
     if plan.not_assessable:
         rows = [(size.name, size.different) for size in plan.not_assessable]
-        table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+        table(
+            "Not assessable: too few different images to be split",
+            [names("class"), numbers("different images")],
+            rows,
+        )
 
 
 def show_end(done: Trained) -> None:
@@ -165,9 +170,9 @@ def show_end(done: Trained) -> None:
         by_error: dict[str, list[str]] = {}
         for run in done.failed:
             by_error.setdefault(run.error or "", []).append(run.name)
-        rows = [(" ".join(names), error) for error, names in by_error.items()]
-        table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
-    agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
+        rows = [(" ".join(failed), Toned(error, Tone.BAD)) for error, failed in by_error.items()]
+        table("Failed; `dupekit train` tries them again", [texts("runs"), texts("error")], rows)
+    agreement = percent(done.agreement, 1) if done.agreement is not None else "-"
     missing = len(done.failed) + len(done.left)
     runs = f"Round {done.round}: {done.pairs * 2 - missing} of {done.pairs * 2} runs are done"
     if done.left:
@@ -176,12 +181,14 @@ def show_end(done: Trained) -> None:
             " them."
         )
     if missing:
-        say(f"{runs}. Next: dupekit train")
+        say(f"{runs}.\nNext: dupekit train", tone=Tone.BAD)
     elif done.near_chance:
         say(
             f"{runs}, but the models agree with only {agreement} of the given labels, where naming the largest class every"
-            f" time would agree with {done.chance:.1%}: they have learnt next to nothing, and what `dupekit flag` shows would"
-            " mean little. Look at some images of each class, and try another trainer, or more epochs."
+            f" time would agree with {percent(done.chance, 1)}: they have learnt next to nothing, and what `dupekit flag` shows would"
+            " mean little. Look at some images of each class, and try another trainer, or more epochs.",
+            tone=Tone.WARNING,
         )
     else:
-        say(f"{runs}; the models agree with {agreement} of the given labels. Next: dupekit flag")
+        say(f"{runs}; the models agree with {agreement} of the given labels.", tone=Tone.GOOD)
+        say("Next: dupekit flag")

@@ -13,10 +13,11 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     unapplied_counts,
 )
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import FIRST, Toned, names, table, texts
+from dupekit.cli.terminal import Tone
 
 
 def verify(
@@ -35,7 +36,12 @@ def verify(
     if json:
         print_json(found)
     elif found.differences:
-        table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
+        table(
+            "What differs",
+            [texts("what"), names("where"), texts("how")],
+            [(Toned(d.what, Tone.BAD), d.where, d.how) for d in found.differences],
+            most=FIRST,
+        )
         if any(d.what == "dataset" for d in found.differences):
             say(
                 "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
@@ -49,6 +55,6 @@ def verify(
         pending = sum(one.pending for one in found.unapplied)
         left = f" {unapplied_counts(found.unapplied)}: `dupekit apply` lists them." if pending else ""
         clear = "Nothing is damaged" if pending else "All is as it should be"
-        say(f"{clear}: the ledger, {counts} ({depth}).{left}")
+        say(f"{clear}: the ledger, {counts} ({depth}).{left}", tone=Tone.WARNING if pending else Tone.GOOD)
     if found.differences:
         raise typer.Exit(1)
