@@ -91,16 +91,19 @@ def table(
     most: int | None = None,
     rest: str = "--json has all.",
 ) -> None:
-    """A table on a terminal, with names whole or shortened; at most the first `most` rows, and how many more there are,
-    with `rest` to say where. In a pipe it is whole, and tab-separated."""
+    """On a terminal a table that fits: names shortened but with `whole`, no column in which nothing stands, and at most
+    the first `most` rows; then says how many there are, and in the words of `rest` where. In a pipe it is whole, and
+    tab-separated."""
     if not sys.stdout.isatty():
         say("\n".join([title, *("\t".join(line) for line in _raw(columns, rows)), ""]))
         return
     if not rows:
         say(f"{title}: none\n")
         return
-    shown = rows[:most]
-    write(sys.stdout, "".join(f"{line}\n" for line in _drawn(title, columns, shown, whole=whole)))
+    filled = [number for number in range(len(columns)) if any(row[number] not in (None, "") for row in rows)]
+    kept = [columns[number] for number in filled]
+    shown = [[row[number] for number in filled] for row in rows[:most]]
+    write(sys.stdout, "".join(f"{line}\n" for line in _drawn(title, kept, shown, whole=whole)))
     if len(shown) < len(rows):
         say(f"These are the first {len(shown):,} of {len(rows):,}: {rest}")
     say("")
@@ -211,9 +214,9 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
     if sum(least) > room:
         return None
     # Who wants more gets more, but not in proportion: nobody more than it wants.
-    for level in range(room, 0, -1):
+    for level in range(10 * room, 0, -1):
         widths = [
-            max(low, min(want, int(level * want**0.5))) for low, want in zip(least, wanted, strict=True)
+            max(low, min(want, int(level / 10 * want**0.5))) for low, want in zip(least, wanted, strict=True)
         ]
         if sum(widths) <= room:
             return widths
