@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dupekit.cli.completion import complete_tree
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 def collect(
     tree: Annotated[
-        Path | None, typer.Argument(help="The review tree; default the last one exported.")
+        Path | None,
+        typer.Argument(help="The review tree; default the last one exported.", autocompletion=complete_tree),
     ] = None,
     project: ProjectOption = None,
     yes: Annotated[

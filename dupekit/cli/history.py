@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from dupekit.cli.completion import complete_image
 from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json
 from dupekit.cli.tables import names, numbers, table, texts, times
 
 
 def history(
     image: Annotated[
-        str | None, typer.Argument(help="An image as `dupekit flag` prints it; default all steps.")
+        str | None,
+        typer.Argument(
+            help="An image as `dupekit flag` prints it; default all steps.", autocompletion=complete_image
+        ),
     ] = None,
     project: ProjectOption = None,
     json: JsonOption = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dupekit.cli.completion import complete_ignored, complete_image
 from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
 from dupekit.cli.tables import names, table, texts, times
 
@@ -17,7 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Paths = Annotated[list[str], typer.Argument(help="Images as `dupekit flag` prints them.")]
+_HELP = "Images as `dupekit flag` prints them."
+Paths = Annotated[list[str], typer.Argument(help=_HELP, autocompletion=complete_image)]
+Listed = Annotated[list[str], typer.Argument(help=_HELP, autocompletion=complete_ignored)]
 
 
 @app.command("list")
@@ -39,7 +42,7 @@ def add(paths: Paths, project: ProjectOption = None) -> None:
 
 
 @app.command()
-def remove(paths: Paths, project: ProjectOption = None) -> None:
+def remove(paths: Listed, project: ProjectOption = None) -> None:
     """Takes images off the list again."""
     removed = open_project(project).unignore(paths)
     say(f"{removed} removed." + _rest(len(set(paths)) - removed, "not on the list"))

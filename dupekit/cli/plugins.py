@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dupekit.cli.completion import complete_device, complete_plugin
 from dupekit.cli.output import JsonOption, print_json, say, warn
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import names, table, texts
@@ -42,7 +43,9 @@ def list_(json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")],
+    name: Annotated[
+        str, typer.Argument(help="As `dupekit plugins list` prints it.", autocompletion=complete_plugin)
+    ],
     json: JsonOption = False,
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
@@ -75,14 +78,18 @@ def _default(option: Option) -> str | None:
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")],
+    name: Annotated[
+        str, typer.Argument(help="As `dupekit plugins list` prints it.", autocompletion=complete_plugin)
+    ],
     setting: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="An option, as of `dupekit train`, such as fewer epochs."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
+    ] = "cpu",
     limit_s: Annotated[
         float, typer.Option(min=1, help="Seconds that the check of one plugin may take.")
     ] = 1800,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from dupekit.cli.agreement import show_agreement
 from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, unapplied_counts
 from dupekit.cli.tables import names, numbers, shares, table, texts
 
@@ -14,11 +17,21 @@ TOP = 10
 """Class pairs in the table; --json has all."""
 
 
-def status(project: ProjectOption = None, json: JsonOption = False) -> None:
+def status(
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Only how far the models agree with the labels of each class.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
     """Where the project stands: round, runs done, flags, verdicts; and how the rounds converge."""
     from dupekit.ledger.rounds import RunState
 
-    found = open_project(project).status()
+    opened = open_project(project)
+    if classes:
+        show_agreement(opened.agreement(), json=json)
+        return
+    found = opened.status()
     if json:
         print_json(found)
         return

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli.completion import (
+    complete_device,
+    complete_executor,
+    complete_setting,
+    complete_split,
+    complete_trainer,
+    complete_validator,
+)
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -30,10 +38,18 @@ if TYPE_CHECKING:
 def train(
     project: ProjectOption = None,
     pairs: Annotated[int | None, typer.Option(min=1, max=99, help="Pairs of trainings; default 10.")] = None,
-    trainer: Annotated[str | None, typer.Option(help="See `dupekit plugins list`.")] = None,
-    validator: Annotated[str | None, typer.Option(help="Likewise.")] = None,
-    executor: Annotated[str | None, typer.Option(help="Likewise: where the trainings run.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    trainer: Annotated[
+        str | None, typer.Option(help="See `dupekit plugins list`.", autocompletion=complete_trainer)
+    ] = None,
+    validator: Annotated[
+        str | None, typer.Option(help="Likewise.", autocompletion=complete_validator)
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Likewise: where the trainings run.", autocompletion=complete_executor)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Everything random follows from it.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -41,9 +57,13 @@ def train(
             "--set",
             metavar="KEY=VALUE",
             help="An option of the trainer; validator.KEY and executor.KEY for those.",
+            autocompletion=complete_setting,
         ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="redraw (new halves for each pair) or fixed")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="redraw (new halves for each pair) or fixed", autocompletion=complete_split),
+    ] = None,
     class_min: Annotated[
         int | None, typer.Option(min=2, help="Classes with fewer different images are not assessed.")
     ] = None,
