@@ -124,7 +124,7 @@ def _ask(asked: list[Question]) -> bool:
             if isinstance(error.__context__, EOFError):  # Ctrl-D: no answer, so not confirmed
                 meant = False
             else:
-                warn("\nInterrupted. Nothing was recorded.")
+                warn("\nInterrupted. Nothing was recorded.", tone=None)
                 raise typer.Exit(130) from None
         if not meant:
             raise refused([question], not_asked=len(asked) - number)

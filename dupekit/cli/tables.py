@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def _written(cell: Any, kind: Kind) -> str:
     if kind is Kind.NUMBER and isinstance(value, int):
         return f"{value:,}"
     if kind is Kind.TIME and value:
-        return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M}"
+        with contextlib.suppress(ValueError):  # what a damaged ledger holds is shown as it is
+            return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M}"
     return _plain(value)
 
 
@@ -191,7 +193,7 @@ def _lines(
         for number in range(last + 1):
             text, column = line[number], columns[number]
             blank = " " * (widths[number] - cells(text))
-            text = styled(text, sys.stdout, tone=tones[number], bold=bold) if text else text
+            text = styled(text, sys.stdout, tone=tones[number], bold=bold)
             placed += f"{blank}{text}" if column.to_the_right else f"{text}{blank if number < last else ''}"
             placed += GAP if number < last else ""
         yield placed

@@ -35,9 +35,10 @@ def width_of(stream: TextIO) -> int:
 def styled(text: str, stream: TextIO, *, tone: Tone | None = None, bold: bool = False) -> str:
     """The text in colour or bold, where the stream is a terminal that shows these. NO_COLOR, as https://no-color.org
     has it, leaves the bold."""
-    if not stream.isatty() or os.environ.get("TERM") == "dumb" or not (tone or bold):
+    tone = None if os.environ.get("NO_COLOR") else tone
+    if not stream.isatty() or os.environ.get("TERM") == "dumb" or not (text and (tone or bold)):
         return text
-    return typer.style(text, fg=None if os.environ.get("NO_COLOR") else tone, bold=bold or None)
+    return typer.style(text, fg=tone, bold=bold or None)
 
 
 def takes(stream: TextIO, characters: str) -> bool:

@@ -114,7 +114,7 @@ def _train(project: Project, choices: Choices, *, dry_run: bool, keep_models: bo
             shown.tell()
             return done
         except KeyboardInterrupt:
-            warn("Interrupted; finished runs are recorded. The same command goes on from there.")
+            warn("Interrupted; finished runs are recorded. The same command goes on from there.", tone=None)
             raise typer.Exit(130) from None
 
 

@@ -60,7 +60,7 @@ class Ledger:
         create: bool = False,
         read_only: bool = False,
         before_migrating: Callable[[Ledger], None] | None = None,
-        timeout_s: float = BUSY_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> None:
         """Opens a ledger; one of an older dupekit is brought up to date.
 
@@ -68,7 +68,7 @@ class Ledger:
         what the old one held. Without it, and with `read_only`, an older ledger is refused, and nothing is written.
         Raises LedgerError where there is none, or a file that holds nothing of a ledger; with `create` one is made where
         there is none yet, or an empty file, as one that was killed here leaves it. One that another program has locked is
-        waited for so long.
+        waited for `timeout_s`, default half a minute.
         """
         if not create and not path.is_file():
             raise LedgerError(
@@ -79,7 +79,12 @@ class Ledger:
         # As a URI, which needs "?", "#" and "%" of a path escaped; as_uri does that.
         name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with _in_words(path):
-            self.connection = sqlite3.connect(name, timeout=timeout_s, isolation_level=None, uri=read_only)
+            self.connection = sqlite3.connect(
+                name,
+                timeout=BUSY_TIMEOUT_S if timeout_s is None else timeout_s,
+                isolation_level=None,
+                uri=read_only,
+            )
         try:
             with _in_words(path):
                 self._prepare(None if read_only else before_migrating, create=create)
