@@ -56,7 +56,7 @@ def apply(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Writes the corrected dataset beside the untouched original, and patch.csv.
+    """Writes the corrected dataset, and patch.csv. The original is not touched.
 
     Killed or interrupted, run it again: it goes on where it stopped."""
     from dupekit.errors import UsageError

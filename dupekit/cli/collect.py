@@ -42,7 +42,7 @@ def collect(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compares the review tree with what was exported and records the verdicts."""
+    """Records the verdicts: compares the tree with what was exported."""
     from dupekit.review.verdicts import Verdict
 
     found = open_project(project).collect(tree, confirm=_confirm(yes))

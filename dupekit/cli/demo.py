@@ -18,7 +18,7 @@ def demo(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole loop on real handwritten digits: errors planted, technician played by the known truth."""
+    """Plays the whole loop on real handwritten digits. Errors are planted, and the known truth plays the technician."""
     from dupekit.demo.play import play
 
     with progress_bars() as progress:

@@ -21,7 +21,7 @@ def history(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What was collected and applied, by whom and when; or what was decided on one image."""
+    """What was done, by whom and when. Or what was decided on one image."""
     opened = open_project(project)
     if image is not None:
         changes = opened.history_of(image)

@@ -13,7 +13,7 @@ from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_js
 from dupekit.cli.tables import names, table, texts, times
 
 app = typer.Typer(
-    help="The list of images confirmed correct, which are never flagged again.",
+    help="The list of images confirmed correct. They are never flagged again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -81,7 +81,7 @@ def import_(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Adds what a CSV holds: all of it, or nothing where a line is wrong."""
+    """Adds what a CSV holds. Where a line is wrong, nothing is added."""
     from dupekit.errors import UsageError
 
     try:

@@ -18,7 +18,7 @@ def next_round(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ends the current round; the next one begins on the corrected dataset."""
+    """Ends the current round. The next one begins on the corrected dataset."""
     opened = open_project(project)
     found = opened.next_round(dataset)
     if json:

@@ -56,6 +56,16 @@ def _tell(stream: TextIO, text: str, tone: Tone | None) -> None:
     write(stream, "\n".join(lines) + "\n")
 
 
+def clock(stamp: str) -> str:
+    """A time of the ledger, ISO 8601, as the clock on the wall shows it. What a damaged ledger holds stays as it is."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return stamp
+
+
 def counted(number: int, noun: str) -> str:
     """As in "1 image" and "5,261 images"."""
     return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -94,7 +94,7 @@ def check(
         float, typer.Option(min=1, help="Seconds that the check of one plugin may take.")
     ] = 1800,
 ) -> None:
-    """Takes all plugins of a name through their contract on a tiny dataset."""
+    """Takes all plugins of a name through their contract. The dataset is tiny."""
     from dupekit.cli.train import parse_options
     from dupekit.errors import PluginError
     from dupekit.plugin.registry import GROUPS

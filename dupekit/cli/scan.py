@@ -29,7 +29,7 @@ def scan(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Brings the ledger up to date with the dataset; reads only what is new or changed."""
+    """Brings the ledger up to date with the dataset. Reads only what is new or changed."""
     opened = open_project(project)
     with progress_bars() as progress:
         found = opened.scan(every=every, progress=progress)

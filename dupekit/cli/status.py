@@ -24,7 +24,7 @@ def status(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Where the project stands: round, runs done, flags, verdicts; and how the rounds converge."""
+    """Where the project stands, and how the rounds converge."""
     from dupekit.ledger.rounds import RunState
 
     opened = open_project(project)

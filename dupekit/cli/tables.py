@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Any
 
-from dupekit.cli.output import say, write
+from dupekit.cli.output import clock, say, write
 from dupekit.cli.terminal import Tone, cells, shortened, styled, takes, width_of, wrapped
 from dupekit.files.names import printable
 
@@ -142,8 +140,7 @@ def _written(cell: Any, kind: Kind) -> str:
     if kind is Kind.NUMBER and isinstance(value, int):
         return f"{value:,}"
     if kind is Kind.TIME and value:
-        with contextlib.suppress(ValueError):  # what a damaged ledger holds is shown as it is
-            return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M}"
+        return clock(value)
     return _plain(value)
 
 

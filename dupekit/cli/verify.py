@@ -27,8 +27,9 @@ def verify(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Checks the ledger, its files, the dataset and the last corrected dataset; changes nothing.
+    """Looks whether anything is damaged. Changes nothing.
 
+    Compares the ledger, the files of the rounds, the dataset and the last corrected dataset.
     Exit code 1 where something differs."""
     opened = open_project(project)
     with progress_bars() as progress:
