@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from dupekit.cli.completion import WAIT_S
+from dupekit.cli.app import app, main
+from dupekit.cli.completion import WAIT_S, complete_class
 from dupekit.project import Project
 
 
@@ -23,8 +25,6 @@ def offered(project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["dupekit"])
 
     def ask(*words: str) -> list[str]:
-        from dupekit.cli.app import main
-
         monkeypatch.setenv("COMP_WORDS", "\n".join(["dupekit", *words]))
         monkeypatch.setenv("COMP_CWORD", str(len(words)))
         with contextlib.suppress(SystemExit):
@@ -119,3 +119,12 @@ def test_nothing_heavy_is_imported_meanwhile(project: Project, tmp_path: Path) -
         loaded = set(done.stderr.split())
         assert "dupekit.cli.completion" in loaded
         assert not loaded & {"torch", "onnxruntime", "dupekit.project", "rich.console"}
+
+
+def test_classes_are_offered_to_commands_that_take_them(project: Project) -> None:
+    context = typer.Context(typer.main.get_command(app))
+    context.params["project"] = project.path
+    assert complete_class(context, "") == ["amoeba", "ciliate", "diatom"]
+    assert complete_class(context, "d") == ["diatom"]
+    context.params["project"] = project.path / "none"
+    assert complete_class(context, "") == []
