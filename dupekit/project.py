@@ -24,6 +24,7 @@ from dupekit.rounds.rules import RuleName
 from dupekit.settings import FILE, read_settings
 from dupekit.system.progress import Progress, silent
 from dupekit.workflow import exports, ignore
+from dupekit.workflow.agreement import Agreement, agreement
 from dupekit.workflow.apply import Applied, apply
 from dupekit.workflow.collect import Collected, Confirm, ReviewTree, collect, find_tree
 from dupekit.workflow.export import Exported, export
@@ -115,6 +116,13 @@ class Project:
         """Where the project stands."""
         with self._reading() as session:
             return status(session)
+
+    def agreement(self) -> Agreement:
+        """How far the models of each round, and of the last one class by class, agree with the given labels.
+
+        Raises NothingToDo while no pair is complete."""
+        with self._reading() as session:
+            return agreement(session)
 
     def flag(self, *, rule: RuleName | None = None, threshold: int | None = None) -> Flagged:
         """The suspects of the current round. Told a rule or a threshold, which means the rule `votes`, it sets the round's

@@ -196,14 +196,26 @@ class Said:
     stderr: str
 
 
-def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0) -> Said:
-    """A command as a user types it, in this process: another one for each would take most of the tests' time."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+class Shown(io.TextIOWrapper):
+    """What a terminal shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def dupekit(*arguments: object, cwd: Path | None = None, code: int = 0, columns: int | None = None) -> Said:
+    """A command as a user types it, in this process: another one for each would take most of the tests' time. With
+    `columns` on a terminal that is so wide, else into a pipe."""
+    stream = io.TextIOWrapper if columns is None else Shown
+    out, err = (stream(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd or Path.cwd()):
         patch.setattr(sys, "argv", ["dupekit", *map(str, arguments)])
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
+        if columns is not None:
+            patch.setenv("COLUMNS", str(columns))
+            patch.setenv("TERM", "xterm")
         try:
             done = exit_code()
         finally:

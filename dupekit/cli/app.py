@@ -27,6 +27,7 @@ from dupekit.cli.next_round import next_round
 from dupekit.cli.output import warn
 from dupekit.cli.scan import scan
 from dupekit.cli.status import status
+from dupekit.cli.terminal import Tone
 from dupekit.cli.train import train
 from dupekit.cli.undo import undo
 from dupekit.cli.verify import verify
@@ -91,15 +92,17 @@ def exit_code() -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except typer.Abort:  # Ctrl-C, or no answer at a question
-        warn("Interrupted.")
+        warn("Interrupted.", tone=None)
         return 130
     except DupekitError as error:
-        warn(f"dupekit: {error}")
+        warn(f"dupekit: {error.message}", tone=Tone.BAD)
+        if error.hint:
+            warn(error.hint, tone=None)
         return error.exit_code
     except BrokenPipeError:  # rich's, of a terminal that went away
         return 1
     except OSError as error:
-        warn(f"dupekit: {_of_system(error)}")
+        warn(f"dupekit: {_of_system(error)}", tone=Tone.BAD)
         return 1
     except Exception as error:
         if not hasattr(error, "show"):

@@ -16,11 +16,11 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     unapplied_counts,
     warn,
 )
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import FIRST, names, numbers, table, texts
 
 if TYPE_CHECKING:
     from dupekit.workflow.apply import Applied
@@ -56,7 +56,7 @@ def apply(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Writes the corrected dataset beside the untouched original, and patch.csv.
+    """Writes the corrected dataset, and patch.csv. The original is not touched.
 
     Killed or interrupted, run it again: it goes on where it stopped."""
     from dupekit.errors import UsageError
@@ -101,21 +101,26 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
         print_json({**fields(done), "expunged": [c.path for c in done.expunged]})
         return
     if done.unread:
-        table("Not in it, because they could not be read", ["image"], [(path,) for path in done.unread])
+        table(
+            "Not in it, because they could not be read",
+            [names("image")],
+            [(path,) for path in done.unread],
+            most=FIRST,
+        )
     expunged = done.expunged
     if dry_run:
         changes = [(c.path, c.new_label) for c in done.corrections if c.new_label]
-        table("Would be relabelled", ["image", "new label"], changes)
+        table("Would be relabelled", [names("image"), names("new label")], changes, most=FIRST)
     if expunged:
         title = "Would be expunged" if dry_run else "Expunged"
-        table(title, ["image", "#votes"], [(c.path, c.votes) for c in expunged])
+        table(title, [names("image"), numbers("votes")], [(c.path, c.votes) for c in expunged], most=FIRST)
     _show_by_content(done)
     counts = f"{len(done.corrections) - len(expunged)} relabelled, {len(expunged)} expunged."
     if dry_run:
         say(f"{counted(done.files, 'image')} would be in {done.destination}: {counts} Nothing was written.")
         return
     say(
-        f"{counted(done.files, 'image')} in {done.destination}: {counts} What changed: {done.patch}\n"
+        f"{counted(done.files, 'image')} in {done.destination}: {counts}\nWhat changed: {done.patch}\n"
         "Next: dupekit next begins another round on it."
     )
 
@@ -124,10 +129,17 @@ def _show_by_content(done: Applied) -> None:
     """What cannot be told from the list of what was reviewed."""
     renamed = [(c.path, c.decided_on) for c in done.corrections if c.path != c.decided_on]
     if renamed:
-        table("Known by content: renamed since, or a copy", ["image", "decided on"], renamed)
+        table(
+            "Known by content: renamed since, or a copy",
+            [names("image"), names("decided on")],
+            renamed,
+            most=FIRST,
+        )
     if done.unapplied:
         rows = [(one.path, one.new_label or "(expunge)", str(one)) for one in done.unapplied]
-        table("Decided, but not applied", ["image", "new label", "why"], rows)
+        table(
+            "Decided, but not applied", [names("image"), names("new label"), texts("why")], rows, most=FIRST
+        )
 
 
 def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) -> None:
@@ -135,10 +147,15 @@ def _show_patched(done: Patched, *, json: bool, dry_run: bool, reverse: bool) ->
         print_json(done)
         return
     if done.skipped:
-        table("Not in it", ["path", "why"], [(one.path, one.reason) for one in done.skipped])
+        table(
+            "Not in it",
+            [names("path"), texts("why")],
+            [(one.path, one.reason) for one in done.skipped],
+            most=FIRST,
+        )
     expunged = [(row.path,) for row in done.rows if not row.new_path]
     if expunged:
-        table("Brought back" if reverse else "Expunged", ["image"], expunged)
+        table("Brought back" if reverse else "Expunged", [names("image")], expunged, most=FIRST)
     moved = f"{len(done.rows) - len(expunged)} {'turned back' if reverse else 'relabelled'}"
     counts = f"{moved}, {len(expunged)} {'brought back' if reverse else 'expunged'}."
     if dry_run:

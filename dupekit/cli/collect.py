@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dupekit.cli.completion import complete_tree
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -17,9 +18,9 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     warn,
 )
+from dupekit.cli.tables import names, numbers, table
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 def collect(
     tree: Annotated[
-        Path | None, typer.Argument(help="The review tree; default the last one exported.")
+        Path | None,
+        typer.Argument(help="The review tree; default the last one exported.", autocompletion=complete_tree),
     ] = None,
     project: ProjectOption = None,
     yes: Annotated[
@@ -40,7 +42,7 @@ def collect(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compares the review tree with what was exported and records the verdicts."""
+    """Records the verdicts: compares the tree with what was exported."""
     from dupekit.review.verdicts import Verdict
 
     found = open_project(project).collect(tree, confirm=_confirm(yes))
@@ -70,9 +72,13 @@ def collect(
         _show_too_late(found)
     else:
         changes = Counter((v.file.given, v.label) for v in counting if v.verdict == Verdict.RELABEL)
-        table("Will change", ["given", "new label", "#images"], [(*k, n) for k, n in sorted(changes.items())])
+        table(
+            "Will change",
+            [names("given"), names("new label"), numbers("images")],
+            [(*k, n) for k, n in sorted(changes.items())],
+        )
     if found.review.strangers:
-        table("Not exported, left alone", ["file"], [(path,) for path in found.review.strangers])
+        table("Not exported, left alone", [names("file")], [(path,) for path in found.review.strangers])
     counts = Counter(v.verdict for v in counting)
     elsewhere = f", {len(overruled)} decided otherwise by a later collect" if overruled else ""
     say(
@@ -91,7 +97,11 @@ def _show_too_late(found: Collected) -> None:
     )
     if labels:
         rows = [(*k, n) for k, n in sorted(labels.items())]
-        table("Otherwise than applied, but not changed any more", ["given", "decided", "#images"], rows)
+        table(
+            "Otherwise than applied, but not changed any more",
+            [names("given"), names("decided"), numbers("images")],
+            rows,
+        )
 
 
 def _confirm(yes: bool) -> Callable[[list[Question]], bool] | None:
@@ -114,7 +124,7 @@ def _ask(asked: list[Question]) -> bool:
             if isinstance(error.__context__, EOFError):  # Ctrl-D: no answer, so not confirmed
                 meant = False
             else:
-                warn("\nInterrupted. Nothing was recorded.")
+                warn("\nInterrupted. Nothing was recorded.", tone=None)
                 raise typer.Exit(130) from None
         if not meant:
             raise refused([question], not_asked=len(asked) - number)

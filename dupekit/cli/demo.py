@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, print_json, say, table
+from dupekit.cli.output import JsonOption, print_json, say
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import numbers, table, texts
 
 
 def demo(
@@ -17,7 +18,7 @@ def demo(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole loop on real handwritten digits: errors planted, technician played by the known truth."""
+    """Plays the whole loop on real handwritten digits. Errors are planted, and the known truth plays the technician."""
     from dupekit.demo.play import play
 
     with progress_bars() as progress:
@@ -25,5 +26,5 @@ def demo(
     if json:
         print_json(done)
         return
-    table("Digits: what the loop found", ["what", "#result"], done.rows())
+    table("Digits: what the loop found", [texts("what"), numbers("result")], done.rows())
     say(f"Everything it made: {done.folder}")

@@ -18,7 +18,7 @@ def export(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Copies the dupes into a review tree, with before.txt and manifest.json."""
+    """Copies the dupes into a review tree. Beside it: before.txt and manifest.json."""
     opened = open_project(project)
     with progress_bars() as progress:
         made = opened.export(dest, progress=progress)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, table, warn
+from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
+from dupekit.cli.tables import names, numbers, table
 from dupekit.rounds.rules import RuleName
 
 
@@ -56,14 +57,21 @@ def flag(
         return
     table(
         "Dupes, most suspicious first",
-        ["image", "suggested", "#votes", "#score", "#p(given)", "#p(suggested)"],
-        (
+        [
+            names("image"),
+            names("suggested"),
+            numbers("votes"),
+            numbers("score"),
+            numbers("p(given)"),
+            numbers("p(suggested)"),
+        ],
+        [
             (d.path, d.suggested, d.votes, d.score, d.probability_given, d.probability_suggested)
             for d in found.suspects
-        ),
+        ],
     )
     pairs = [(pair.given, pair.suggested, pair.suspects) for pair in by_class_pair(found.suspects)]
-    table("By class pair", ["given", "suggested", "#dupes"], pairs)
+    table("By class pair", [names("given"), names("suggested"), numbers("dupes")], pairs)
     say(
         f"Round {found.round}: {counted(len(found.suspects), 'image')} with at least {found.rule.threshold} of {found.pairs}"
         f" votes; {found.ignored} more are on the ignore list. Next: dupekit export"

@@ -8,15 +8,19 @@ from typing import Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say, table
+from dupekit.cli.completion import complete_ignored, complete_image
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
+from dupekit.cli.tables import names, table, texts, times
 
 app = typer.Typer(
-    help="The list of images confirmed correct, which are never flagged again.",
+    help="The list of images confirmed correct. They are never flagged again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Paths = Annotated[list[str], typer.Argument(help="Images as `dupekit flag` prints them.")]
+_HELP = "Images as `dupekit flag` prints them."
+Paths = Annotated[list[str], typer.Argument(help=_HELP, autocompletion=complete_image)]
+Listed = Annotated[list[str], typer.Argument(help=_HELP, autocompletion=complete_ignored)]
 
 
 @app.command("list")
@@ -27,7 +31,7 @@ def list_(project: ProjectOption = None, json: JsonOption = False) -> None:
         print_json(found)
     else:
         rows = [(entry.label, entry.path, entry.digest[:12], entry.added) for entry in found]
-        table("Ignore list", ["label", "image", "digest", "added"], rows)
+        table("Ignore list", [names("label"), names("image"), texts("digest"), times("added")], rows)
 
 
 @app.command()
@@ -38,7 +42,7 @@ def add(paths: Paths, project: ProjectOption = None) -> None:
 
 
 @app.command()
-def remove(paths: Paths, project: ProjectOption = None) -> None:
+def remove(paths: Listed, project: ProjectOption = None) -> None:
     """Takes images off the list again."""
     removed = open_project(project).unignore(paths)
     say(f"{removed} removed." + _rest(len(set(paths)) - removed, "not on the list"))
@@ -77,7 +81,7 @@ def import_(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Adds what a CSV holds: all of it, or nothing where a line is wrong."""
+    """Adds what a CSV holds. Where a line is wrong, nothing is added."""
     from dupekit.errors import UsageError
 
     try:

@@ -34,4 +34,4 @@ def init(
         print_json({"project": made.path, "scan": found})
         return
     show_scan(found)
-    say(f"Project {made.path} is ready. Next: dupekit train -p {made.path}")
+    say(f"Project {made.path} is ready.\nNext: dupekit train -p {made.path}")

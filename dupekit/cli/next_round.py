@@ -18,11 +18,11 @@ def next_round(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ends the current round; the next one begins on the corrected dataset."""
+    """Ends the current round. The next one begins on the corrected dataset."""
     opened = open_project(project)
     found = opened.next_round(dataset)
     if json:
         print_json({"dataset": opened.dataset, "scan": found})
         return
     show_scan(found)
-    say(f"The next round is on {opened.dataset}. Next: dupekit train")
+    say(f"The next round is on {opened.dataset}.\nNext: dupekit train")

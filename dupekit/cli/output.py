@@ -1,15 +1,16 @@
-"""What the commands print: sentences, tables, JSON. Tables are plain text in a pipe."""
+"""What the commands print: sentences and JSON. Tables are in `tables`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from dupekit.cli.terminal import Tone, styled, width_of, wrapped
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
@@ -34,17 +35,40 @@ def print_json(document: Any) -> None:
 
     # What an encoding lacks would be escaped by Python as JSON does not know it.
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    _write(sys.stdout, json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
+    write(sys.stdout, json.dumps(document, indent=1, ensure_ascii=ascii_only, default=_plain) + "\n")
 
 
-def say(text: str) -> None:
-    """One line or more for the person, to stdout."""
-    _write(sys.stdout, printable(text) + "\n")
+def say(text: str, *, tone: Tone | None = None) -> None:
+    """Sentences for the person, to stdout."""
+    _tell(sys.stdout, text, tone)
+
+
+def warn(text: str, *, tone: Tone | None = Tone.WARNING) -> None:
+    """To stderr, so that it never gets into a pipe."""
+    _tell(sys.stderr, text, tone)
+
+
+def _tell(stream: TextIO, text: str, tone: Tone | None) -> None:
+    """On a terminal lines are wrapped between words, and coloured where that means something."""
+    lines = printable(text).split("\n")
+    if stream.isatty():
+        lines = [styled(line, stream, tone=tone) for line in wrapped("\n".join(lines), width_of(stream))]
+    write(stream, "\n".join(lines) + "\n")
+
+
+def clock(stamp: str) -> str:
+    """A time of the ledger, ISO 8601, as the clock on the wall shows it. What a damaged ledger holds stays as it is."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return stamp
 
 
 def counted(number: int, noun: str) -> str:
-    """As in "1 image" and "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """As in "1 image" and "5,261 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def unapplied_counts(unapplied: Sequence[Unapplied]) -> str:
@@ -57,55 +81,12 @@ def unapplied_counts(unapplied: Sequence[Unapplied]) -> str:
     return f"{counted(total, 'decision')} {'is' if total == 1 else 'are'} not applied ({why})"
 
 
-def warn(text: str) -> None:
-    """To stderr, so that it never gets into a pipe."""
-    _write(sys.stderr, printable(text) + "\n")
-
-
-def _write(stream: TextIO, text: str) -> None:
+def write(stream: TextIO, text: str) -> None:
     """Where nobody reads any more, as after `| head`, the command goes on and says nothing further."""
     try:
-        stream.write(text)
-        stream.flush()
+        typer.echo(text, file=stream, nl=False)  # which Windows' consoles understand the colours of
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on a terminal; in a pipe tab-separated lines under their headings, for cut and awk.
-
-    Columns whose heading starts with "#" are numbers, set to the right.
-    """
-    names = [heading.lstrip("#") for heading in headings]
-    if not sys.stdout.isatty():
-        say(f"{title}\n" + "\t".join(names))
-        for row in rows:
-            say("\t".join(_cell(value) for value in row))
-        say("")
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=SIMPLE_HEAD)
-    for heading, name in zip(headings, names, strict=True):
-        shown.add_column(name, justify="right" if heading.startswith("#") else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(
-            *(Text(_cell(value)) for value in row)
-        )  # Text: a name may hold what rich takes for markup
-    console = Console()
-    console.print(
-        Text(printable(title), style="bold")
-    )  # not the table's own title, which wraps at the table's width
-    console.print(shown)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def fields(value: Any) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, print_json, say, table, warn
+from dupekit.cli.completion import complete_device, complete_plugin
+from dupekit.cli.output import JsonOption, print_json, say, warn
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import names, table, texts
+
+if TYPE_CHECKING:
+    from dupekit.plugin.options import Option
 
 app = typer.Typer(
     help="Trainers, validators and executors that are installed.", no_args_is_help=True, rich_markup_mode=None
@@ -33,12 +38,14 @@ def list_(json: JsonOption = False) -> None:
         )
         for p in found
     ]
-    table("Plugins", ["kind", "name", "class", "from", "problem"], rows)
+    table("Plugins", [texts("kind"), names("name"), names("class"), texts("from"), texts("problem")], rows)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")],
+    name: Annotated[
+        str, typer.Argument(help="As `dupekit plugins list` prints it.", autocompletion=complete_plugin)
+    ],
     json: JsonOption = False,
 ) -> None:
     """Shows the options of the plugins of a name: what --set takes."""
@@ -53,27 +60,41 @@ def show(
         if not options:
             say(f"The {kind} {name} has no options.")
             continue
-        rows = [
-            (o.name, o.valid or o.type, "(required)" if o.required else o.default, o.help) for o in options
-        ]
-        table(f"Options of the {kind} {name}", ["option", "valid", "default", "what it does"], rows)
+        rows = [(o.name, o.valid or o.type, _default(o), o.help) for o in options]
+        table(
+            f"Options of the {kind} {name}",
+            [texts("option"), texts("valid"), texts("default"), texts("what it does")],
+            rows,
+        )
+
+
+def _default(option: Option) -> str | None:
+    """As --set takes it."""
+    if option.required:
+        return "(required)"
+    value = option.default
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="As `dupekit plugins list` prints it.")],
+    name: Annotated[
+        str, typer.Argument(help="As `dupekit plugins list` prints it.", autocompletion=complete_plugin)
+    ],
     setting: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="An option, as of `dupekit train`, such as fewer epochs."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
+    ] = "cpu",
     limit_s: Annotated[
         float, typer.Option(min=1, help="Seconds that the check of one plugin may take.")
     ] = 1800,
 ) -> None:
-    """Takes all plugins of a name through their contract on a tiny dataset."""
+    """Takes all plugins of a name through their contract. The dataset is tiny."""
     from dupekit.cli.train import parse_options
     from dupekit.errors import PluginError
     from dupekit.plugin.registry import GROUPS

@@ -27,7 +27,7 @@ def progress_bars() -> Iterator[Progress]:
 
     class Teller(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())  # through sys.stderr as it is now: above the bars
+            warn(record.getMessage(), tone=None)  # through sys.stderr as it is now: above the bars
 
     logger, teller = logging.getLogger("dupekit"), Teller(logging.INFO)
     logger.setLevel(logging.INFO)

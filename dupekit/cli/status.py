@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, table, unapplied_counts
+import typer
+
+from dupekit.cli.agreement import show_agreement
+from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, unapplied_counts
+from dupekit.cli.tables import names, numbers, shares, table, texts
 
 if TYPE_CHECKING:
     from dupekit.workflow.status import Status
@@ -13,11 +17,21 @@ TOP = 10
 """Class pairs in the table; --json has all."""
 
 
-def status(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Where the project stands: round, runs done, flags, verdicts; and how the rounds converge."""
+def status(
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Only how far the models agree with the labels of each class.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Where the project stands, and how the rounds converge."""
     from dupekit.ledger.rounds import RunState
 
-    found = open_project(project).status()
+    opened = open_project(project)
+    if classes:
+        show_agreement(opened.agreement(), json=json)
+        return
+    found = opened.status()
     if json:
         print_json(found)
         return
@@ -40,7 +54,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
         ("ignore list", found.ignored),
         *[("corrected dataset", f"{one.destination} ({one.mode}, {one.at})") for one in found.applications],
     ]
-    table("Project", ["what", "state"], rows)
+    table("Project", [texts("what"), texts("state")], rows)
     _show_convergence(found)
 
 
@@ -52,8 +66,8 @@ def _unapplied(found: Status) -> list[tuple[str, object]]:
 
 def _show_convergence(found: Status) -> None:
     if found.rounds:
-        columns = ["#round", "#images", "#pairs", "rule", "#suspects", "#reviewed", "#accepted", "#share",
-                   "#ignored so far"]  # fmt: skip
+        columns = [numbers("round"), numbers("images"), numbers("pairs"), texts("rule"), numbers("suspects"),
+                   numbers("reviewed"), numbers("accepted"), shares("share"), numbers("ignored so far")]  # fmt: skip
         rows = [
             (r.round, r.images, r.pairs, r.rule.name, r.suspects, r.reviewed, r.accepted, r.share, r.ignored)
             for r in found.rounds
@@ -63,15 +77,15 @@ def _show_convergence(found: Status) -> None:
         return
     by_votes, by_pair = found.acceptance.by_votes, found.acceptance.by_pair
     of_round = f"accepted in round {found.acceptance.round}"
-    counts = ["#reviewed", "#accepted", "#share"]
+    counts = [numbers("reviewed"), numbers("accepted"), shares("share")]
     table(
         f"By votes, {of_round}",
-        ["#votes", *counts],
+        [numbers("votes"), *counts],
         [(v.votes, v.reviewed, v.accepted, v.share) for v in by_votes],
     )
     more = f", the first {TOP} of {len(by_pair)}" if len(by_pair) > TOP else ""
     table(
         f"By class pair, {of_round}{more}",
-        ["given", "suggested", *counts],
+        [names("given"), names("suggested"), *counts],
         [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair[:TOP]],
     )

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli.completion import (
+    complete_device,
+    complete_executor,
+    complete_setting,
+    complete_split,
+    complete_trainer,
+    complete_validator,
+)
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -13,10 +21,11 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     warn,
 )
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import Toned, names, numbers, percent, table, texts
+from dupekit.cli.terminal import Tone
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
@@ -29,10 +38,18 @@ if TYPE_CHECKING:
 def train(
     project: ProjectOption = None,
     pairs: Annotated[int | None, typer.Option(min=1, max=99, help="Pairs of trainings; default 10.")] = None,
-    trainer: Annotated[str | None, typer.Option(help="See `dupekit plugins list`.")] = None,
-    validator: Annotated[str | None, typer.Option(help="Likewise.")] = None,
-    executor: Annotated[str | None, typer.Option(help="Likewise: where the trainings run.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    trainer: Annotated[
+        str | None, typer.Option(help="See `dupekit plugins list`.", autocompletion=complete_trainer)
+    ] = None,
+    validator: Annotated[
+        str | None, typer.Option(help="Likewise.", autocompletion=complete_validator)
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Likewise: where the trainings run.", autocompletion=complete_executor)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Everything random follows from it.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -40,9 +57,13 @@ def train(
             "--set",
             metavar="KEY=VALUE",
             help="An option of the trainer; validator.KEY and executor.KEY for those.",
+            autocompletion=complete_setting,
         ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="redraw (new halves for each pair) or fixed")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="redraw (new halves for each pair) or fixed", autocompletion=complete_split),
+    ] = None,
     class_min: Annotated[
         int | None, typer.Option(min=2, help="Classes with fewer different images are not assessed.")
     ] = None,
@@ -93,7 +114,7 @@ def _train(project: Project, choices: Choices, *, dry_run: bool, keep_models: bo
             shown.tell()
             return done
         except KeyboardInterrupt:
-            warn("Interrupted; finished runs are recorded. The same command goes on from there.")
+            warn("Interrupted; finished runs are recorded. The same command goes on from there.", tone=None)
             raise typer.Exit(130) from None
 
 
@@ -150,14 +171,18 @@ def show_plan(plan: Trained) -> None:
         else " (chosen: there is no CUDA device)"
     )
     say(
-        f"Round {plan.round}: {plan.images} images in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
+        f"Round {plan.round}: {counted(plan.images, 'image')} in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
         f" {counted(len(plan.todo), 'run')} to do.\n"
         f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
     if plan.not_assessable:
         rows = [(size.name, size.different) for size in plan.not_assessable]
-        table("Not assessable: too few different images to be split", ["class", "#different images"], rows)
+        table(
+            "Not assessable: too few different images to be split",
+            [names("class"), numbers("different images")],
+            rows,
+        )
 
 
 def show_end(done: Trained) -> None:
@@ -165,9 +190,9 @@ def show_end(done: Trained) -> None:
         by_error: dict[str, list[str]] = {}
         for run in done.failed:
             by_error.setdefault(run.error or "", []).append(run.name)
-        rows = [(" ".join(names), error) for error, names in by_error.items()]
-        table("Failed; `dupekit train` tries them again", ["runs", "error"], rows)
-    agreement = f"{done.agreement:.1%}" if done.agreement is not None else "-"
+        rows = [(" ".join(failed), Toned(error, Tone.BAD)) for error, failed in by_error.items()]
+        table("Failed; `dupekit train` tries them again", [texts("runs"), texts("error")], rows)
+    agreement = percent(done.agreement, 1) if done.agreement is not None else "-"
     missing = len(done.failed) + len(done.left)
     runs = f"Round {done.round}: {done.pairs * 2 - missing} of {done.pairs * 2} runs are done"
     if done.left:
@@ -176,12 +201,14 @@ def show_end(done: Trained) -> None:
             " them."
         )
     if missing:
-        say(f"{runs}. Next: dupekit train")
+        say(f"{runs}.\nNext: dupekit train", tone=Tone.BAD)
     elif done.near_chance:
         say(
             f"{runs}, but the models agree with only {agreement} of the given labels, where naming the largest class every"
-            f" time would agree with {done.chance:.1%}: they have learnt next to nothing, and what `dupekit flag` shows would"
-            " mean little. Look at some images of each class, and try another trainer, or more epochs."
+            f" time would agree with {percent(done.chance, 1)}: they have learnt next to nothing, and what `dupekit flag` shows would"
+            " mean little. Look at some images of each class, and try another trainer, or more epochs.",
+            tone=Tone.WARNING,
         )
     else:
-        say(f"{runs}; the models agree with {agreement} of the given labels. Next: dupekit flag")
+        say(f"{runs}; the models agree with {agreement} of the given labels.", tone=Tone.GOOD)
+        say("Next: dupekit flag")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say
+from dupekit.cli.output import JsonOption, ProjectOption, clock, counted, open_project, print_json, say
 
 
 def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
@@ -12,13 +12,13 @@ def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
         print_json(step)
     elif step.what == "collect":
         say(
-            f"Took back {counted(step.count, 'verdict')} collected on {step.at} by {step.who} from"
+            f"Took back {counted(step.count, 'verdict')} collected on {clock(step.at)} by {step.who} from"
             f" {step.place} (round {step.round}). Verdicts and ignore list are as they were before. No file on disk was touched; `dupekit collect` records what"
             " the tree says again."
         )
     else:
         by = f" by {step.who}" if step.who else ""
         say(
-            f"Took back the record of {counted(step.count, 'correction')} applied on {step.at}{by} (round {step.round}). No file on disk was touched:"
+            f"Took back the record of {counted(step.count, 'correction')} applied on {clock(step.at)}{by} (round {step.round}). No file on disk was touched:"
             f" the corrected dataset still lies in {step.place}, and `dupekit next` no longer goes on with it."
         )

@@ -13,10 +13,11 @@ from dupekit.cli.output import (
     open_project,
     print_json,
     say,
-    table,
     unapplied_counts,
 )
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.tables import FIRST, Toned, names, table, texts
+from dupekit.cli.terminal import Tone
 
 
 def verify(
@@ -26,8 +27,9 @@ def verify(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Checks the ledger, its files, the dataset and the last corrected dataset; changes nothing.
+    """Looks whether anything is damaged. Changes nothing.
 
+    Compares the ledger, the files of the rounds, the dataset and the last corrected dataset.
     Exit code 1 where something differs."""
     opened = open_project(project)
     with progress_bars() as progress:
@@ -35,7 +37,12 @@ def verify(
     if json:
         print_json(found)
     elif found.differences:
-        table("What differs", ["what", "where", "how"], [(d.what, d.where, d.how) for d in found.differences])
+        table(
+            "What differs",
+            [texts("what"), names("where"), texts("how")],
+            [(Toned(d.what, Tone.BAD), d.where, d.how) for d in found.differences],
+            most=FIRST,
+        )
         if any(d.what == "dataset" for d in found.differences):
             say(
                 "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
@@ -49,6 +56,6 @@ def verify(
         pending = sum(one.pending for one in found.unapplied)
         left = f" {unapplied_counts(found.unapplied)}: `dupekit apply` lists them." if pending else ""
         clear = "Nothing is damaged" if pending else "All is as it should be"
-        say(f"{clear}: the ledger, {counts} ({depth}).{left}")
+        say(f"{clear}: the ledger, {counts} ({depth}).{left}", tone=Tone.WARNING if pending else Tone.GOOD)
     if found.differences:
         raise typer.Exit(1)

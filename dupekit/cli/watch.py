@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli.completion import complete_tree
 from dupekit.cli.output import ProjectOption, open_project, say
 from dupekit.files.names import printable
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 def watch(
     tree: Annotated[
-        Path | None, typer.Argument(help="The review tree; default the last one exported.")
+        Path | None,
+        typer.Argument(help="The review tree; default the last one exported.", autocompletion=complete_tree),
     ] = None,
     project: ProjectOption = None,
     poll: Annotated[

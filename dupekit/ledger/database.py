@@ -16,9 +16,13 @@ from sqlite_utils import Database
 from dupekit.errors import LedgerError, LedgerUnavailable
 from dupekit.ledger.migrations import migrations
 
+FILE = "ledger.db"
+"""Its name in a project's folder."""
+
 BUSY_TIMEOUT_S = 30
 DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -56,13 +60,15 @@ class Ledger:
         create: bool = False,
         read_only: bool = False,
         before_migrating: Callable[[Ledger], None] | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Opens a ledger; one of an older dupekit is brought up to date.
 
         `before_migrating` gets the old one first, in the same transaction: a new schema may leave to the project's files
         what the old one held. Without it, and with `read_only`, an older ledger is refused, and nothing is written.
         Raises LedgerError where there is none, or a file that holds nothing of a ledger; with `create` one is made where
-        there is none yet, or an empty file, as one that was killed here leaves it.
+        there is none yet, or an empty file, as one that was killed here leaves it. One that another program has locked is
+        waited for `timeout_s`, default half a minute.
         """
         if not create and not path.is_file():
             raise LedgerError(
@@ -74,7 +80,10 @@ class Ledger:
         name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with _in_words(path):
             self.connection = sqlite3.connect(
-                name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=read_only
+                name,
+                timeout=BUSY_TIMEOUT_S if timeout_s is None else timeout_s,
+                isolation_level=None,
+                uri=read_only,
             )
         try:
             with _in_words(path):
@@ -156,13 +165,13 @@ class Ledger:
             migrations.apply(db)
 
 
-def understood(read: Callable[[str], _T], text: str) -> _T:
-    """What a text of the ledger means. Raises LedgerError where it is none that `read`, with a ValueError, takes."""
+def understood(read: Callable[[_S], _T], found: _S) -> _T:
+    """What a value of the ledger means. Raises LedgerError where it is none that `read`, with a ValueError, takes."""
     try:
-        return read(text)
+        return read(found)
     except ValueError:
         raise LedgerError(
-            f"The ledger is damaged: it holds {repr(text)[:60]}, which dupekit never wrote.", hint=DAMAGED
+            f"The ledger is damaged: it holds {repr(found)[:60]}, which dupekit never wrote.", hint=DAMAGED
         ) from None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from dupekit.errors import NothingToDo
 from dupekit.jobs.files import Half, run_name
@@ -21,8 +23,8 @@ class Round:
     pairs: int
     """Planned."""
     images: int
-    plan: str
-    """JSON: trainer, options, seeds."""
+    plan: dict[str, Any]
+    """Trainer, options, seeds: as `begin` was given them."""
     tallied_pairs: int
     """Complete pairs that the tallies count."""
     threshold: int | None
@@ -54,7 +56,7 @@ class Run:
 
 
 def begin(ledger: Ledger, *, number: int, dataset: str, pairs: int, images: int, plan: str) -> None:
-    """Begins a round and plans its runs; also anew, where one of this number was begun and none of its runs is done."""
+    """Begins a round and plans its runs; `plan` is a JSON object. Also anew, where one of this number was begun and none of its runs is done."""
     with ledger.write() as db:
         db.execute("DELETE FROM runs WHERE round = ?", (number,))
         db.execute(
@@ -96,8 +98,17 @@ def get(ledger: Ledger, number: int) -> Round:
         " FROM rounds WHERE id = ?",
         (number,),
     ).fetchone()
-    found = Round(*row)
-    return replace(found, rule=found.rule and understood(RuleName, found.rule))
+    found = dict(zip(Round.__slots__, row, strict=True))
+    found["plan"] = understood(_object, found["plan"])
+    found["rule"] = found["rule"] and understood(RuleName, found["rule"])
+    return Round(**found)
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
 
 
 def latest(ledger: Ledger) -> Round | None:

@@ -68,7 +68,7 @@ def fitting(group: str, fits: Callable[[Any], bool], *, near: Plugin | None = No
 
     def rank(plugin: Plugin) -> tuple[bool, bool, bool]:
         beside = near is not None and plugin.distribution == near.distribution
-        return near is None or plugin.name != near.name, not beside, not _own(plugin)
+        return near is None or plugin.name != near.name, not beside, not is_own(plugin)
 
     for plugin in sorted(plugins(group).values(), key=rank):
         with contextlib.suppress(DupekitError):  # another plugin's trouble
@@ -80,13 +80,14 @@ def load_tried(group: str, name: str) -> type[Any]:
     """As `load`, but a plugin that is not dupekit's own is first loaded in a process of its own: what its import does to that
     one, such as ending or holding it, is a PluginError here."""
     plugin = plugins(group).get(name)
-    if plugin and not plugin.clash and not _own(plugin) and plugin.module not in sys.modules:
+    if plugin and not plugin.clash and not is_own(plugin) and plugin.module not in sys.modules:
         asked = {"group": group, "name": name}
         ask("dupekit.plugin.trial", asked, what=f"{plugin}: loading it", limit_s=LOADING_LIMIT_S)
     return load(group, name)
 
 
-def _own(plugin: Plugin) -> bool:
+def is_own(plugin: Plugin) -> bool:
+    """Whether it is one of dupekit's own."""
     return plugin.distribution == "dupekit" or plugin.module.partition(".")[0] == "dupekit"
 
 

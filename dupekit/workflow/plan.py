@@ -76,7 +76,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
         return _begin(session, found.number + 1 if found else 1, make_plan(settings), progress)
-    begun = understood(Plan.model_validate_json, found.plan)
+    begun = understood(Plan.model_validate, found.plan)
     plan = _as_begun(begun, settings, choices)
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)

@@ -13,11 +13,11 @@ from dupekit.files.lock import exclusive
 from dupekit.files.write import clear_partials
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, integrity
-from dupekit.ledger.database import DAMAGED
+from dupekit.ledger.database import DAMAGED, FILE
 from dupekit.settings import Settings
 from dupekit.workflow.upgrade import upgrade_files
 
-LEDGER = "ledger.db"
+LEDGER = FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from dupekit.plugin.checks import Breach, CheckedProgress
 from dupekit.plugin.contract import EXECUTORS, Job, Outcome
 from dupekit.plugin.guard import guarded
 from dupekit.plugin.registry import close
+from dupekit.rounds.chance import near_chance
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
@@ -61,8 +62,8 @@ class Trained:
 
     @property
     def near_chance(self) -> bool:
-        """Whether the models have learnt next to nothing: by a tenth at most of what there is above chance."""
-        return self.agreement is not None and self.agreement - self.chance < 0.1 * (1 - self.chance)
+        """Whether the models have learnt next to nothing."""
+        return self.agreement is not None and near_chance(self.agreement, self.chance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def test_exit_codes_and_hints(project, fast, arguments, code, said) -> None:
     ("make", "said"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.write_text("x"), "is a file, not a dataset folder"),
+        (lambda path: path.write_text("x"), "is a file: it cannot be the dataset"),
         (lambda path: path.mkdir(), "no class folders"),
     ],
 )
@@ -224,6 +224,8 @@ def test_help_is_there_for_every_command() -> None:
     ):
         assert f"\n  {command} " in said
         assert "--help" in dupekit(command, "--help").stdout
+    for group in ([], ["ignore"], ["plugins"]):
+        assert "..." not in dupekit(*group, "--help", columns=80).stdout.partition("Commands:")[2]  # cut off
     assert dupekit("--version").stdout.startswith("dupekit 0.")
 
 

@@ -203,7 +203,7 @@ def test_runs_that_an_executor_says_nothing_of_are_not_done(project, installed: 
     options = ["--trainer", "fake", "--validator", "fake", "--executor", "odd"]
     said = dupekit("train", "--pairs", 1, "-p", project.path, *options, code=1).stdout
     assert "2 of 2 runs were not done: the executor odd ended without them." in said
-    assert "0 of 2 runs are done. Next: dupekit train" in said
+    assert "0 of 2 runs are done.\nNext: dupekit train" in said
 
 
 def test_what_an_executor_prints_is_apart_from_the_json(project, installed: Callable[..., None]) -> None:

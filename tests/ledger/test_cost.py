@@ -44,7 +44,7 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
         with ledger.write() as db:
             db.execute("INSERT INTO classes VALUES (1, 'a'), (2, 'b')")
             db.execute(
-                "INSERT INTO rounds (id, dataset, begun, pairs, images, plan) VALUES (1, '', '', 3, 1, '')"
+                "INSERT INTO rounds (id, dataset, begun, pairs, images, plan) VALUES (1, '', '', 3, 1, '{}')"
             )
             db.executemany(
                 "INSERT INTO images VALUES (?, ?, 1, 1, 1, ?, 1, 1, 'L', 'ok', '')",
