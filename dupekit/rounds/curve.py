@@ -19,7 +19,7 @@ LEVEL, LEVEL_SD = -3.0, 2.0
 """Prior of the line at score 0: between 1 in 1,000 and 3 in 4 are wrong there."""
 BEND = 2.0
 """Below 0, where the models prefer the given label, the line falls so much faster."""
-DRIFT = 0.8
+DRIFT = 0.7
 """Standard deviation of the walk over one unit of score."""
 BIN = 0.5
 """Scores within so much count as alike."""
