@@ -6,7 +6,8 @@ image is disputed and counts as unsure, until a tree that was exported for that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dupekit.correct.resolve import Decision, Held, Resolution, Unapplied, resolve
@@ -40,6 +41,21 @@ class Outstanding:
     """That `apply` would make."""
     unapplied: list[Unapplied]
     """Decisions that it would not make, for the dataset is not what was decided on any more."""
+
+
+@contextlib.contextmanager
+def worked_out_once(ledger: Ledger) -> Iterator[None]:
+    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew: SQLite
+    takes a temporary table before a view of its name."""
+    views = ("opinions", "current_verdicts", "ignores")
+    try:
+        for view in views:
+            ledger.rows(f"CREATE TEMP TABLE {view} AS SELECT * FROM main.{view}")
+        yield
+    finally:
+        for view in views:
+            with contextlib.suppress(LedgerError):  # while an error ends a query halfway, its table cannot go
+                ledger.rows(f"DROP TABLE IF EXISTS temp.{view}")
 
 
 def labels_elsewhere(ledger: Ledger, export: Export) -> list[str]:

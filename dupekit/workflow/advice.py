@@ -82,7 +82,8 @@ def advice(session: Session) -> Advice:
     current = rounds.latest(session.ledger)
     if current is None or current.closed:
         return advise(session, current, None)
-    return advise(session, current, standing(session, current))
+    with verdicts.worked_out_once(session.ledger):
+        return advise(session, current, standing(session, current))
 
 
 def advise(session: Session, current: Round | None, at: Standing | None) -> Advice:

@@ -66,6 +66,11 @@ class Status:
 
 
 def status(session: Session) -> Status:
+    with verdicts.worked_out_once(session.ledger):
+        return _status(session)
+
+
+def _status(session: Session) -> Status:
     ledger, settings = session.ledger, session.settings
     current = rounds.latest(ledger)
     totals = images.totals(ledger)

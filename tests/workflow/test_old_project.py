@@ -125,7 +125,7 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     assert [(Path(one.place).name, one.open) for one in old.status().out] == [("first", 0), ("dupes", 0)]
     old.flag(threshold=1)
     assert (old.status().round.rule, old.verify().differences) == (RuleName.VOTES, [])
-    with pytest.raises(UsageError, match="dupes holds 1 verdicts that are not collected"):
+    with pytest.raises(UsageError, match="dupes holds 1 verdict that is not collected"):
         old.next_round()
     assert old.next_round(drop=True).images == 24
     assert old.dataset == tmp_path / "corrected"
