@@ -310,6 +310,6 @@ def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     tree = trained.export(tmp_path / "tree").tree
     trained.collect()
-    trained.next_round()
+    trained.next_round(drop=True)
     said = dupekit("collect", tree, "-p", trained.path).stdout
     assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said

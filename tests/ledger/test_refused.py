@@ -133,6 +133,9 @@ def test_a_word_that_dupekit_never_wrote_is_damage(
 
 def test_rubbish_that_sqlite_can_read_is_damage(reviewed: Project, run: Run) -> None:
     """A byte in the table of classes, so that it and its index say otherwise: SQLite looks at either."""
+    for _ in range(2):  # so that there is something to export
+        reviewed.undo()
+    reviewed.withdraw()
     file = reviewed.path / "ledger.db"
     with Ledger(file) as ledger:
         page = ledger.value("SELECT rootpage FROM sqlite_master WHERE name = 'classes'")

@@ -243,7 +243,7 @@ def test_rows_that_refer_to_nothing_are_found(applied: Project) -> None:
 @pytest.mark.parametrize(
     ("edit", "table", "how"),
     [
-        ("INSERT INTO finished VALUES (1, 'diatom')", "finished", "not in their tree"),
+        ("INSERT INTO finished VALUES (1, 'no class')", "finished", "that there never was"),
         ("UPDATE verdicts SET image = (SELECT id FROM images WHERE path = 'diatom/0003.png') WHERE id = 1",
          "verdicts", "that their tree is not of"),
         ("UPDATE rounds SET closed = '2026'", "rounds", "no step says how"),
