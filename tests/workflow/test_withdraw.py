@@ -125,3 +125,19 @@ def test_the_command_says_how_many_and_what_that_means(out: Project, tmp_path: P
     assert "1 decision of it stays" in said
     export_again(out, IMAGES, tmp_path / "again")
     assert parsed("withdraw", tmp_path / "again", "-p", out.path)["open"] == 3
+
+
+def test_an_image_in_two_trees_is_open_in_neither_once_it_is_decided(out: Project, tmp_path: Path) -> None:
+    export_again(out, IMAGES, tmp_path / "again")
+
+    def still_open() -> list[int]:
+        return [one.open for one in out.status().out]
+
+    assert still_open() == [3, 3]
+    next((tmp_path / "again/a").glob("*2.png")).unlink()
+    out.collect(tmp_path / "again")
+    assert still_open() == [2, 2]
+    out.undo()
+    assert still_open() == [3, 3]
+    out.withdraw(tmp_path / "again")
+    assert still_open() == [3]
