@@ -39,6 +39,7 @@ from dupekit.workflow.status import Status, status
 from dupekit.workflow.train import Listener, Trained, train
 from dupekit.workflow.undo import undo
 from dupekit.workflow.verify import Verified, verify
+from dupekit.workflow.withdraw import Withdrawn, withdraw
 
 
 class Project:
@@ -183,29 +184,44 @@ class Project:
         """Compares ledger, files, dataset and the last corrected dataset; writes nothing, and takes no lock."""
         return verify(self.path, self.settings, quick=quick, progress=progress)
 
-    def next_round(self, dataset: Path | None = None) -> Scan:
+    def withdraw(self, tree: Path | None = None) -> Withdrawn:
+        """Calls a review tree back, default the only one with open images: what is open in it goes out again with the next
+        batch, what was collected from it stays.
+
+        `tree` is its folder, its manifest, or where it was, if it is there no more. No file is touched, and the tree may
+        still be collected. Raises UsageError where it is not clear which, NothingToDo where it is called back already or its
+        round has ended.
+        """
+        with self._writing("withdraw") as session:
+            return withdraw(session, tree)
+
+    def next_round(self, dataset: Path | None = None, *, who: str | None = None, drop: bool = False) -> Scan:
         """Ends the current round and scans the dataset for the next: the last corrected one, or another.
 
-        The ignore list goes along. Raises NothingToDo where no round has been begun.
+        The ignore list goes along. Raises NothingToDo where no round has been begun, and, but with `drop`, UsageError where
+        images are open in trees that are out, verdicts are not collected, or corrections not applied.
         """
         try:
             with self._writing("next") as session:
-                return next_round(session, dataset)
+                return next_round(session, dataset, who=who, drop=drop)
         finally:
             self.settings = read_settings(self.path / FILE)
 
     def undo(self) -> Step:
-        """Takes back what the last collect, or the last apply, recorded, whatever its round.
+        """Takes back the last step: what a collect or an apply recorded, whatever its round, or the end of a round.
 
-        Verdicts and ignore list are as they were before; edits of the list by hand stand. Nothing is deleted, and no
-        file is touched. Raises NothingToDo where no step stands, UsageError where the last is an apply of a round
-        that `next_round` has ended.
+        Verdicts and ignore list are as they were before; edits of the list by hand stand. A round that is open again is on
+        its dataset again, which is scanned. Nothing is deleted, and no file is touched but dupekit.toml. Raises NothingToDo
+        where no step stands, UsageError where the last is the end of a round and the training of the next has begun.
         """
-        with self._writing("undo") as session:
-            return undo(session)
+        try:
+            with self._writing("undo") as session:
+                return undo(session)
+        finally:
+            self.settings = read_settings(self.path / FILE)
 
     def history(self) -> list[Step]:
-        """Every collect that changed verdicts and every apply, in order, undone or not."""
+        """Every collect that changed verdicts, every apply and every end of a round, in order, undone or not."""
         with self._reading() as session:
             return steps.steps(session.ledger)
 

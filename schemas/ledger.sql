@@ -116,10 +116,11 @@ CREATE TABLE endings (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
     at TEXT NOT NULL,
-    who TEXT NOT NULL,
-    setting TEXT NOT NULL,
-    dataset TEXT NOT NULL,
+    who TEXT NOT NULL DEFAULT '',
+    before TEXT NOT NULL,
+    dataset TEXT,
     collection INTEGER REFERENCES collections (id),
+    application INTEGER REFERENCES applications (id),
     undone TEXT
 );
 CREATE TABLE "verdicts" (
@@ -147,18 +148,21 @@ SELECT round, image,
     max(CASE purpose WHEN 'decision' THEN id END) AS decision
 FROM statements GROUP BY round, image;
 CREATE VIEW current_verdicts AS
-WITH compared AS (
-    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, r.id, s.id) AS id,
-        decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
-            AND (r.verdict != s.verdict OR r.label != s.label) AS disputed
-    FROM opinions LEFT JOIN verdicts AS r ON r.id = review LEFT JOIN verdicts AS s ON s.id = second
+WITH compared AS MATERIALIZED (
+    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, review, second) AS id,
+        coalesce(decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
+            AND (r.verdict != s.verdict OR r.label != s.label), 0) AS disputed
+    FROM opinions
+    LEFT JOIN verdicts AS r ON r.id = review AND second IS NOT NULL
+    LEFT JOIN verdicts AS s ON s.id = second
 )
-SELECT v.id, v.collection, v.round, v.image,
-    CASE WHEN disputed THEN 'unsure' ELSE v.verdict END AS verdict,
-    CASE WHEN disputed THEN classes.name ELSE v.label END AS label,
-    v.previous, v.digest, coalesce(disputed, 0) AS disputed
-FROM compared JOIN verdicts AS v ON v.id = compared.id
-JOIN images ON images.id = v.image JOIN classes ON classes.id = images.class;
+SELECT v.id, collection, round, image, iif(disputed, 'unsure', verdict) AS verdict, iif(disputed, name, label) AS label,
+    previous, v.digest, disputed
+FROM compared
+CROSS JOIN verdicts AS v ON v.id = compared.id
+CROSS JOIN images ON images.id = image
+CROSS JOIN classes ON classes.id = class
+LIMIT -1;
 CREATE VIEW ignores AS
 WITH edits AS (
     SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)

@@ -34,7 +34,13 @@ def exported_project(folder: Path, suggested: Mapping[str, str]) -> Project:
     return project
 
 
-def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> Manifest:
+def export_again(
+    project: Project,
+    suggested: Mapping[str, str],
+    tree: Path,
+    *,
+    purpose: exports.Purpose = exports.Purpose.REVIEW,
+) -> Manifest:
     """Another tree of the same images, as `export` makes it."""
     with Ledger(project.path / "ledger.db") as ledger:
         found = {source.path: source for source in images.present(ledger)}
@@ -46,6 +52,8 @@ def export_again(project: Project, suggested: Mapping[str, str], tree: Path) -> 
         manifest = plan_tree(dupes, classes, round_number=1, pairs=1, created="")
         manifest = write_tree(manifest, project.dataset, tree)
         files = {file.path: exports.FileRecord(found[file.original].image) for file in manifest.files}
-        exports.record(ledger, round_number=1, key=manifest.export, tree=str(tree), files=files)
+        exports.record(
+            ledger, round_number=1, key=manifest.export, tree=str(tree), files=files, purpose=purpose
+        )
     keep(project.folder_of(project.tree(tree)[0]), manifest)
     return manifest

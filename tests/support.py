@@ -86,7 +86,10 @@ def moved_project(source: Path, target: Path, places: tuple[Path, Path]) -> Proj
     for file in (target / "dupekit.toml", *target.glob("rounds/*/images.json")):
         file.write_text(file.read_text().replace(f"{old}/", f"{new}/"))
     with contextlib.closing(sqlite3.connect(target / "ledger.db")) as db, db:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         for table, column in PLACES:
+            if table not in tables:  # of an older dupekit
+                continue
             db.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (f"{old}/", f"{new}/"))
     return Project(target)
 
@@ -96,6 +99,8 @@ PLACES = (
     ("exports", "tree"),
     ("collections", "tree"),
     ("applications", "destination"),
+    ("endings", "before"),
+    ("endings", "dataset"),
 )
 """Where a ledger holds absolute paths."""
 

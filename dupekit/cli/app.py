@@ -32,6 +32,7 @@ from dupekit.cli.train import train
 from dupekit.cli.undo import undo
 from dupekit.cli.verify import verify
 from dupekit.cli.watch import watch
+from dupekit.cli.withdraw import withdraw
 from dupekit.files.names import printable
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, scan, train, status, flag, export, watch, collect, undo, history, apply):
+for command in (init, scan, train, status, flag, export, watch, withdraw, collect, undo, history, apply):
     app.command()(command)
 app.command("next")(next_round)
 app.command()(verify)

@@ -15,12 +15,18 @@ def next_round(
     dataset: Annotated[
         Path | None, typer.Argument(help="Default: the last corrected dataset, else the same as before.")
     ] = None,
+    drop: Annotated[
+        bool,
+        typer.Option(
+            "--drop", help="Also where trees are out, verdicts uncollected or corrections unapplied."
+        ),
+    ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ends the current round. The next one begins on the corrected dataset."""
     opened = open_project(project)
-    found = opened.next_round(dataset)
+    found = opened.next_round(dataset, drop=drop)
     if json:
         print_json({"dataset": opened.dataset, "scan": found})
         return

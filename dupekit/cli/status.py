@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dupekit.cli.agreement import show_agreement
-from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, unapplied_counts
-from dupekit.cli.tables import names, numbers, shares, table, texts
+from dupekit.cli.found import by_rank, in_words, show_by_rank
+from dupekit.cli.output import (
+    JsonOption,
+    ProjectOption,
+    counted,
+    open_project,
+    print_json,
+    say,
+    unapplied_counts,
+)
+from dupekit.cli.tables import names, numbers, percent, shares, table, texts
 
 if TYPE_CHECKING:
+    from dupekit.ledger.opinions import Opinion
+    from dupekit.ledger.rounds import Round
+    from dupekit.rounds.rules import Rule
     from dupekit.workflow.status import Status
 
 TOP = 10
-"""Class pairs in the table; --json has all."""
+"""Rows of disputed images and of class pairs."""
+ROUNDS = 3
+"""Rows of rounds, the last ones."""
+TREES = 2
+"""Rows of trees that are out."""
 
 
 def status(
     classes: Annotated[
         bool, typer.Option("--classes", help="Only how far the models agree with the labels of each class.")
     ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also by rank, votes and class pair; all rounds, trees, disputed images."),
+    ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Where the project stands, and how the rounds converge."""
-    from dupekit.ledger.rounds import RunState
-
+    """Where the project stands, what the review found, what is next."""
     opened = open_project(project)
     if classes:
         show_agreement(opened.agreement(), json=json)
@@ -35,57 +54,132 @@ def status(
     if json:
         print_json(found)
         return
-    current = found.round
-    done = sum(run.state is RunState.DONE for run in found.runs)
+    rows = list(_rows(found, everything=everything))
+    table("Project", [texts("what"), names("state")], rows, whole=everything)
+    _show_rounds(found, everything=everything)
+    _show_second_opinions(found, everything=everything)
+    if everything:
+        _show_acceptance(found)
+        if found.found:
+            show_by_rank(found.found)
+    if found.found:
+        say(in_words(found.found))
+        if line := by_rank(found.found):
+            say(line)
+    if any(one.pending for one in found.unapplied):
+        say(f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them.")
+    say(f"{found.next.why} Next: {found.next.command}" if found.next.command else found.next.why)
+
+
+def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str]]:
+    """What there is to say, and no more."""
+    yield "dataset", f"{found.dataset}: {_dataset(found)}"
+    if found.round:
+        yield "round", _round(found, found.round)
+    if found.rule and found.pairs_done:
+        yield "suspects", _suspects(found, found.rule)
+    waited_for = [one for one in found.out if one.open]
+    shown = len(waited_for) if everything else TREES
+    for one in waited_for[:shown]:
+        yield "tree out", f"{one.open:,} of {one.images:,} open: {one.place}"
+    if waited_for[shown:]:
+        yield "", f"and {counted(len(waited_for) - shown, 'more tree')}"
+    if found.verdicts:
+        yield "verdicts", _verdicts(found)
+    if found.ignored and everything:
+        yield "ignore list", counted(found.ignored, "image")
+    for application in found.applications if everything else found.applications[-1:]:
+        yield "corrected", application.destination
+
+
+def _dataset(found: Status) -> str:
+    classes = "1 class" if found.classes == 1 else f"{found.classes:,} classes"
+    left_out = f" ({found.problems:,} left out)" if found.problems else ""
+    return f"{counted(found.images, 'image')} in {classes}{left_out}"
+
+
+def _round(found: Status, current: Round) -> str:
+    from dupekit.ledger.rounds import RunState
+
     failed = sum(run.state is RunState.FAILED for run in found.runs)
-    rows: list[tuple[str, object]] = [
-        ("dataset", found.dataset),
-        ("images", f"{found.images} in {found.classes} classes, {found.problems} left out"),
-        ("round", f"{current.number}{' (closed)' if current.closed else ''}" if current else "none yet"),
-        ("runs", f"{done} of {len(found.runs)} done, {failed} failed"),
-        ("complete pairs", f"{found.pairs_done} of {current.pairs if current else 0}"),
-        (
-            "flagged",
-            f"{found.suspects}",
-        ),
-        *[("review tree", export.tree) for export in found.exports],
-        ("verdicts", ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items())) or "none"),
-        *_unapplied(found),
-        ("ignore list", found.ignored),
-        *[("corrected dataset", f"{one.destination} ({one.mode}, {one.at})") for one in found.applications],
-    ]
-    table("Project", [texts("what"), texts("state")], rows)
-    _show_convergence(found)
+    said = (
+        f"{current.number}{', ended' if current.closed else ''}: {found.pairs_done} of {current.pairs} pairs"
+    )
+    return f"{said}, {counted(failed, 'run')} failed" if failed else said
 
 
-def _unapplied(found: Status) -> list[tuple[str, object]]:
-    if not any(one.pending for one in found.unapplied):
-        return []
-    return [("of these", f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them")]
+def _suspects(found: Status, rule: Rule) -> str:
+    from dupekit.rounds.rules import RuleName
+
+    by = f"with {rule.threshold} or more votes" if rule.name is RuleName.VOTES else "with a score above 0"
+    waiting = f", {found.waiting:,} of them waiting for review" if found.waiting else ""
+    return f"{found.rounds[-1].suspects:,} {by}{waiting}"
 
 
-def _show_convergence(found: Status) -> None:
-    if found.rounds:
-        columns = [numbers("round"), numbers("images"), numbers("pairs"), texts("rule"), numbers("suspects"),
-                   numbers("reviewed"), numbers("accepted"), shares("share"), numbers("ignored so far")]  # fmt: skip
-        rows = [
-            (r.round, r.images, r.pairs, r.rule.name, r.suspects, r.reviewed, r.accepted, r.share, r.ignored)
-            for r in found.rounds
-        ]
-        table("Rounds (accepted: relabelled or expunged)", columns, rows)
+def _verdicts(found: Status) -> str:
+    words = {"correct": "right", "relabel": "to relabel", "expunge": "to expunge", "unsure": "unsure"}
+    said = ", ".join(
+        f"{found.verdicts[one]:,} {word}" for one, word in words.items() if one in found.verdicts
+    )
+    return f"{said} ({len(found.disputed):,} of them disputed)" if found.disputed else said
+
+
+def _show_rounds(found: Status, *, everything: bool) -> None:
+    if len(found.rounds) < 2 and not everything:  # what there is to say of one is said already
+        return
+    kept = found.rounds if everything else found.rounds[-ROUNDS:]
+    table(
+        "Rounds" if len(kept) == len(found.rounds) else f"Rounds, the last {ROUNDS}",
+        [
+            numbers("round"),
+            texts("rule"),
+            numbers("suspects"),
+            numbers("reviewed"),
+            numbers("wrong"),
+            shares("share"),
+        ],
+        [(r.round, str(r.rule.name), r.suspects, r.reviewed, r.accepted, r.share) for r in kept],
+    )
+
+
+def _show_second_opinions(found: Status, *, everything: bool) -> None:
+    agreed = found.two_people
+    if agreed is None:
+        return
+    if agreed.share is not None:
+        kappa = "" if agreed.kappa is None else f", Cohen's kappa {agreed.kappa:.2f}"
+        say(
+            f"Two people agree on {agreed.agreed:,} of {counted(agreed.images, 'image')} ({percent(agreed.share)}{kappa})."
+        )
+    if found.disputed:
+        table(
+            "Disputed: they count as unsure until decided",
+            [names("image"), texts("first"), texts("second")],
+            [(one.path, _said(one.first), _said(one.second)) for one in found.disputed],
+            whole=everything,
+            most=None if everything else TOP,
+            rest="--all shows all.",
+        )
+
+
+def _said(opinion: Opinion) -> str:
+    label = f" {opinion.label}" if opinion.verdict == "relabel" else ""
+    return f"{opinion.verdict}{label} ({opinion.who})"
+
+
+def _show_acceptance(found: Status) -> None:
     if found.acceptance is None:
         return
     by_votes, by_pair = found.acceptance.by_votes, found.acceptance.by_pair
-    of_round = f"accepted in round {found.acceptance.round}"
-    counts = [numbers("reviewed"), numbers("accepted"), shares("share")]
+    counts = [numbers("reviewed"), numbers("wrong"), shares("share")]
     table(
-        f"By votes, {of_round}",
+        f"By votes, round {found.acceptance.round}",
         [numbers("votes"), *counts],
         [(v.votes, v.reviewed, v.accepted, v.share) for v in by_votes],
     )
-    more = f", the first {TOP} of {len(by_pair)}" if len(by_pair) > TOP else ""
     table(
-        f"By class pair, {of_round}{more}",
+        f"By class pair, round {found.acceptance.round}",
         [names("given"), names("suggested"), *counts],
-        [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair[:TOP]],
+        [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair],
+        whole=True,
     )

@@ -6,10 +6,16 @@ from dupekit.cli.output import JsonOption, ProjectOption, clock, counted, open_p
 
 
 def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Takes back what the last collect or apply recorded. Run again to go further back."""
-    step = open_project(project).undo()
+    """Takes back the last collect, apply or `next`. Run again to go further back."""
+    opened = open_project(project)
+    step = opened.undo()
     if json:
         print_json(step)
+    elif step.what == "next":
+        say(
+            f"Took back the end of round {step.round} on {clock(step.at)}: the round is open again, on {opened.dataset}, which was"
+            " scanned. Trees, verdicts and corrected datasets are as they were."
+        )
     elif step.what == "collect":
         say(
             f"Took back {counted(step.count, 'verdict')} collected on {clock(step.at)} by {step.who} from"

@@ -46,6 +46,20 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Out:
+    """A tree that was not withdrawn, and how far it is decided as the ledger knows it."""
+
+    export: Export
+    images: int
+    decided: int
+    """With a verdict from a tree of its purpose, or from one that decides."""
+    open: int
+    """The others."""
+    place: str
+    """From where it was collected last, else where it was written: absolute, escaped."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportedImage:
     """What the ledger knows of a file in a review tree."""
 
@@ -57,6 +71,8 @@ class ExportedImage:
     suggested: str | None
     """As counted last."""
     votes: int | None
+    stratum: int | None
+    population: int | None
 
 
 _EXPORT = "SELECT id, round, key, tree, created, purpose, withdrawn FROM exports"
@@ -104,6 +120,39 @@ def of_round(ledger: Ledger, round_number: int) -> list[Export]:
     return [_export(*row) for row in found]
 
 
+def out(ledger: Ledger, round_number: int) -> list[Out]:
+    """The round's trees that were not withdrawn, in order."""
+    # Lists, which SQLite works out once: joined, it went through all opinions for every file.
+    decided = "f.image IN (SELECT image FROM opinions WHERE round = ?1 AND coalesce({}) IS NOT NULL)"
+    counts = ledger.rows(
+        f"""
+        SELECT export, count(*), sum(CASE purpose WHEN '{Purpose.REVIEW}' THEN {decided.format("decision, review")}
+            WHEN '{Purpose.SECOND}' THEN {decided.format("decision, second")} ELSE {decided.format("decision, NULL")} END)
+        FROM exports JOIN exported_files AS f ON f.export = exports.id
+        WHERE round = ?1 AND withdrawn IS NULL GROUP BY export
+        """,
+        (round_number,),
+    )
+    found = {export: (images, decided, images - decided) for export, images, decided in counts}
+    places = dict(
+        ledger.rows(
+            "SELECT export, tree FROM collections WHERE id IN"
+            " (SELECT max(id) FROM collections WHERE undone IS NULL AND tree != '' GROUP BY export)"
+        ).fetchall()
+    )
+    return [
+        Out(one, *found[one.number], places.get(one.number, one.tree))
+        for one in of_round(ledger, round_number)
+        if one.number in found
+    ]
+
+
+def last_at(ledger: Ledger, place: str) -> Export | None:
+    """The last tree that was written to this place."""
+    row = ledger.rows(f"{_EXPORT} WHERE tree = ? ORDER BY id DESC", (place,)).fetchone()
+    return _export(*row) if row else None
+
+
 def by_key(ledger: Ledger, key: str) -> Export | None:
     row = ledger.rows(f"{_EXPORT} WHERE key = ?", (key,)).fetchone()
     return _export(*row) if row else None
@@ -124,7 +173,7 @@ def files(ledger: Ledger, export: int) -> dict[str, ExportedImage]:
     """Path in the tree -> what is known of the image."""
     found = ledger.rows(
         """
-        SELECT f.path, images.path, g.name, t.digest, s.name, t.votes FROM exported_files AS f
+        SELECT f.path, images.path, g.name, t.digest, s.name, t.votes, stratum, population FROM exported_files AS f
         JOIN exports ON exports.id = f.export
         JOIN images ON images.id = f.image
         JOIN classes AS g ON g.id = images.class

@@ -281,13 +281,18 @@ def m006_batches_and_second_opinions(db: Database) -> None:
     """Suspects are a query, no list; trees have a purpose and can be called back; silence is no verdict.
 
     A verdict that is taken back is a row that says 'open'. Under the old rule whoever collected a tree said that all of it was
-    finished, so that is what is recorded of the collections there are.
+    finished, so that is what is recorded of the collections there are. The end of a round is a step now, with the settings
+    of the dataset before and since, as escaped text.
+
+    What counts is worked out once a query: CROSS and LIMIT keep SQLite from doing so for each row of what it is joined with
+    (measured: not finished after ten minutes, instead of 0.2 s, with 50,000 verdicts).
     """
     _statements(
         db,
         """
 ALTER TABLE rounds ADD COLUMN rule TEXT CHECK (rule IN ('votes', 'score'));
-UPDATE rounds SET rule = 'votes' WHERE threshold IS NOT NULL OR closed IS NOT NULL;
+UPDATE rounds SET rule = 'votes'
+WHERE threshold IS NOT NULL OR closed IS NOT NULL OR id IN (SELECT round FROM exports);
 DROP TABLE flags;
 ALTER TABLE exports ADD COLUMN purpose TEXT NOT NULL DEFAULT 'review' CHECK (purpose IN ('review', 'second', 'decision'));
 ALTER TABLE exports ADD COLUMN withdrawn TEXT;
@@ -298,19 +303,27 @@ CREATE TABLE finished (
     label TEXT NOT NULL,
     PRIMARY KEY (collection, label)
 ) WITHOUT ROWID;
-INSERT INTO finished SELECT DISTINCT collections.id, classes.name FROM collections
-JOIN exported_files AS f ON f.export = collections.export
-JOIN images ON images.id = f.image JOIN classes ON classes.id = images.class;
+INSERT INTO finished SELECT collections.id, name FROM collections JOIN (
+    SELECT DISTINCT export, name FROM exported_files
+    JOIN images ON images.id = image JOIN classes ON classes.id = class
+) AS held ON held.export = collections.export WHERE undone IS NULL;
 CREATE TABLE endings (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),
     at TEXT NOT NULL,
-    who TEXT NOT NULL,
-    setting TEXT NOT NULL,
-    dataset TEXT NOT NULL,
+    who TEXT NOT NULL DEFAULT '',
+    before TEXT NOT NULL,
+    dataset TEXT,
     collection INTEGER REFERENCES collections (id),
+    application INTEGER REFERENCES applications (id),
     undone TEXT
 );
+INSERT INTO endings (round, at, before, dataset, collection, application)
+SELECT id, closed, dataset, (SELECT dataset FROM rounds AS following WHERE following.id = rounds.id + 1),
+    (SELECT max(id) FROM collections WHERE at <= closed OR id <= (
+        SELECT max(collection) FROM applications WHERE round <= rounds.id)),
+    (SELECT max(id) FROM applications WHERE round <= rounds.id)
+FROM rounds WHERE closed IS NOT NULL;
 DROP VIEW ignores;
 DROP VIEW current_verdicts;
 CREATE TABLE new_verdicts (
@@ -342,18 +355,21 @@ SELECT round, image,
     max(CASE purpose WHEN 'decision' THEN id END) AS decision
 FROM statements GROUP BY round, image;
 CREATE VIEW current_verdicts AS
-WITH compared AS (
-    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, r.id, s.id) AS id,
-        decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
-            AND (r.verdict != s.verdict OR r.label != s.label) AS disputed
-    FROM opinions LEFT JOIN verdicts AS r ON r.id = review LEFT JOIN verdicts AS s ON s.id = second
+WITH compared AS MATERIALIZED (
+    SELECT coalesce(decision, CASE WHEN r.verdict = 'unsure' AND s.verdict != 'unsure' THEN s.id END, review, second) AS id,
+        coalesce(decision IS NULL AND r.verdict != 'unsure' AND s.verdict != 'unsure'
+            AND (r.verdict != s.verdict OR r.label != s.label), 0) AS disputed
+    FROM opinions
+    LEFT JOIN verdicts AS r ON r.id = review AND second IS NOT NULL
+    LEFT JOIN verdicts AS s ON s.id = second
 )
-SELECT v.id, v.collection, v.round, v.image,
-    CASE WHEN disputed THEN 'unsure' ELSE v.verdict END AS verdict,
-    CASE WHEN disputed THEN classes.name ELSE v.label END AS label,
-    v.previous, v.digest, coalesce(disputed, 0) AS disputed
-FROM compared JOIN verdicts AS v ON v.id = compared.id
-JOIN images ON images.id = v.image JOIN classes ON classes.id = images.class;
+SELECT v.id, collection, round, image, iif(disputed, 'unsure', verdict) AS verdict, iif(disputed, name, label) AS label,
+    previous, v.digest, disputed
+FROM compared
+CROSS JOIN verdicts AS v ON v.id = compared.id
+CROSS JOIN images ON images.id = image
+CROSS JOIN classes ON classes.id = class
+LIMIT -1;
 CREATE VIEW ignores AS
 WITH edits AS (
     SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)

@@ -1,4 +1,4 @@
-"""Steps of the review, in order, and taking them back: tables `collections`, `verdicts`, `applications`.
+"""Steps of the review, in order, and taking them back: tables `collections`, `verdicts`, `applications`, `endings`.
 
 Nothing is deleted: a step taken back has a time in `undone`, and every other query passes over it.
 """
@@ -16,11 +16,12 @@ from dupekit.system.stamp import now
 class StepKind(StrEnum):
     COLLECT = "collect"
     APPLY = "apply"
+    NEXT = "next"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A collect that changed verdicts, or an apply."""
+    """A collect that changed verdicts, an apply, or the end of a round."""
 
     number: int
     """In its own table."""
@@ -28,11 +29,12 @@ class Step:
     round: int
     at: str
     who: str | None
-    """None for an apply that an older dupekit recorded."""
+    """None for an apply, or the end of a round, that an older dupekit recorded."""
     count: int
-    """Verdicts that were new or changed, or corrections applied."""
-    place: str
-    """From where the review tree was collected, or where the corrected dataset lies: absolute, escaped."""
+    """Verdicts that were new or changed, or corrections applied; 0 for the end of a round."""
+    place: str | None
+    """From where the review tree was collected, where the corrected dataset lies, or on which dataset the next round is:
+    escaped. None for the end of a round that an older dupekit recorded."""
     undone: str | None
     """When it was taken back."""
 
@@ -58,43 +60,34 @@ def steps(ledger: Ledger) -> list[Step]:
         SELECT number, what, round, at, nullif(who, ''), count, place, undone FROM (
             SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
                 coalesce(decided.count, 0) AS count, iif(c.tree = '', exports.tree, c.tree) AS place, undone,
-                c.id AS last_collect
+                c.id AS last_collect, 0 AS last_apply
             FROM collections AS c JOIN exports ON exports.id = c.export
             LEFT JOIN (SELECT collection, count(*) AS count FROM verdicts GROUP BY collection) AS decided
                 ON decided.collection = c.id
             UNION ALL
             SELECT id, 'apply', round, at, who,
                 (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
-                coalesce(collection, 0)
+                coalesce(collection, 0), id
             FROM applications
-        ) ORDER BY last_collect, what = 'apply', number
+            UNION ALL
+            SELECT id, 'next', round, at, who, 0, dataset, undone, coalesce(collection, 0), coalesce(application, 0)
+            FROM endings
+        ) ORDER BY last_collect, last_apply, what = 'next', number
         """
     )
     return [Step(row[0], StepKind(row[1]), *row[2:]) for row in found]
 
 
-def undo(ledger: Ledger) -> Step | None:
-    """Takes back the last step that stands, whatever its round, and returns it; None where none stands.
+def last(ledger: Ledger) -> Step | None:
+    """The last step that stands, whatever its round; None where none stands."""
+    return next((step for step in reversed(steps(ledger)) if step.undone is None), None)
 
-    Raises UsageError where it is an apply of a closed round: the next round is on what it wrote. A collect of a
-    closed round has changed nothing but the ignore list, or an apply would follow it.
-    """
+
+def take_back(ledger: Ledger, step: Step) -> None:
+    """Takes back a collect or an apply; the end of a round is taken back by `endings`."""
+    table = "collections" if step.what is StepKind.COLLECT else "applications"
     with ledger.write() as db:
-        standing = [step for step in steps(ledger) if step.undone is None]
-        if not standing:
-            return None
-        last = standing[-1]
-        if last.what is StepKind.APPLY and ledger.value(
-            "SELECT closed FROM rounds WHERE id = ?", (last.round,)
-        ):
-            raise UsageError(
-                f"The last step is the apply of round {last.round} on {last.at}, and `dupekit next` has ended that round:"
-                " what came later builds on it, so it is not taken back.",
-                hint="Decide anew in the next round; `dupekit ignore remove` takes an image off the ignore list.",
-            )
-        table = "collections" if last.what is StepKind.COLLECT else "applications"
-        db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), last.number))
-        return last
+        db.execute(f"UPDATE {table} SET undone = ? WHERE id = ?", (now(), step.number))
 
 
 def changes(ledger: Ledger, path: str) -> list[Change]:

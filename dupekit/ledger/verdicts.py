@@ -1,11 +1,16 @@
-"""Tables `collections` and `verdicts`: what was decided in the review trees, and when. Of an image the latest counts."""
+"""Tables `collections` and `verdicts`: what was decided in the review trees, and when.
+
+Of the trees of one purpose the latest counts for an image. Where a second opinion says otherwise than the review, the
+image is disputed and counts as unsure, until a tree that was exported for that decides: the view `current_verdicts`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dupekit.correct.resolve import Decision, Held, Resolution, resolve
+from dupekit.correct.resolve import Decision, Held, Resolution, Unapplied, resolve
 from dupekit.errors import LedgerError
 from dupekit.ledger import exports
 from dupekit.ledger.database import Ledger, understood
@@ -18,13 +23,39 @@ from dupekit.system.stamp import now
 
 @dataclass(frozen=True, slots=True)
 class Overruled:
-    """A verdict of a tree that does not count, for a later collect of another tree decided otherwise."""
+    """A verdict that does not count, for another tree decided otherwise: one of the same purpose, later, or one that decides
+    between two opinions. What a second opinion disputes is not overruled."""
 
     verdict: FileVerdict
     tree: str
     """The place of the other tree: absolute, escaped."""
     at: str
     """When that was collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What was decided in a round, and its last corrected dataset that stands has not."""
+
+    corrections: int
+    """That `apply` would make."""
+    unapplied: list[Unapplied]
+    """Decisions that it would not make, for the dataset is not what was decided on any more."""
+
+
+@contextlib.contextmanager
+def worked_out_once(ledger: Ledger) -> Iterator[None]:
+    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew: SQLite
+    takes a temporary table before a view of its name."""
+    views = ("opinions", "current_verdicts", "ignores")
+    try:
+        for view in views:
+            ledger.rows(f"CREATE TEMP TABLE {view} AS SELECT * FROM main.{view}")
+        yield
+    finally:
+        for view in views:
+            with contextlib.suppress(LedgerError):  # while an error ends a query halfway, its table cannot go
+                ledger.rows(f"DROP TABLE IF EXISTS temp.{view}")
 
 
 def labels_elsewhere(ledger: Ledger, export: Export) -> list[str]:
@@ -57,25 +88,7 @@ def record(
     verdicts that changed; with none, nothing is written. What is open changes only what this tree said before: silence is
     no verdict. `check` gets them first, and may raise.
     """
-    numbered = _with_numbers(ledger, export, verdicts)
-    # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
-    # back what was decided in a newer one.
-    of_this_tree = {
-        image: (verdict, label)
-        for image, verdict, label in ledger.rows(
-            """
-            SELECT image, verdict, label FROM verdicts WHERE id IN (
-                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
-                WHERE export = ? AND undone IS NULL GROUP BY image)
-            """,
-            (export.number,),
-        )
-    }
-    changes = [
-        (v, image)
-        for v, image in numbered
-        if of_this_tree.get(image, (Verdict.OPEN, v.file.given)) != (v.verdict, v.label)
-    ]
+    changes = _changes(ledger, export, verdicts)
     changed = [v for v, _ in changes]
     if not changed:
         return []
@@ -103,6 +116,35 @@ def record(
     return changed
 
 
+def changed(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[FileVerdict]:
+    """The verdicts that differ from those recorded of this tree before."""
+    return [v for v, _ in _changes(ledger, export, verdicts)]
+
+
+def _changes(
+    ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]
+) -> list[tuple[FileVerdict, int]]:
+    numbered = _with_numbers(ledger, export, verdicts)
+    # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
+    # back what was decided in a newer one.
+    of_this_tree = {
+        image: (verdict, label)
+        for image, verdict, label in ledger.rows(
+            """
+            SELECT image, verdict, label FROM verdicts WHERE id IN (
+                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+                WHERE export = ? AND undone IS NULL GROUP BY image)
+            """,
+            (export.number,),
+        )
+    }
+    return [
+        (v, image)
+        for v, image in numbered
+        if of_this_tree.get(image, (Verdict.OPEN, v.file.given)) != (v.verdict, v.label)
+    ]
+
+
 def finished(ledger: Ledger, export: Export) -> frozenset[str]:
     """The classes of a tree that somebody said were finished, in a collect that stands."""
     found = ledger.rows(
@@ -114,10 +156,10 @@ def finished(ledger: Ledger, export: Export) -> frozenset[str]:
 
 
 def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
-    """What counts now of an export's files, by their paths in the tree, whichever tree it was decided in."""
-    current = _current(ledger, export.round)
+    """What trees of an export's purpose, or one that decides, said last of its files, by their paths in the tree."""
+    said = _said(ledger, export)
     numbers = exports.numbers(ledger, export.number)
-    found = {path: current[image] for path, image in numbers.items() if image in current}
+    found = {path: said[image] for path, image in numbers.items() if image in said}
     return {
         path: Earlier(
             understood(Verdict, one.verdict), one.label, one.exported_to, one.export == export.number
@@ -128,18 +170,18 @@ def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
 
 def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[Overruled]:
     """Of a tree's recorded verdicts those that do not count."""
-    current = _current(ledger, export.round)
+    said = _said(ledger, export)
     found = []
     for v, image in _with_numbers(ledger, export, verdicts):
-        one = current.get(image)
+        one = said.get(image)
         if one and v.verdict is not Verdict.OPEN and (one.verdict, one.label) != (v.verdict, v.label):
             found.append(Overruled(v, one.collected_from or one.exported_to, one.at))
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Current:
-    """The verdict that counts of an image, and where it comes from."""
+class _Said:
+    """A verdict on an image, and where it comes from."""
 
     verdict: str
     label: str
@@ -149,19 +191,20 @@ class _Current:
     collected_from: str
 
 
-def _current(ledger: Ledger, round_number: int) -> dict[int, _Current]:
-    """Image -> what counts of it now in a round. Joined with an export's files in memory: by SQLite, which has no index of
-    those by image, it took a pass over all of them for every verdict."""
+def _said(ledger: Ledger, export: Export) -> dict[int, _Said]:
+    """Image -> the last verdict from trees of this one's purpose, or from one that decides. Joined with an export's files in
+    memory: by SQLite, which has no index of those by image, it took a pass over all of them for every verdict."""
     found = ledger.rows(
-        """
-        SELECT image, verdict, label, at, export, exports.tree, collections.tree FROM current_verdicts AS v
-        JOIN collections ON collections.id = v.collection
-        JOIN exports ON exports.id = export
-        WHERE v.round = ?
+        f"""
+        SELECT v.image, verdict, label, at, export, exports.tree, collections.tree FROM opinions
+        CROSS JOIN verdicts AS v ON v.id = coalesce(decision, {export.purpose})
+        CROSS JOIN collections ON collections.id = v.collection
+        CROSS JOIN exports ON exports.id = export
+        WHERE opinions.round = ?
         """,
-        (round_number,),
+        (export.round,),
     )
-    return {image: _Current(*rest) for image, *rest in found}
+    return {image: _Said(*rest) for image, *rest in found}
 
 
 def _with_numbers(
@@ -186,36 +229,73 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     return {understood(Verdict, verdict): number for verdict, number in found}
 
 
+_DECIDED = """
+    FROM current_verdicts AS v
+    CROSS JOIN tallies AS t ON t.round = v.round AND t.image = v.image
+    CROSS JOIN images ON images.id = v.image
+    CROSS JOIN classes ON classes.id = images.class
+    CROSS JOIN collections ON collections.id = v.collection
+    WHERE v.round = ?1"""
+_WANTED = f"""CASE v.verdict WHEN '{Verdict.RELABEL}' THEN v.label WHEN '{Verdict.EXPUNGE}' THEN NULL
+    ELSE classes.name END"""
+_HOMELESS = "(images.state = 'gone' OR images.digest != t.digest)"
+"""Its file is not what was decided on any more."""
+
+
 def resolved(ledger: Ledger, round_number: int) -> Resolution:
     """What the round's verdicts come to in the dataset that the last scan saw."""
+    return _resolved(ledger, round_number, "1")
+
+
+def outstanding(ledger: Ledger, round_number: int) -> Outstanding:
+    """What is decided, and not in the corrected dataset yet.
+
+    Most of it SQLite counts; only what was decided on contents whose file was changed since is resolved one by one.
+    """
+    applied = ledger.value(
+        "SELECT max(id) FROM applications WHERE round = ? AND undone IS NULL", (round_number,)
+    )
+    made = "SELECT new_label FROM corrections WHERE application = ?2 AND corrections.image = v.image"
+    (row,) = ledger.rows(
+        f"""
+        SELECT total({_HOMELESS}), total(NOT {_HOMELESS} AND coalesce({_WANTED}, '') != coalesce(({made}), classes.name))
+        {_DECIDED}
+        """,
+        (round_number, applied),
+    )
+    homeless, in_place = map(int, row)
+    if not homeless:
+        return Outstanding(in_place, [])
+    rest = _resolved(ledger, round_number, f"t.digest IN (SELECT t.digest {_DECIDED} AND {_HOMELESS})")
+    labels = dict(
+        ledger.rows("SELECT image, new_label FROM corrections WHERE application = ?", (applied,)).fetchall()
+    )
+    elsewhere = [c for c in rest.corrections if c.path != c.decided_on]  # the others are counted already
+    missing = [c for c in elsewhere if labels.get(c.image) != (c.new_label or "")]
+    return Outstanding(in_place + len(missing), rest.unapplied)
+
+
+def _resolved(ledger: Ledger, round_number: int, which: str) -> Resolution:
+    """`which` are the decisions that it goes by: a condition of SQL."""
     decisions = [
         Decision(*row)
         for row in ledger.rows(
-            """
-            SELECT v.image, images.path, classes.name,
-                CASE v.verdict WHEN ? THEN v.label WHEN ? THEN NULL ELSE classes.name END,
-                t.votes, t.score, collections.at, t.digest,
-                CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ? THEN 'unreadable'
+            f"""
+            SELECT v.image, images.path, classes.name, {_WANTED}, t.votes, t.score, collections.at, t.digest,
+                CASE WHEN images.state = 'gone' THEN 'gone' WHEN images.mtime_ns = ?2 THEN 'unreadable'
                     ELSE 'content changed' END
-            FROM current_verdicts AS v
-            JOIN images ON images.id = v.image
-            JOIN classes ON classes.id = images.class
-            JOIN tallies AS t ON t.round = v.round AND t.image = v.image
-            JOIN collections ON collections.id = v.collection
-            WHERE v.round = ? ORDER BY v.image
+            {_DECIDED} AND {which} ORDER BY v.image
             """,
-            (Verdict.RELABEL, Verdict.EXPUNGE, UNREAD, round_number),
+            (round_number, UNREAD),
         )
     ]
     held = ledger.rows(
-        """
+        f"""
         SELECT images.id, path, classes.name, images.digest, t.image IS NOT NULL FROM images
         JOIN classes ON classes.id = class
-        LEFT JOIN tallies AS t ON t.round = ? AND t.image = images.id AND t.digest = images.digest
-        WHERE state != 'gone' AND images.digest IN (
-            SELECT t.digest FROM current_verdicts AS v
-            JOIN tallies AS t ON t.round = v.round AND t.image = v.image WHERE v.round = ?)
+        LEFT JOIN tallies AS t ON t.round = ?1 AND t.image = images.id AND t.digest = images.digest
+        WHERE state != 'gone' AND images.digest IN (SELECT t.digest {_DECIDED} AND {which})
         """,
-        (round_number, round_number),
+        (round_number,),
     )
     return resolve(decisions, [Held(*row) for row in held])

@@ -81,8 +81,8 @@ def mend(session: Session, export: Export, tree: Path) -> list[str]:
 
 def differing(manifest: Manifest, known: Mapping[str, ExportedImage]) -> list[str]:
     """The paths that a manifest and the ledger do not say the same of, sorted."""
-    said = {file.path: (file.original, file.digest) for file in manifest.files}
-    recorded = {path: (image.original, image.digest) for path, image in known.items()}
+    said = {f.path: (f.original, f.digest, f.stratum, f.population) for f in manifest.files}
+    recorded = {path: (i.original, i.digest, i.stratum, i.population) for path, i in known.items()}
     return sorted(path for path in said.keys() | recorded.keys() if said.get(path) != recorded.get(path))
 
 

@@ -8,13 +8,14 @@ next command: the ledger is still the old one then.
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 from dupekit.errors import TreeUnavailable
 from dupekit.files.write import atomic_write, sync_folder
 from dupekit.jobs.folder import RoundFolder
-from dupekit.ledger import Ledger, exports, older, rounds
-from dupekit.ledger.exports import Export
+from dupekit.ledger import Ledger, older
+from dupekit.ledger.older import OldExport
 from dupekit.review.event_log import EVENTS, event_lines
 from dupekit.review.manifest import read_manifest
 
@@ -24,11 +25,10 @@ _NAMES = ("after.txt", "before.txt", "manifest.json")
 
 def upgrade_files(root: Path, ledger: Ledger) -> None:
     """Brings the files of the project in `root` to their places, by a ledger that is not migrated yet."""
-    latest = rounds.latest(ledger)
-    for number in range(1, latest.number + 1 if latest else 1):
-        of_round = exports.of_round(ledger, number)
-        folder = RoundFolder(root, number)
-        if not of_round or not folder.path.is_dir():
+    # Not by the modules that read a ledger of today.
+    for number, exports in groupby(sorted(older.exports(ledger), key=_round), key=_round):
+        of_round, folder = list(exports), RoundFolder(root, number)
+        if not folder.path.is_dir():
             continue
         _move(folder, "", _owner_of_plain(folder, of_round).key)
         for file in sorted(folder.path.glob("*.*.*")):
@@ -40,7 +40,11 @@ def upgrade_files(root: Path, ledger: Ledger) -> None:
         sync_folder(folder.path)
 
 
-def _owner_of_plain(folder: RoundFolder, of_round: list[Export]) -> Export:
+def _round(export: OldExport) -> int:
+    return export.round
+
+
+def _owner_of_plain(folder: RoundFolder, of_round: list[OldExport]) -> OldExport:
     """The export whose files have the plain names: the last one, but where dupekit was killed while it renamed them."""
     try:
         key = read_manifest(folder.path / "manifest.json").export

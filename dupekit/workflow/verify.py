@@ -128,6 +128,11 @@ def _unapplied(ledger: Ledger) -> list[Unapplied]:
     return verdicts.resolved(ledger, latest.number).unapplied
 
 
+def _check_ledger(work: _Work) -> Iterator[Fault]:
+    with stage(work.progress, "checking the ledger's steps"):
+        yield from integrity.misfits(work.ledger)
+
+
 def _check_exports(work: _Work) -> Iterator[Fault]:
     for folder in work.each_round():
         for export in exports.of_round(work.ledger, folder.number):
@@ -221,6 +226,7 @@ def _check_corrections(work: _Work) -> Iterator[Fault]:
 
 
 _CHECKS: list[tuple[str, Callable[[_Work], Iterator[Fault]]]] = [
+    ("ledger", _check_ledger),
     ("export", _check_exports),
     ("round", _check_rounds),
     ("dataset", _check_dataset),

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.ledger import Ledger, exports, steps, tallies, verdicts
+from dupekit.ledger import Ledger, exports, findings, opinions, steps, tallies, verdicts
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.review.manifest import ExportedFile
 from dupekit.review.verdicts import FileVerdict, Verdict
+from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import Settings
 from dupekit.system.progress import silent
 from dupekit.workflow.export import export
@@ -51,8 +52,10 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
                 [(i, f"a/{i}", f"{i:064x}") for i in range(images)],
             )
             db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images")
-            db.execute("INSERT INTO exports VALUES (1, 1, 'key', '/tree', '')")
-            db.execute("INSERT INTO exported_files SELECT 1, path, id FROM images")
+            db.execute(
+                "INSERT INTO exports (id, round, key, tree, created) VALUES (1, 1, 'key', '/tree', '')"
+            )
+            db.execute("INSERT INTO exported_files (export, path, image) SELECT 1, path, id FROM images")
             db.execute("INSERT INTO collections (id, export, at, who) SELECT id + 1, 1, '', '' FROM images")
             db.execute(
                 "INSERT INTO verdicts (collection, round, image, verdict, label, digest)"
@@ -62,8 +65,9 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
 
 
 def flag(ledger: Ledger) -> None:
-    found = len(tallies.dupes(ledger, 1, threshold=3))
-    assert found == tallies.ignored(ledger, 1, threshold=3) > 0
+    rule = Rule(RuleName.VOTES, 3)
+    found = len(tallies.suspects(ledger, 1, rule))
+    assert found == tallies.count(ledger, 1, rule) == tallies.ignored(ledger, 1, rule) > 0
 
 
 def collect_again(ledger: Ledger) -> None:
@@ -82,21 +86,49 @@ def collect_again(ledger: Ledger) -> None:
         for path in decided
     ]
     assert verdicts.overruled(ledger, export, same) == []
-    assert verdicts.record(ledger, export, same, who="", tree="", check=lambda _: None) == []
+    assert verdicts.record(ledger, export, same, who="", tree="", finished=[], check=lambda _: None) == []
+
+
+def decide_twice(ledger: Ledger) -> None:
+    """A tenth of the images has a second opinion, which disputes half of them."""
+    with ledger.write() as db:
+        db.execute(
+            "INSERT INTO exports (id, round, key, tree, created, purpose) VALUES (2, 1, 'second', '/tree', '', 'second')"
+        )
+        db.execute(
+            "INSERT INTO exported_files (export, path, image) SELECT 2, path, id FROM images WHERE id % 10 = 1"
+        )
+        db.execute("INSERT INTO collections (id, export, at, who) VALUES (1000000, 2, '', '')")
+        db.execute(
+            "INSERT INTO verdicts (collection, round, image, verdict, label, digest) SELECT 1000000, 1, id,"
+            " iif(id % 20 = 1, 'correct', 'relabel'), iif(id % 20 = 1, 'a', 'b'), digest FROM images WHERE id % 10 = 1"
+        )
+    count = ledger.value("SELECT count(*) FROM images")
+    assert verdicts.counts(ledger, 1) == {"correct": count // 2 - count // 20, "unsure": count // 20}
+    found = opinions.of_round(ledger, 1)
+    assert (len(found), sum(one.disputed for one in found)) == (count // 10, count // 20)
+    assert [(one.images, one.open) for one in exports.out(ledger, 1)] == [
+        (count, count // 2),
+        (count // 10, 0),
+    ]
+    assert verdicts.outstanding(ledger, 1).corrections == 0
+    read = findings.findings(ledger, 1, Rule(RuleName.SCORE, 3))
+    assert (len(read.reviewed), len(read.undecided)) == (count // 2 - count // 20, count // 2)
+    assert findings.waiting(ledger, 1, Rule(RuleName.SCORE, 3)) == 0
 
 
 def tell_the_history(ledger: Ledger) -> None:
     assert {step.count for step in steps.steps(ledger)} == {0, 1}
 
 
-@pytest.mark.parametrize("query", [flag, collect_again, tell_the_history])
+@pytest.mark.parametrize("query", [flag, collect_again, decide_twice, tell_the_history])
 def test_twice_the_images_cost_twice_as_much(tmp_path: Path, query: Callable[[Ledger], object]) -> None:
     """As little as the ignore list is gone through for every image, so little an export's files for every verdict."""
     with reviewed(tmp_path / "1.db", 1000) as few, reviewed(tmp_path / "2.db", 2000) as many:
         assert steps_of(many, query) < 3 * steps_of(few, query)
 
 
-def test_the_status_gets_no_row_for_each_image(tmp_path: Path) -> None:
+def test_the_status_of_a_closed_round_gets_no_row_for_each_image(tmp_path: Path) -> None:
     got = 0
 
     def count(_: object, row: tuple[object, ...]) -> tuple[object, ...]:
@@ -106,14 +138,13 @@ def test_the_status_gets_no_row_for_each_image(tmp_path: Path) -> None:
 
     with reviewed(tmp_path / "ledger.db", 200) as ledger:
         with ledger.write() as db:
-            db.execute("INSERT INTO flags SELECT 1, id, id FROM images")
             db.execute("UPDATE images SET state = 'problem' WHERE id % 4 = 0")
             db.execute("UPDATE rounds SET closed = '2026'")
         ledger.connection.row_factory = count
         found = status(Session(ledger, tmp_path, Settings(dataset="data")))
     assert (found.images, found.classes, found.problems) == (150, 1, 50)
-    assert (found.flags, found.ignored) == (50, 100)
-    assert [(r.flagged, r.ignored) for r in found.rounds] == [(200, 100)]
+    assert (found.suspects, found.ignored) == (50, 100)
+    assert [(r.suspects, r.ignored) for r in found.rounds] == [(200, 100)]
     assert got < 50
 
 

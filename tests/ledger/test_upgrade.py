@@ -9,8 +9,20 @@ import pytest
 from sqlite_utils import Database
 
 from dupekit.errors import LedgerError
-from dupekit.ledger import Ledger, ignores, older, predictions, steps, verdicts
+from dupekit.ledger import (
+    Ledger,
+    endings,
+    exports,
+    ignores,
+    integrity,
+    older,
+    predictions,
+    rounds,
+    steps,
+    verdicts,
+)
 from dupekit.ledger.migrations import migrations
+from dupekit.ledger.steps import Step
 from dupekit.review.event_log import Event
 
 # 1 confirmed; 2 confirmed, taken off by hand; 3 confirmed in an earlier collect, put back since; 4 by hand and
@@ -71,15 +83,22 @@ def test_the_list_and_the_verdicts_are_the_same(old: Path, tmp_path: Path) -> No
         assert len(ignores.ignores(again)) == 4
 
 
+def taken_back(ledger: Ledger) -> Step | None:
+    step = steps.last(ledger)
+    if step:
+        steps.take_back(ledger, step)
+    return step
+
+
 def test_its_steps_can_be_taken_back(old: Path) -> None:
     with Ledger(old, before_migrating=gone) as ledger:
         assert [step.what for step in steps.steps(ledger)] == ["collect", "apply", "collect"]
-        taken = steps.undo(ledger)
+        taken = taken_back(ledger)
         assert taken is not None
         assert (taken.what, taken.number, taken.count) == ("collect", 2, 2)
         assert verdicts.counts(ledger, 1) == {"correct": 5}
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/1", "a/3", "a/4", "a/5", "a/6"}
-        rest = [steps.undo(ledger) for _ in range(3)]
+        rest = [taken_back(ledger) for _ in range(3)]
         assert [step and step.what for step in rest] == ["apply", "collect", None]
         assert {entry.path for entry in ignores.ignores(ledger)} == {"a/4", "a/5", "a/6"}
         assert ledger.value("SELECT count(*) FROM verdicts") == 7  # nothing is deleted
@@ -99,6 +118,68 @@ def test_the_predictions_are_the_same_in_another_order(old: Path) -> None:
             ("a/3", "b"),
             ("a/5", "a"),
         ]
+
+
+# Round 1 was applied and ended; the next is on what it wrote. Round 2 was flagged, and ended with nothing applied; round 3 has
+# a tree out, and no threshold since the last training. After the end of round 1 its tree was collected once more.
+LATER = """
+UPDATE rounds SET closed = '2026-01-03T12:00:00+00:00' WHERE id = 1;
+INSERT INTO rounds (id, dataset, begun, closed, pairs, images, plan, threshold) VALUES
+    (2, '/fixed', '2026-01-05T00:00:00+00:00', '2026-01-06T00:00:00+00:00', 3, 6, '{}', 3),
+    (3, '/elsewhere', '2026-01-07T00:00:00+00:00', NULL, 3, 6, '{}', NULL),
+    (4, '/elsewhere', '2026-01-08T00:00:00+00:00', NULL, 3, 6, '{}', NULL);
+INSERT INTO exports VALUES (2, 3, 'key 3', '/tree 3', '2026-01-07T00:00:01+00:00');
+INSERT INTO exported_files SELECT 2, 'a/b_03_' || id, id FROM images;
+INSERT INTO exported_files VALUES (2, 'b/a_03_7', 7);
+INSERT INTO collections VALUES (3, 2, '2026-01-07T12:00:00+00:00', 'Ada')
+"""
+
+
+def test_ends_of_rounds_rules_and_finished_classes_follow_from_what_there_was(old: Path) -> None:
+    with sqlite3.connect(old) as db:
+        db.execute("INSERT INTO images SELECT 7, 'b/7', 2, 1, 1, 'new7', 1, 1, 'L', 'ok', ''")
+        db.executescript(LATER)
+        migrations.apply(Database(db), stop_before="m005_predictions_in_the_order_of_writing")
+        db.execute("UPDATE collections SET undone = '2026-01-09' WHERE id = 2")
+    db.close()
+    with Ledger(old, before_migrating=gone) as ledger:
+        assert [(s.what, s.round, s.place, s.who, s.undone is None) for s in steps.steps(ledger)] == [
+            ("collect", 1, "/tree", "Ada", True),
+            ("apply", 1, "/fixed", None, True),
+            ("next", 1, "/fixed", None, True),
+            ("collect", 1, "/tree", "Ada", False),
+            ("next", 2, "/elsewhere", None, True),
+            ("collect", 3, "/tree 3", "Ada", True),
+        ]
+        assert [endings.of_round(ledger, number) and endings.of_round(ledger, number).before for number in (1, 2, 3)] == [
+            "/d", "/fixed", None,
+        ]  # fmt: skip
+        assert [rounds.get(ledger, number).rule for number in (1, 2, 3, 4)] == [
+            "votes",
+            "votes",
+            "votes",
+            None,
+        ]
+        said = [
+            verdicts.finished(ledger, one) for number in (1, 3) for one in exports.of_round(ledger, number)
+        ]
+        assert said == [{"a"}, {"a", "b"}]
+        assert ledger.rows("SELECT collection, label FROM finished ORDER BY 1, 2").fetchall() == [
+            (1, "a"), (3, "a"), (3, "b"),
+        ]  # fmt: skip
+        assert list(integrity.faults(ledger)) + list(integrity.misfits(ledger)) == []
+
+
+def test_one_of_the_version_before_holds_no_events(old: Path) -> None:
+    with sqlite3.connect(old) as db:
+        migrations.apply(Database(db), stop_before="m006_batches_and_second_opinions")
+    db.close()
+    found: list[object] = []
+    with Ledger(
+        old, before_migrating=lambda ledger: found.extend([*older.exports(ledger), *older.events(ledger, 1)])
+    ):
+        pass
+    assert found == [older.OldExport(1, 1, "key")]
 
 
 def test_what_a_new_ledger_does_not_hold_is_read_before(old: Path) -> None:

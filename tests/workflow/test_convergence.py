@@ -11,7 +11,9 @@ from PIL import Image
 from dupekit import Choices
 from dupekit.files.paths import real_path
 from dupekit.project import Project
+from dupekit.rounds.rules import Rule, RuleName
 from dupekit.testing import make_dataset
+from dupekit.workflow.collect import Collected
 
 
 @pytest.fixture
@@ -33,6 +35,11 @@ def noisy(tmp_path: Path, fast: dict[str, object]) -> Project:
     return project
 
 
+def finished(project: Project) -> Collected:
+    """What was left in the last tree is wrong, as suggested."""
+    return project.collect(finished=("amoeba", "ciliate", "diatom"))
+
+
 def test_before_the_first_round_there_is_nothing(project: Project) -> None:
     found = project.status()
     assert (found.rounds, found.acceptance) == ([], None)
@@ -40,11 +47,12 @@ def test_before_the_first_round_there_is_nothing(project: Project) -> None:
 
 def test_an_unreviewed_round_has_no_share(noisy: Project) -> None:
     (row,) = noisy.status().rounds
-    assert (row.round, row.images, row.pairs, row.threshold, row.flagged) == (1, 44, 4, None, 0)
+    assert (row.round, row.images, row.pairs, row.rule) == (1, 44, 4, Rule(RuleName.SCORE, 4))
+    assert row.suspects == (noisy.scores().scores > 0).sum() > 0
     flagged = noisy.flag(threshold=2)
     noisy.export()
     (row,) = noisy.status().rounds
-    assert (row.threshold, row.flagged) == (2, len(flagged.dupes))
+    assert (row.rule, row.suspects) == (Rule(RuleName.VOTES, 2), len(flagged.suspects))
     assert (row.reviewed, row.accepted, row.share, row.ignored) == (0, 0, None, 0)
     assert noisy.status().acceptance is None
 
@@ -61,10 +69,10 @@ def test_shares_are_what_the_verdicts_say(noisy: Project) -> None:
             path.unlink()
         elif number % 3 == 1:
             path.rename(exported.tree / ("_expunge" if number % 2 else "_unsure") / f"{number}.png")
-    accepted = {v.file.path for v in noisy.collect().review.verdicts if v.verdict in ("relabel", "expunge")}
+    accepted = {v.file.path for v in finished(noisy).review.verdicts if v.verdict in ("relabel", "expunge")}
     found = noisy.status()
     (row,) = found.rounds
-    assert (row.flagged, row.reviewed, row.accepted) == (len(files), len(files), len(accepted))
+    assert (row.suspects, row.reviewed, row.accepted) == (len(files), len(files), len(accepted))
     assert row.share == len(accepted) / len(files)
     assert row.ignored == len(noisy.ignores()) == len(range(0, len(files), 3))
     shown = found.acceptance
@@ -91,14 +99,14 @@ def test_the_last_reviewed_round_is_shown_while_the_next_is_not(noisy: Project, 
     tree = noisy.export().tree
     first = next(tree.glob("[!.]*/*.png"))
     first.unlink()
-    noisy.collect()
+    finished(noisy)
     noisy.apply(tmp_path / "fixed")
     noisy.next_round()
     assert not noisy.train(Choices(pairs=2, **fast)).failed
     noisy.ignore(noisy.scores().paths[:2])
     found = noisy.status()
     one, two = found.rounds
-    assert (one.round, one.reviewed, one.accepted, one.ignored) == (1, one.flagged, one.flagged - 1, 1)
+    assert (one.round, one.reviewed, one.accepted, one.ignored) == (1, one.suspects, one.suspects - 1, 1)
     assert (two.round, two.reviewed, two.share, two.pairs, two.ignored) == (2, 0, None, 2, 3)
     assert found.acceptance is not None
     assert found.acceptance.round == 1

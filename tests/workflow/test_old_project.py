@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from dupekit import Choices
+from dupekit.errors import UsageError
 from dupekit.ledger.migrations import migrations
 from dupekit.project import Project
+from dupekit.rounds.rules import RuleName
 from tests.support import Killed, Killer, moved_project, tree_state
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "project-c006f6f.tar.xz"
@@ -83,7 +86,7 @@ def test_its_files_come_to_their_places(old: Project) -> None:
 def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None:
     stands = old.status()
     assert [export.key[:8] for export in stands.exports] == [FIRST, SECOND]
-    assert (stands.pairs_done, stands.flags) == (2, 4)
+    assert (stands.pairs_done, stands.rule.name, stands.suspects) == (2, RuleName.VOTES, 4)
     assert stands.verdicts == {"correct": 1, "relabel": 3, "unsure": 1}
     assert (stands.applications, len(stands.unapplied)) == ([], 0)
     assert [step.undone is None for step in old.history()] == [True, False]  # the apply was taken back
@@ -92,16 +95,17 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     assert (scanned.images, scanned.changed, scanned.gone) == (24, 0, 0)
     assert old.verify().differences == []
 
-    second = old.collect(who="Grace")
+    second = old.collect(who="Grace")  # nobody has collected it before, so what was left in it is open
     assert {v.file.path: v.verdict for v in second.review.verdicts} == {
         "amoeba/diatom_02_wrong_2_diatom.png": "correct",
-        "ciliate/amoeba_02_wrong_0_amoeba.png": "relabel",
-        "ciliate/amoeba_02_wrong_3_amoeba.png": "relabel",
-        "diatom/ciliate_02_wrong_4_ciliate.png": "relabel",
+        "ciliate/amoeba_02_wrong_0_amoeba.png": "open",
+        "ciliate/amoeba_02_wrong_3_amoeba.png": "open",
+        "diatom/ciliate_02_wrong_4_ciliate.png": "open",
     }
     assert (second.events, not [r for r in second.remarks if "restored" in r]) == (0, True)
-    first = old.collect(tmp_path / "first")
+    first = old.collect(tmp_path / "first")  # collected under the old rule: what was left in it stays wrong
     assert (first.changed, first.events) == ([], 0)
+    assert Counter(v.verdict for v in first.review.verdicts) == {"correct": 1, "relabel": 3, "unsure": 1}
     assert [v.file.path for v in first.overruled] == ["amoeba/diatom_02_wrong_2_diatom.png"]
     assert events(old.folder_of(old.tree(tmp_path / "first")[0])) == [OWN, CARRIED]
     assert len(old.ignores()) == 2
@@ -118,11 +122,12 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     trained = old.train(Choices(pairs=3, **fast))
     assert (trained.begun, trained.failed, trained.todo) == (False, [], ["p03-a", "p03-b"])
     assert old.status().pairs_done == 3
+    assert [(Path(one.place).name, one.open) for one in old.status().out] == [("first", 0), ("dupes", 0)]
     old.flag(threshold=1)
-    third = old.export(tmp_path / "third")
-    assert third.manifest.pairs == 3
-    assert old.verify().differences == []
-    assert old.next_round().images == 24
+    assert (old.status().round.rule, old.verify().differences) == (RuleName.VOTES, [])
+    with pytest.raises(UsageError, match="dupes holds 1 verdict that is not collected"):
+        old.next_round()
+    assert old.next_round(drop=True).images == 24
     assert old.dataset == tmp_path / "corrected"
     assert not old.train(Choices(pairs=1, **fast)).failed
     assert old.status().round.number == 2

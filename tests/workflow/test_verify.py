@@ -22,8 +22,9 @@ from tests.support import tree_state
 def applied(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "first")
+    trained.withdraw()  # so that the same images go out again
     trained.export(tmp_path / "second")
-    trained.collect()
+    trained.collect(finished=["amoeba", "ciliate"])
     trained.apply(tmp_path / "fixed")
     return trained
 
@@ -64,6 +65,10 @@ EXPORT = f"{ROUND}/exports/KEY"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "manifest edited": (
         lambda p: _edit_json(_kept(p, "manifest.json"), lambda d: d["files"][0].update(original="a/b.png")),
+        "export", f"{EXPORT}/manifest.json", "differs from the ledger in 1 files",
+    ),
+    "manifest with a suspect as of the audit": (
+        lambda p: _edit_json(_kept(p, "manifest.json"), lambda d: d["files"][0].update(stratum=0, population=9)),
         "export", f"{EXPORT}/manifest.json", "differs from the ledger in 1 files",
     ),
     "manifest with a file less": (
@@ -153,7 +158,7 @@ def went_on(trained: Project, tmp_path: Path) -> Callable[[], Project]:
     trained.flag(threshold=3)
     tree = trained.export().tree
     next(tree.glob("ciliate/*.png")).rename(tree / "_expunge" / "it.png")
-    trained.collect()
+    trained.collect(finished=["amoeba"])
     trained.apply(tmp_path / "fixed")
 
     def go_on() -> Project:
@@ -231,9 +236,23 @@ def test_bytes_flipped_in_the_ledger_are_found(applied: Project) -> None:
 def test_rows_that_refer_to_nothing_are_found(applied: Project) -> None:
     with Ledger(applied.path / "ledger.db") as ledger:
         ledger.connection.execute("PRAGMA foreign_keys = OFF")
-        ledger.connection.execute("DELETE FROM flags")
-        ledger.connection.execute("INSERT INTO flags VALUES (1, 1, 99999)")
-    assert ("ledger", "flags", "1 rows refer to missing rows of images") in found(applied)
+        ledger.connection.execute("INSERT INTO finished VALUES (99999, 'amoeba')")
+    assert found(applied) >= {("ledger", "finished", "1 rows refer to missing rows of collections")}
+
+
+@pytest.mark.parametrize(
+    ("edit", "table", "how"),
+    [
+        ("INSERT INTO finished VALUES (1, 'no class')", "finished", "that there never was"),
+        ("UPDATE verdicts SET image = (SELECT id FROM images WHERE path = 'diatom/0003.png') WHERE id = 1",
+         "verdicts", "that their tree is not of"),
+        ("UPDATE rounds SET closed = '2026'", "rounds", "no step says how"),
+    ],
+)  # fmt: skip
+def test_rows_that_fit_nothing_are_found(applied: Project, edit: str, table: str, how: str) -> None:
+    with Ledger(applied.path / "ledger.db") as ledger, ledger.write() as db:
+        db.execute(edit)
+    assert [(what, where, how in said) for what, where, said in found(applied)] == [("ledger", table, True)]
 
 
 @pytest.mark.parametrize("how", ["gone", "garbage", "newer"])

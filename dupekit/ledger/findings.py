@@ -1,0 +1,98 @@
+"""What the verdicts of a round found, by score: what `dupekit.rounds.yields` estimates from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.ledger.database import Ledger
+from dupekit.review.verdicts import Verdict
+from dupekit.rounds.rules import Rule, RuleName
+from dupekit.rounds.yields import Decided
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """The images of a round, as far as they count; in no order. Unsure ones, and those on the ignore list from before, do
+    not."""
+
+    reviewed: Decided
+    audit: Decided
+    undecided: NDArray[np.float64]
+    """Scores of the suspects without a verdict."""
+    unsuspected: NDArray[np.float64]
+    """... of all others without one."""
+
+
+def decided(ledger: Ledger, round_number: int) -> int:
+    """How many images have a verdict other than unsure."""
+    count: int = ledger.value(
+        "SELECT count(*) FROM current_verdicts WHERE round = ? AND verdict != ?",
+        (round_number, Verdict.UNSURE),
+    )
+    return count
+
+
+def waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
+    """How many suspects are neither decided nor in a tree that was not called back."""
+    count: int = ledger.value(
+        """
+        SELECT count(*) FROM tallies
+        JOIN images ON images.id = image
+        JOIN classes AS g ON g.id = given
+        WHERE round = ?1 AND CASE ?2 WHEN 'votes' THEN votes >= ?3 ELSE score > 0 END
+            AND images.state = 'ok' AND images.digest = tallies.digest
+            AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 0 ELSE 1 END
+            AND image NOT IN (SELECT image FROM current_verdicts WHERE round = ?1)
+            AND image NOT IN (SELECT image FROM exported_files JOIN exports ON exports.id = export
+                WHERE exports.round = ?1 AND withdrawn IS NULL)
+        """,
+        (round_number, rule.name, rule.threshold),
+    )
+    return count
+
+
+def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
+    """Reads a number or two of every image of the round."""
+    verdicts = np.array(
+        ledger.rows(
+            """
+            SELECT image, CASE WHEN verdict = ? THEN -1 ELSE verdict IN (?, ?) END FROM current_verdicts
+            WHERE round = ? ORDER BY image
+            """,
+            (Verdict.UNSURE, Verdict.RELABEL, Verdict.EXPUNGE, round_number),
+        ).fetchall(),
+        np.int64,
+    ).reshape(-1, 2)
+    drawn = ledger.rows(
+        "SELECT image FROM exported_files JOIN exports ON exports.id = export"
+        " WHERE round = ? AND stratum IS NOT NULL",
+        (round_number,),
+    )
+    audit = np.array([image for (image,) in drawn], np.int64)
+    rows = ledger.rows(
+        """
+        SELECT image, votes, score, images.state = 'ok' AND images.digest = tallies.digest
+            AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 0 ELSE 1 END
+        FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ?
+        """,
+        (round_number,),
+    )
+    table = np.fromiter(rows, np.dtype("i8, i8, f8, ?"))
+    image, score = table["f0"], table["f2"]
+    suspect = table["f1"] >= rule.threshold if rule.name is RuleName.VOTES else score > 0
+    of_audit = np.isin(image, audit)
+    has_verdict = np.isin(image, verdicts[:, 0])
+    said = np.full(len(image), -1)
+    if has_verdict.any():
+        said[has_verdict] = verdicts[np.searchsorted(verdicts[:, 0], image[has_verdict]), 1]
+    sure = said >= 0
+    free = ~has_verdict & table["f3"]
+    return Findings(
+        Decided(score[sure & ~of_audit], said[sure & ~of_audit] == 1),
+        Decided(score[sure & of_audit], said[sure & of_audit] == 1),
+        score[free & suspect],
+        score[free & ~suspect],
+    )
