@@ -46,6 +46,16 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Out:
+    """A tree in which images wait for a verdict."""
+
+    tree: str
+    """Where it was written: absolute, escaped."""
+    images: int
+    """That have none, from no tree."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportedImage:
     """What the ledger knows of a file in a review tree."""
 
@@ -102,6 +112,20 @@ def of_round(ledger: Ledger, round_number: int) -> list[Export]:
     """The round's exports, in order."""
     found = ledger.rows(f"{_EXPORT} WHERE round = ? ORDER BY id", (round_number,))
     return [_export(*row) for row in found]
+
+
+def out(ledger: Ledger, round_number: int) -> list[Out]:
+    """The round's trees that were not called back and that hold images without a verdict, in order."""
+    found = ledger.rows(
+        """
+        SELECT tree, count(*) FROM exports JOIN exported_files ON export = exports.id
+        WHERE round = ? AND withdrawn IS NULL
+        AND image NOT IN (SELECT image FROM current_verdicts WHERE round = ?)
+        GROUP BY exports.id ORDER BY exports.id
+        """,
+        (round_number, round_number),
+    )
+    return [Out(*row) for row in found]
 
 
 def by_key(ledger: Ledger, key: str) -> Export | None:
