@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
+from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.review.style import Order, Style
 
@@ -57,8 +57,6 @@ def export(
     with progress_bars() as progress:
         made = opened.export(dest, selection, style, progress=progress)
     drawn = sum(file.stratum is not None for file in made.manifest.files)
-    if drawn < audit:
-        warn(f"Only {counted(drawn, 'image')} were left for the audit.")
     if json:
         print_json({"tree": made.tree, "manifest": made.manifest, "waiting": made.waiting})
         return

@@ -52,9 +52,9 @@ def plan_tree(
 ) -> Manifest:
     """Names every file of a tree: `<given>/[<sub/folders>/][<rank>_]<suggested>_<votes>_<original name>`.
 
-    `suspects` are in the order in which they are ranked, with those of an audit among them: of these `drawn` says by the
-    ledger's number where they come from. Names that Windows or a network share would refuse or that are too long are changed, and names that
-    would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
+    `suspects` are in the order of their ranks, with the images of an audit among them: of these `drawn` says where they come
+    from, by the ledger's number. Names that Windows or a network share would refuse or that are too long are changed, and
+    names that would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
     """
     names = _Names()
     # These names are the tree's own; a class called so gets a number.

@@ -1,47 +1,52 @@
-"""The draw of an audit: images that are no suspects, stratified by their score."""
+"""The draw of an audit."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-STRATA = 4
+from dupekit.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Arrays of shape (n,), in a random order."""
+    """An audit; arrays of shape (n,), in a random order."""
 
     rows: NDArray[np.int64]
-    """Which of the scores."""
+    """Into the scores it was drawn from."""
     stratum: NDArray[np.int64]
+    """0 holds the highest scores."""
     population: NDArray[np.int64]
-    """How many scores lie in the stratum that each was drawn from."""
+    """How many images the stratum has: population / (drawn of the stratum) is an image's weight."""
 
 
-def draw_audit(scores: NDArray[np.float64], number: int, *, seed: int) -> Drawn:
-    """Draws so many rows without replacement, or all where there are no more.
+def draw_audit(scores: NDArray[np.float64], n: int, *, seed: int) -> Drawn:
+    """Draws `n` images at random from those that are no suspects, given their scores, stratified by score.
 
-    The nearer a score is to those of suspects, the more likely the label is wrong: so each stratum, from the highest scores
-    down, holds three times as many images as the one before, and as many are drawn from each as it has, and the others leave.
+    The least suspicious half is a stratum, the quarter above it another, and so on, to two sixteenths; all are drawn from
+    alike, as far as they reach: errors are rare far down, and near the suspects they are not. Equal scores are shared out by
+    chance. Raises UsageError where there are fewer than `n`.
     """
+    if n > len(scores):
+        raise UsageError(
+            f"An audit of {n} images is more than there is: {len(scores)} images are neither suspects nor decided.",
+            hint=f"Ask for at most {len(scores)}.",
+        )
     rng = np.random.default_rng(seed)
-    ranked = np.argsort(-scores, kind="stable")
-    shares = 3.0 ** np.arange(STRATA)
-    edges = np.round(np.cumsum(shares) / shares.sum() * len(ranked)).astype(int)
-    strata = np.split(ranked, edges[:-1])
-    rows, numbers, populations = [], [], []
-    left = min(number, len(ranked))
-    for at, stratum in enumerate(strata):
-        later = STRATA - at
-        # At least what the larger strata after it cannot take.
-        taken = max(-(-left // later), left - sum(map(len, strata[at + 1 :])))
-        taken = min(taken, len(stratum), left)
-        rows.append(rng.choice(stratum, taken, replace=False))
-        numbers.append(np.full(taken, at))
-        populations.append(np.full(taken, len(stratum)))
-        left -= taken
-    order = rng.permutation(sum(map(len, rows)))
-    return Drawn(*(np.concatenate(parts).astype(np.int64)[order] for parts in (rows, numbers, populations)))
+    order = np.lexsort((rng.random(len(scores)), -scores))
+    strata = np.split(order, [len(scores) // part for part in (16, 8, 4, 2)])
+    rows = np.zeros(0, np.int64)
+    stratum = np.zeros(0, np.int64)
+    for number, images in enumerate(strata):
+        share = math.ceil((n - len(rows)) / (len(strata) - number))
+        taken = rng.choice(
+            images, min(share, len(images)), replace=False
+        )  # no stratum is larger than the next
+        rows = np.append(rows, taken)
+        stratum = np.append(stratum, np.full(len(taken), number))
+    population = np.array([len(images) for images in strata])[stratum]
+    shuffled = rng.permutation(n)
+    return Drawn(rows[shuffled], stratum[shuffled], population[shuffled])
