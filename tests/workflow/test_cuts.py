@@ -131,7 +131,7 @@ def exported(trained: Project) -> Project:
 @pytest.fixture
 def collected(exported: Project, tmp_path: Path) -> Project:
     exported.export(tmp_path / "tree")
-    exported.collect(tmp_path / "tree")
+    exported.collect(tmp_path / "tree", finished=("amoeba", "ciliate", "diatom"))
     return exported
 
 

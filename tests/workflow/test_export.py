@@ -15,7 +15,7 @@ from dupekit import Choices, Selection, Style
 from dupekit.errors import DatasetChanged, NothingToDo, UsageError
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file
-from dupekit.ledger import Ledger, exports
+from dupekit.ledger import Ledger
 from dupekit.ledger.exports import Purpose
 from dupekit.project import Project
 from dupekit.review.manifest import SPECIAL, ExportedFile
@@ -25,7 +25,7 @@ from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
 from dupekit.workflow.export import Exported
 from tests.conftest import with_fakes
-from tests.support import moved_project
+from tests.support import call_back, moved_project
 
 CLASSES = ("amoeba", "ciliate", "diatom")
 WRONG = 9
@@ -109,12 +109,18 @@ class TestBatches:
         noisy.collect()
         assert originals(noisy.export()) == [path for path in suspects(noisy) if path not in originals(first)]
 
+    def test_what_changed_since_the_training_is_in_no_batch(self, noisy: Project) -> None:
+        ranked = suspects(noisy)
+        Image.new("L", (9, 9), 3).save(noisy.dataset / ranked[0])
+        (noisy.dataset / ranked[1]).unlink()
+        noisy.scan()
+        assert originals(noisy.export()) == ranked[2:]
+
     def test_a_tree_that_was_called_back_gives_its_undecided_images_back(self, noisy: Project) -> None:
         first = noisy.export()
         delete(first, 2)
         noisy.collect()
-        with Ledger(noisy.path / "ledger.db") as ledger:
-            exports.withdraw(ledger, exports.of_round(ledger, 1)[0].number)
+        call_back(noisy)
         assert originals(noisy.export()) == originals(first)[2:]
 
     def test_when_all_is_decided_it_says_so(self, noisy: Project) -> None:
