@@ -17,7 +17,7 @@ import pytest
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.project import Project
 from dupekit.review.manifest import MARKER
-from tests.support import tree_state
+from tests.support import call_back, tree_state
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are forked")
 
@@ -198,6 +198,7 @@ def test_export_to_another_place(exported: Project, tmp_path: Path) -> None:
     command = f"Project(Path({str(exported.path)!r})).export(Path({str(tmp_path / 'tree')!r}))"
     for _ in Cutter(tmp_path, command, "killed"):
         project = Project(exported.path)
+        call_back(project)
         project.export(tmp_path / "other")
         assert project.collect().remarks == []
         for export in project.status().exports:

@@ -14,7 +14,7 @@ import pytest
 from dupekit import Choices
 from dupekit.ledger.migrations import migrations
 from dupekit.project import Project
-from tests.support import Killed, Killer, moved_project, tree_state
+from tests.support import Killed, Killer, call_back, moved_project, tree_state
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "project-c006f6f.tar.xz"
 FIRST, SECOND = "74c05d95", "c87523df"
@@ -119,6 +119,7 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     assert (trained.begun, trained.failed, trained.todo) == (False, [], ["p03-a", "p03-b"])
     assert old.status().pairs_done == 3
     old.flag(threshold=1)
+    call_back(old)
     third = old.export(tmp_path / "third")
     assert third.manifest.pairs == 3
     assert old.verify().differences == []

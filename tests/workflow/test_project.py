@@ -47,7 +47,9 @@ def test_the_whole_loop(trained: Project, dataset: Path, tmp_path: Path) -> None
     before = tree_state(dataset)
     flagged = trained.flag(threshold=3)
     assert {dupe.path: dupe.suggested for dupe in flagged.suspects} == WRONG
-    assert [dupe.score for dupe in flagged.suspects] == sorted((d.score for d in flagged.suspects), reverse=True)
+    assert [dupe.score for dupe in flagged.suspects] == sorted(
+        (d.score for d in flagged.suspects), reverse=True
+    )
     exported = trained.export()
     assert exported.tree == trained.path / "rounds/01/dupes"
     folder = trained.folder_of(trained.tree()[0])

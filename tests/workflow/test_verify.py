@@ -15,15 +15,16 @@ import pytest
 
 from dupekit.ledger import Ledger
 from dupekit.project import Project
-from tests.support import tree_state
+from tests.support import call_back, tree_state
 
 
 @pytest.fixture
 def applied(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "first")
+    call_back(trained)
     trained.export(tmp_path / "second")
-    trained.collect()
+    trained.collect(finished=("amoeba", "ciliate", "diatom"))
     trained.apply(tmp_path / "fixed")
     return trained
 
