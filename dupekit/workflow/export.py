@@ -21,8 +21,8 @@ from dupekit.review.manifest import Manifest, export_key, refuse_inside_tree
 from dupekit.review.style import Stratum, Style
 from dupekit.review.verdicts import Verdict
 from dupekit.review.write_tree import plan_tree, write_tree
-from dupekit.rounds.audit import draw_audit
 from dupekit.rounds.rules import Rule, RuleName, Suspect
+from dupekit.rounds.yields import draw_audit
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import now
 from dupekit.workflow.exports import clear_cut_off, keep

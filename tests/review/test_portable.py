@@ -22,9 +22,9 @@ from dupekit.review.manifest import MARKER, read_manifest, write_manifest
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import follow
 from dupekit.testing import make_dataset
+from tests.support import call_back
 
 CLASSES = ("Größe ä", "ciliate", "diatom")
-from tests.support import call_back
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from dupekit.files.paths import real_path
 from dupekit.project import Project
+from tests.support import call_back
 
 CILIATE, AMOEBA = "ciliate/wrong_amoeba.png", "amoeba/wrong_diatom.png"
-from tests.support import call_back
 
 
 def delete(project: Project, tree: Path, image: str) -> None:
