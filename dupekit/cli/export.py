@@ -48,7 +48,7 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Copies the next batch of suspects into a review tree, with before.txt and manifest.json."""
+    """Copies the next batch of suspects into a review tree. Beside it: before.txt and manifest.json."""
     from dupekit.workflow.selection import Selection
 
     selection = Selection(limit, everything, audit, [word for word in again.split(",") if word], sample)
@@ -77,7 +77,8 @@ def _factor(enlarge: str) -> int | None:
 def _say(made: Exported, drawn: int) -> None:
     of_audit = f", {drawn} of them drawn for the audit" if drawn else ""
     factor = f" Copies are enlarged {made.manifest.enlarged} times." if made.manifest.enlarged > 1 else ""
-    waiting = f"{counted(made.waiting, 'suspect')} more wait for the next export. " if made.waiting else ""
+    waits = "waits" if made.waiting == 1 else "wait"
+    waiting = f"{counted(made.waiting, 'suspect')} more {waits} for the next export. " if made.waiting else ""
     say(
         f"{counted(len(made.manifest.files), 'image')} to review in {made.tree}{of_audit}.{factor}\n"
         "In each class folder: delete what is labelled right, or move it to _right; move what belongs elsewhere to its"

@@ -38,7 +38,7 @@ def flag(
     everything: Annotated[bool, typer.Option("--all", help="Show all of them, and all class pairs.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Shows the suspects, most suspicious first; sets the round's rule if told one, and else changes nothing."""
+    """Shows the suspects, most suspicious first. Sets the round's rule if told one; else it changes nothing."""
     if everything and top:
         raise UsageError(
             "`--top` shows some of the suspects, and `--all` every one.", hint="Name one of the two only."
@@ -130,12 +130,20 @@ def _closing(found: Flagged) -> str:
     other = Rule(
         RuleName.SCORE if found.rule.name is RuleName.VOTES else RuleName.VOTES, found.rule.threshold
     )
-    ignored = f" ({found.ignored:,} more are on the ignore list)" if found.ignored else ""
-    ahead = "Next: dupekit export" if found.suspects else "There is nothing to export"
+    ignored = f"; {found.ignored:,} more are on the ignore list" if found.ignored else ""
     return (
-        f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)}{ignored},"
-        f" and {_words(other, found)} there would be {found.by_other_rule:,}. {ahead}."
+        f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)};"
+        f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}. {_ahead(found)}"
     )
+
+
+def _ahead(found: Flagged) -> str:
+    if not found.suspects:
+        return "There is nothing to export."
+    if not found.waiting:
+        return "All of them are decided or out in a review tree. Next: dupekit status"
+    waiting = f" ({found.waiting:,} of them wait)" if found.waiting < len(found.suspects) else ""
+    return f"Next: dupekit export{waiting}"
 
 
 def _words(rule: Rule, found: Flagged) -> str:

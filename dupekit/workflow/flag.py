@@ -23,6 +23,8 @@ class Flagged:
     rule: Rule
     suspects: list[Suspect]
     """Most suspicious first."""
+    waiting: int
+    """Of these, how many are neither decided nor out in a tree: the next export takes the first of them."""
     by_other_rule: int
     """How many there would be by the other rule."""
     ignored: int
@@ -55,12 +57,14 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
     current = rounds.current(ledger)
     chosen = rule_of(current, session.settings)
     other = Rule(RuleName.SCORE if chosen.name is RuleName.VOTES else RuleName.VOTES, chosen.threshold)
+    suspects = tallies.suspects(ledger, current.number, chosen)
     return Flagged(
         round=current.number,
         pairs=current.tallied_pairs,
         pairs_planned=current.pairs,
         rule=chosen,
-        suspects=tallies.suspects(ledger, current.number, chosen),
+        suspects=suspects,
+        waiting=len(tallies.waiting(ledger, current.number, chosen)),
         by_other_rule=tallies.count(ledger, current.number, other),
         ignored=tallies.ignored(ledger, current.number, chosen),
         outdated=tallies.outdated(ledger, current.number),

@@ -16,7 +16,7 @@ from tests.support import tree_state
 def collected(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "tree")
-    trained.collect()
+    trained.collect(finished=("amoeba", "ciliate", "diatom"))
     return trained
 
 
