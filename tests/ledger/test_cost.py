@@ -12,15 +12,19 @@ from dupekit.ledger import Ledger, exports, steps, tallies, verdicts
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.review.manifest import ExportedFile
+from dupekit.review.style import Style
 from dupekit.review.verdicts import FileVerdict, Verdict
+from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import Settings
 from dupekit.system.progress import silent
 from dupekit.workflow.export import export
 from dupekit.workflow.ignore import import_csv
+from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session
 from dupekit.workflow.status import status
 
 STEP = 100
+SCORE = Rule(RuleName.SCORE, 3)
 
 
 def steps_of(ledger: Ledger, query: Callable[[Ledger], object]) -> int:
@@ -51,8 +55,10 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
                 [(i, f"a/{i}", f"{i:064x}") for i in range(images)],
             )
             db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images")
-            db.execute("INSERT INTO exports VALUES (1, 1, 'key', '/tree', '')")
-            db.execute("INSERT INTO exported_files SELECT 1, path, id FROM images")
+            db.execute(
+                "INSERT INTO exports (id, round, key, tree, created) VALUES (1, 1, 'key', '/tree', '')"
+            )
+            db.execute("INSERT INTO exported_files (export, path, image) SELECT 1, path, id FROM images")
             db.execute("INSERT INTO collections (id, export, at, who) SELECT id + 1, 1, '', '' FROM images")
             db.execute(
                 "INSERT INTO verdicts (collection, round, image, verdict, label, digest)"
@@ -62,8 +68,21 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
 
 
 def flag(ledger: Ledger) -> None:
-    found = len(tallies.dupes(ledger, 1, threshold=3))
-    assert found == tallies.ignored(ledger, 1, threshold=3) > 0
+    found = len(tallies.suspects(ledger, 1, SCORE))
+    assert found == tallies.ignored(ledger, 1, SCORE) > 0
+
+
+def take_the_next_batch(ledger: Ledger) -> None:
+    (out,) = exports.out(ledger, 1)
+    assert len(tallies.suspects(ledger, 1, SCORE)) == out.images
+    assert tallies.waiting(ledger, 1, SCORE) == []
+    assert len(tallies.unsuspected(ledger, 1, SCORE).images) == 0
+
+
+def ask_again(ledger: Ledger) -> None:
+    found = verdicts.to_decide_again(ledger, 1, list(Verdict))
+    assert len(tallies.of_images(ledger, 1, found)) == verdicts.counts(ledger, 1)["correct"]
+    assert verdicts.disputed(ledger, 1) == []
 
 
 def collect_again(ledger: Ledger) -> None:
@@ -82,14 +101,14 @@ def collect_again(ledger: Ledger) -> None:
         for path in decided
     ]
     assert verdicts.overruled(ledger, export, same) == []
-    assert verdicts.record(ledger, export, same, who="", tree="", check=lambda _: None) == []
+    assert verdicts.record(ledger, export, same, who="", tree="", finished=(), check=lambda _: None) == []
 
 
 def tell_the_history(ledger: Ledger) -> None:
     assert {step.count for step in steps.steps(ledger)} == {0, 1}
 
 
-@pytest.mark.parametrize("query", [flag, collect_again, tell_the_history])
+@pytest.mark.parametrize("query", [flag, take_the_next_batch, ask_again, collect_again, tell_the_history])
 def test_twice_the_images_cost_twice_as_much(tmp_path: Path, query: Callable[[Ledger], object]) -> None:
     """As little as the ignore list is gone through for every image, so little an export's files for every verdict."""
     with reviewed(tmp_path / "1.db", 1000) as few, reviewed(tmp_path / "2.db", 2000) as many:
@@ -106,14 +125,13 @@ def test_the_status_gets_no_row_for_each_image(tmp_path: Path) -> None:
 
     with reviewed(tmp_path / "ledger.db", 200) as ledger:
         with ledger.write() as db:
-            db.execute("INSERT INTO flags SELECT 1, id, id FROM images")
             db.execute("UPDATE images SET state = 'problem' WHERE id % 4 = 0")
             db.execute("UPDATE rounds SET closed = '2026'")
         ledger.connection.row_factory = count
         found = status(Session(ledger, tmp_path, Settings(dataset="data")))
     assert (found.images, found.classes, found.problems) == (150, 1, 50)
-    assert (found.flags, found.ignored) == (50, 100)
-    assert [(r.flagged, r.ignored) for r in found.rounds] == [(200, 100)]
+    assert found.ignored == 100
+    assert [(r.suspects, r.ignored) for r in found.rounds] == [(200, 100)]
     assert got < 50
 
 
@@ -123,7 +141,7 @@ def test_who_wants_names_of_classes_has_no_images_counted(trained: Project, tmp_
     with Ledger(trained.path / "ledger.db") as ledger:
         ledger.connection.set_trace_callback(asked.append)
         session = Session(ledger, trained.path, trained.settings)
-        export(session, tmp_path / "tree", progress=silent)
+        export(session, tmp_path / "tree", Selection(audit=1), Style(), progress=silent)
         import_csv(session, to_csv(trained.ignores()).encode(), "list.csv")
         status(session)
     assert sum("FROM classes" in sql for sql in asked) >= 2
