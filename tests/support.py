@@ -101,6 +101,10 @@ PLACES = (
 """Where a ledger holds absolute paths."""
 
 
+CLASSES = ("amoeba", "ciliate", "diatom")
+"""Of the template's dataset: so that all of them are finished."""
+
+
 def call_back(project: Project) -> None:
     """Calls all trees of the first round back, so that a further one may hold the same images."""
     with Ledger(project.path / "ledger.db") as ledger:

@@ -11,9 +11,8 @@ import sys
 import pytest
 
 from dupekit.ledger import Ledger, rounds
-from tests.support import dupekit, on_terminal, parsed
+from tests.support import CLASSES, dupekit, on_terminal, parsed
 
-CLASSES = ("amoeba", "ciliate", "diatom")
 FAST = ["--trainer", "fake", "--validator", "fake"]
 
 

@@ -14,9 +14,7 @@ import pytest
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.testing import make_dataset
-from tests.support import dupekit
-
-CLASSES = ("amoeba", "ciliate", "diatom")
+from tests.support import CLASSES, dupekit
 
 
 def test_a_destination_below_a_file_or_a_dead_link_is_wrong_usage(trained, tmp_path) -> None:

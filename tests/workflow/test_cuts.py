@@ -19,7 +19,7 @@ from dupekit.errors import NothingToDo, UsageError
 from dupekit.project import Project
 from dupekit.review.manifest import MARKER
 from dupekit.review.style import Order
-from tests.support import call_back, tree_state
+from tests.support import CLASSES, call_back, tree_state
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are forked")
 
@@ -133,7 +133,7 @@ def exported(trained: Project) -> Project:
 @pytest.fixture
 def collected(exported: Project, tmp_path: Path) -> Project:
     exported.export(tmp_path / "tree")
-    exported.collect(tmp_path / "tree", finished=("amoeba", "ciliate", "diatom"))
+    exported.collect(tmp_path / "tree", finished=CLASSES)
     return exported
 
 

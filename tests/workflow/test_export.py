@@ -25,9 +25,8 @@ from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
 from dupekit.workflow.export import Exported
 from tests.conftest import with_fakes
-from tests.support import call_back, moved_project
+from tests.support import CLASSES, call_back, moved_project
 
-CLASSES = ("amoeba", "ciliate", "diatom")
 WRONG = 9
 """Images in a wrong folder: all are suspects by either rule."""
 

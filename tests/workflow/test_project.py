@@ -37,9 +37,8 @@ from dupekit.ledger.images import ClassSize, Problem
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
-from tests.support import call_back, tree_state
+from tests.support import CLASSES, call_back, tree_state
 
-CLASSES = ("amoeba", "ciliate", "diatom")
 WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
 
 

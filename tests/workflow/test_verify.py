@@ -15,7 +15,7 @@ import pytest
 
 from dupekit.ledger import Ledger
 from dupekit.project import Project
-from tests.support import call_back, tree_state
+from tests.support import CLASSES, call_back, tree_state
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def applied(trained: Project, tmp_path: Path) -> Project:
     trained.export(tmp_path / "first")
     call_back(trained)
     trained.export(tmp_path / "second")
-    trained.collect(finished=("amoeba", "ciliate", "diatom"))
+    trained.collect(finished=CLASSES)
     trained.apply(tmp_path / "fixed")
     return trained
 
