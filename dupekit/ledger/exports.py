@@ -47,12 +47,12 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A tree in which images wait for a verdict."""
+    """A tree that was not called back and in which images wait for a verdict."""
 
-    tree: str
+    place: str
     """Where it was written: absolute, escaped."""
-    images: int
-    """That have none, from no tree."""
+    open: int
+    """Images that have none, from no tree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dupekit.correct.resolve import Decision, Held, Resolution, resolve
 from dupekit.errors import LedgerError
 from dupekit.ledger import exports
 from dupekit.ledger.database import Ledger, understood
-from dupekit.ledger.exports import Export, Purpose
+from dupekit.ledger.exports import Export
 from dupekit.ledger.images import UNREAD
 from dupekit.review.evidence import Earlier
 from dupekit.review.verdicts import FileVerdict, Verdict
@@ -184,32 +184,6 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
         "SELECT verdict, count(*) FROM current_verdicts WHERE round = ? GROUP BY verdict", (round_number,)
     )
     return {understood(Verdict, verdict): number for verdict, number in found}
-
-
-def to_decide_again(ledger: Ledger, round_number: int, verdicts: Collection[Verdict]) -> list[int]:
-    """The images of a round with one of these verdicts that nobody was asked about again, by number."""
-    listed = ", ".join("?" * len(verdicts))
-    return _asked_in_no(Purpose.SECOND, ledger, round_number, f"verdict IN ({listed})", *verdicts)
-
-
-def disputed(ledger: Ledger, round_number: int) -> list[int]:
-    """The images of a round that two people judged differently and that lie in no tree to decide it, by number."""
-    return _asked_in_no(Purpose.DECISION, ledger, round_number, "disputed")
-
-
-def _asked_in_no(
-    purpose: Purpose, ledger: Ledger, round_number: int, condition: str, *values: str
-) -> list[int]:
-    found = ledger.rows(
-        f"""
-        SELECT image FROM current_verdicts WHERE round = ? AND {condition} AND image NOT IN (
-            SELECT image FROM exported_files JOIN exports ON exports.id = export
-            WHERE exports.round = ? AND purpose = ? AND withdrawn IS NULL)
-        ORDER BY image
-        """,
-        (round_number, *values, round_number, purpose),
-    )
-    return [image for (image,) in found]
 
 
 def resolved(ledger: Ledger, round_number: int) -> Resolution:

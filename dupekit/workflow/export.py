@@ -13,7 +13,7 @@ import numpy as np
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import Ledger, exports, images, tallies, verdicts
+from dupekit.ledger import Ledger, again, exports, images, tallies, verdicts
 from dupekit.ledger.exports import FileRecord, Purpose
 from dupekit.ledger.rounds import Round
 from dupekit.review.enlarge import factor_for
@@ -65,7 +65,7 @@ def export(
 
     Raises NothingToDo where nothing is left to review, UsageError where the tree exists or the options contradict each other.
     """
-    again = checked(selection, style)
+    words = checked(selection, style)
     ledger = session.ledger
     current = counted(session)
     if tree:
@@ -79,8 +79,8 @@ def export(
     seed = [session.settings.seed, current.number, len(exports.of_round(ledger, current.number))]
     rng = np.random.default_rng(seed)
     chosen = (
-        _to_see_again(ledger, current, again, selection.sample, rng)
-        if again
+        _to_see_again(ledger, current, words, selection.sample, rng)
+        if words
         else _batch(session, current, rule, selection, rng)
     )
     tree = tree or _free_place(session, current, chosen.purpose)
@@ -127,18 +127,18 @@ def _batch(
 
 
 def _to_see_again(
-    ledger: Ledger, current: Round, again: frozenset[Again], sample: int | None, rng: np.random.Generator
+    ledger: Ledger, current: Round, words: frozenset[Again], sample: int | None, rng: np.random.Generator
 ) -> _Chosen:
-    if Again.DISPUTED in again:
-        purpose, found = Purpose.DECISION, verdicts.disputed(ledger, current.number)
+    if Again.DISPUTED in words:
+        purpose, found = Purpose.DECISION, again.disputed(ledger, current.number)
     else:
-        wanted = set(Again) - {Again.ALL, Again.DISPUTED} if Again.ALL in again else again
+        wanted = set(Again) - {Again.ALL, Again.DISPUTED} if Again.ALL in words else words
         purpose = Purpose.SECOND
-        found = verdicts.to_decide_again(ledger, current.number, [Verdict(word) for word in wanted])
+        found = again.to_decide(ledger, current.number, [Verdict(word) for word in wanted])
     chosen = tallies.of_images(ledger, current.number, found)
     if not chosen:
         raise NothingToDo(
-            f"No image of round {current.number} is {' or '.join(sorted(again)).replace('all', 'decided')} and not"
+            f"No image of round {current.number} is {' or '.join(sorted(words)).replace('all', 'decided')} and not"
             " shown again already.",
             hint="`dupekit status` counts the verdicts. What is in a tree that was exported so does not go out twice:"
             " `dupekit withdraw` calls a tree back.",
@@ -150,11 +150,11 @@ def _to_see_again(
 def _nothing_left(session: Session, current: Round, rule: Rule) -> NothingToDo:
     """Says where the suspects are."""
     ledger, number = session.ledger, current.number
-    out = exports.out(ledger, number)
+    out = [one for one in exports.out(ledger, number) if one.open]
     decided = sum(verdicts.counts(ledger, number).values())
     ignored = tallies.ignored(ledger, number, rule)
     where = [
-        *(f"{one.images} without a verdict in {one.tree}" for one in out),
+        *(f"{one.open} without a verdict in {one.place}" for one in out),
         *([f"{decided} decided"] if decided else []),
         *([f"{ignored} on the ignore list"] if ignored else []),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.ledger import Ledger, exports, steps, tallies, verdicts
+from dupekit.ledger import Ledger, again, exports, steps, tallies, verdicts
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.review.manifest import ExportedFile
@@ -74,15 +74,15 @@ def flag(ledger: Ledger) -> None:
 
 def take_the_next_batch(ledger: Ledger) -> None:
     (out,) = exports.out(ledger, 1)
-    assert len(tallies.suspects(ledger, 1, SCORE)) == out.images
+    assert len(tallies.suspects(ledger, 1, SCORE)) == out.open
     assert tallies.waiting(ledger, 1, SCORE) == []
     assert len(tallies.unsuspected(ledger, 1, SCORE).images) == 0
 
 
 def ask_again(ledger: Ledger) -> None:
-    found = verdicts.to_decide_again(ledger, 1, list(Verdict))
+    found = again.to_decide(ledger, 1, list(Verdict))
     assert len(tallies.of_images(ledger, 1, found)) == verdicts.counts(ledger, 1)["correct"]
-    assert verdicts.disputed(ledger, 1) == []
+    assert again.disputed(ledger, 1) == []
 
 
 def collect_again(ledger: Ledger) -> None:
