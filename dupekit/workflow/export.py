@@ -37,7 +37,6 @@ class Exported:
     tree: Path
     purpose: Purpose
     manifest: Manifest
-    rule: Rule
     waiting: int
     """Suspects that the next batches are taken from."""
 
@@ -96,7 +95,7 @@ def export(
         drawn=chosen.drawn,
     )
     manifest = _written(session, tree, manifest, chosen, style, progress)
-    return Exported(current.number, tree, chosen.purpose, manifest, rule, chosen.waiting)
+    return Exported(current.number, tree, chosen.purpose, manifest, chosen.waiting)
 
 
 def _batch(
