@@ -4,7 +4,8 @@
 
 Copies DATASET into WORKDIR with 5 % of its labels made wrong (half uniform, half between the classes most
 alike; seed 1), takes it through every command of dupekit as a user would type them, plays the technician
-by the known truth, and prints what was found. DATASET itself is only read.
+by the known truth on the first batch, and prints what was found, and what other lists would hold. DATASET itself is only
+read.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from dupekit.dataset.scan import list_dataset
 from dupekit.demo.planting import centroid_likeness, plant_errors
 from dupekit.files.names import unescape
 from dupekit.files.paths import real_path
+from dupekit.ledger.tallies import Scores
 from dupekit.project import Project
-from dupekit.review.manifest import ExportedFile
+from dupekit.review.manifest import DONE, ExportedFile
 
 SHARE, SEED = 0.05, 1
 
@@ -52,43 +54,61 @@ def main() -> None:
     seconds: dict[str, float] = {}
     run(seconds, "init", str(workdir / "planted"), "-p", str(project))
     run(seconds, "train", "-p", str(project), *arguments.train)
-    flagged = {row["path"]: row for row in run(seconds, "flag", "-p", str(project), "--json")["dupes"]}
+    suspects = [row["path"] for row in run(seconds, "flag", "-p", str(project), "--json")["dupes"]]
     opened = Project(project)
     counted = opened.scores()
-    scores = {
-        path: score
-        for path, score in zip(counted.paths, counted.scores.tolist(), strict=True)
-        if path in truth
-    }
-    ap = average_precision(list(scores.values()), [path in wrong for path in scores])
+    ap = average_precision(counted.scores, [path in wrong for path in counted.paths])
     right = [made.label == truth[made.path] for made in opened.predictions()]
     run(seconds, "export", "-p", str(project))
     tree = opened.tree()[1]
-    play_technician(tree, opened.manifest_of(opened.tree()[0]).files, truth)
-    run(seconds, "collect", "-p", str(project))
+    files = opened.manifest_of(opened.tree()[0]).files
+    play_technician(tree, files, truth)
+    run(seconds, "collect", "--yes", "-p", str(project))
     run(seconds, "apply", str(workdir / "corrected"), "-p", str(project))
     left = count_wrong(workdir / "corrected", truth)
 
-    found = wrong & flagged.keys()
+    reviewed = {file.original: file.suggested for file in files}
+    found = wrong & reviewed.keys()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     result = {
         "images": len(truth),
         "planted": len(wrong),
-        "flagged": len(flagged),
+        "suspects": len(suspects),
+        "planted among them": len(wrong & set(suspects)),
+        "reviewed": len(reviewed),
         "found": len(found),
         "missed": len(wrong - found),
-        "others suspected": len(flagged.keys() - wrong),
-        "right label suggested, of those found": sum(flagged[p]["suggested"] == truth[p] for p in found),
+        "right label suggested, of those found": sum(reviewed[path] == truth[path] for path in found),
         "average_precision": round(ap, 4),
         "held-out accuracy on true labels": round(float(np.mean(right)), 4),
         "wrong_labels_after": left,
+        "lists": lists(counted, wrong, opened.flag().pairs),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "largest process, MiB": round(peak),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, value in result.items():
-        print(f"{name.replace('_', ' '):40} {value}")
+        if name == "lists":
+            for title, (images, planted) in value.items():
+                print(f"{title:40} {images}, with {planted} planted")
+        else:
+            print(f"{name.replace('_', ' '):40} {value}")
+
+
+def lists(counted: Scores, wrong: set[str], pairs: int) -> dict[str, tuple[int, int]]:
+    """By votes, and as many of the highest scores: images, and planted errors among them."""
+    planted = np.array([path in wrong for path in counted.paths])
+    ranked = planted[np.argsort(-counted.scores, kind="stable")]
+    found = {}
+    for votes in range(-(-pairs * 4 // 5), pairs + 1):
+        flagged = counted.votes >= votes
+        images = int(flagged.sum())
+        found[f"{votes} of {pairs} votes"] = (images, int(planted[flagged].sum()))
+        found[f"the first {images} by score"] = (images, int(ranked[:images].sum()))
+    for images in (50, 100, 200):
+        found[f"the first {images} by score"] = (images, int(ranked[:images].sum()))
+    return found
 
 
 def plant(dataset: Path, target: Path) -> dict[str, str]:
@@ -133,8 +153,9 @@ def play_technician(tree: Path, files: list[ExportedFile], truth: dict[str, str]
             path.unlink()
         elif truth[file.original] != file.suggested:
             new = tree / truth[file.original]
-            new.mkdir(exist_ok=True)
             path.rename(new / path.name)
+    for folder in sorted({file.given for file in files}):
+        (tree / folder).rename(tree / DONE / folder)
 
 
 def count_wrong(corrected: Path, truth: dict[str, str]) -> int:

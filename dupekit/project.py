@@ -20,6 +20,7 @@ from dupekit.ledger.steps import Change, Step
 from dupekit.ledger.tallies import Scores
 from dupekit.review.ignore_list import Ignored
 from dupekit.review.manifest import Manifest
+from dupekit.review.style import Style
 from dupekit.rounds.rules import RuleName
 from dupekit.settings import FILE, read_settings
 from dupekit.system.progress import Progress, silent
@@ -34,6 +35,7 @@ from dupekit.workflow.init import init
 from dupekit.workflow.next_round import next_round
 from dupekit.workflow.plan import Choices
 from dupekit.workflow.scan import Scan, listed, scan
+from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session, reading, writing
 from dupekit.workflow.status import Status, status
 from dupekit.workflow.train import Listener, Trained, train
@@ -134,14 +136,22 @@ class Project:
         with self._writing("flag") as session:
             return flag(session, rule=rule, threshold=threshold)
 
-    def export(self, tree: Path | None = None, *, progress: Progress = silent) -> Exported:
-        """Writes the review tree of the flagged images, default place rounds/NN/dupes.
+    def export(
+        self,
+        tree: Path | None = None,
+        selection: Selection | None = None,
+        style: Style | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> Exported:
+        """Writes a review tree, default place rounds/NN/dupes, then dupes-2, dupes-3 ...; by default of the next batch: the
+        most suspicious that are neither decided nor out in another tree.
 
-        Flags with the defaults where nothing has been flagged since the last training. Raises NothingToDo where there is
-        nothing to review, UsageError where the tree exists.
+        Raises NothingToDo where nothing is left to review, UsageError where the tree exists, or selection and style ask for
+        what makes no sense.
         """
         with self._writing("export") as session:
-            return export(session, tree, progress=progress)
+            return export(session, tree, selection or Selection(), style or Style(), progress=progress)
 
     def collect(
         self,

@@ -38,10 +38,11 @@ def fast_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fast(fast_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Makes the fakes available, here and in worker processes; gives the choices that name them."""
-    return _with_fakes(fast_plugins, monkeypatch)
+    return with_fakes(fast_plugins, monkeypatch)
 
 
-def _with_fakes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def with_fakes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the fixture `fast` does, for fixtures of a wider scope."""
     monkeypatch.syspath_prepend(str(folder))
     root = Path(__file__).parent.parent
     paths = [str(folder), str(root), os.environ.get("PYTHONPATH", "")]
@@ -72,7 +73,7 @@ def template(fast_plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     project.scan()
     shutil.copytree(project.path, folder / "scanned")
     with pytest.MonkeyPatch.context() as patch:
-        fast = _with_fakes(fast_plugins, patch)
+        fast = with_fakes(fast_plugins, patch)
         assert not project.train(Choices(pairs=3, **fast)).failed
     shutil.copytree(project.path, folder / "trained")
     return folder

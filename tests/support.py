@@ -23,6 +23,7 @@ import pytest
 
 from dupekit.api import Model, Progress, TrainTask
 from dupekit.cli.app import exit_code
+from dupekit.ledger import Ledger, exports
 from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
 
@@ -103,6 +104,17 @@ PLACES = (
     ("endings", "dataset"),
 )
 """Where a ledger holds absolute paths."""
+
+
+CLASSES = ("amoeba", "ciliate", "diatom")
+"""Of the template's dataset: so that all of them are finished."""
+
+
+def call_back(project: Project) -> None:
+    """Calls all trees of the first round back, so that a further one may hold the same images."""
+    with Ledger(project.path / "ledger.db") as ledger:
+        for export in exports.of_round(ledger, 1):
+            exports.withdraw(ledger, export.number)
 
 
 class Killed(BaseException):

@@ -2,77 +2,151 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli.charts import bar
 from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
-from dupekit.cli.tables import names, numbers, table
-from dupekit.rounds.rules import RuleName
+from dupekit.cli.tables import FIRST, names, numbers, table, texts
+from dupekit.errors import UsageError
+from dupekit.rounds.rules import Rule, RuleName
+
+if TYPE_CHECKING:
+    from dupekit.workflow.flag import Flagged
+
+PAIRS = 10
+"""Class pairs that are."""
+BARS = 5
+"""Lines of the histogram of votes, at most."""
 
 
 def flag(
     project: ProjectOption = None,
-    threshold: Annotated[
-        int | None, typer.Option(min=1, help="Votes that make a dupe; default 8 of 10 pairs.")
+    rule: Annotated[
+        RuleName | None,
+        typer.Option(
+            help="Sets what makes a suspect: a score above 0, or so many votes for one wrong class."
+        ),
     ] = None,
-    rule: Annotated[RuleName | None, typer.Option(help="What makes a suspect.")] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sets the rule votes, with so many votes; by default 8 of 10 pairs."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help=f"Suspects to show; default {FIRST}.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show all of them, and all class pairs.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """The dupes, most suspicious first, and a table per class pair."""
-    from dupekit.rounds.rules import by_class_pair
-
+    """Shows the suspects, most suspicious first. Sets the round's rule if told one; else it changes nothing."""
+    if everything and top:
+        raise UsageError(
+            "`--top` shows some of the suspects, and `--all` every one.", hint="Name one of the two only."
+        )
     found = open_project(project).flag(threshold=threshold, rule=rule)
+    _warn(found)
+    if json:
+        print_json(_document(found))
+        return
+    _show(found, top=None if everything else top or FIRST)
+
+
+def _warn(found: Flagged) -> None:
     if found.pairs < found.pairs_planned:
+        threshold = (
+            f", and the threshold stays {found.rule.threshold}" if found.rule.name is RuleName.VOTES else ""
+        )
         warn(
             f"Only {found.pairs} of {found.pairs_planned} pairs are complete: no image can have more than"
-            f" {found.pairs} votes, and the threshold stays {found.rule.threshold}."
+            f" {found.pairs} votes{threshold}."
         )
     if found.outdated:
         warn(
             f"{found.outdated} images of the round are gone or changed since it was trained; none is flagged."
         )
-    if json:
-        dupes = [
-            {
-                "path": dupe.path,
-                "given": dupe.given,
-                "suggested": dupe.suggested,
-                "votes": dupe.votes,
-                "score": dupe.score,
-                "probability_given": dupe.probability_given,
-                "probability_suggested": dupe.probability_suggested,
-            }
-            for dupe in found.suspects
-        ]
-        print_json(
-            {
-                "round": found.round,
-                "pairs": found.pairs,
-                "rule": found.rule.name,
-                "threshold": found.rule.threshold,
-                "dupes": dupes,
-            }
-        )
-        return
+
+
+def _document(found: Flagged) -> dict[str, Any]:
+    dupes = [
+        {
+            "path": one.path,
+            "given": one.given,
+            "suggested": one.suggested,
+            "votes": one.votes,
+            "score": one.score,
+            "probability_given": one.probability_given,
+            "probability_suggested": one.probability_suggested,
+        }
+        for one in found.suspects
+    ]
+    return {
+        "round": found.round,
+        "pairs": found.pairs,
+        "rule": found.rule.name,
+        "threshold": found.rule.threshold if found.rule.name is RuleName.VOTES else None,
+        "dupes": dupes,
+    }
+
+
+def _show(found: Flagged, *, top: int | None) -> None:
+    from dupekit.rounds.rules import by_class_pair
+
+    everything = top is None
     table(
-        "Dupes, most suspicious first",
-        [
-            names("image"),
-            names("suggested"),
-            numbers("votes"),
-            numbers("score"),
-            numbers("p(given)"),
-            numbers("p(suggested)"),
-        ],
-        [
-            (d.path, d.suggested, d.votes, d.score, d.probability_given, d.probability_suggested)
-            for d in found.suspects
-        ],
+        "Most suspicious",
+        [names("image"), names("suggested"), numbers("votes"), numbers("score")],
+        [(one.path, one.suggested, one.votes, one.score) for one in found.suspects],
+        whole=everything,
+        most=top,
+        rest="--all shows all of them, with whole names.",
     )
-    pairs = [(pair.given, pair.suggested, pair.suspects) for pair in by_class_pair(found.suspects)]
-    table("By class pair", [names("given"), names("suggested"), numbers("dupes")], pairs)
-    say(
-        f"Round {found.round}: {counted(len(found.suspects), 'image')} with at least {found.rule.threshold} of {found.pairs}"
-        f" votes; {found.ignored} more are on the ignore list. Next: dupekit export"
+    table("By votes", [texts("votes"), numbers("suspects"), texts("")], _histogram(found))
+    pairs = [pair for pair in by_class_pair(found.suspects) if everything or pair.suspects > 1]
+    table(
+        "By class pair" if everything else "By class pair, with at least 2",
+        [names("given"), names("suggested"), numbers("suspects")],
+        [(pair.given, pair.suggested, pair.suspects) for pair in pairs],
+        whole=everything,
+        most=None if everything else PAIRS,
+        rest="--all shows all of them.",
     )
+    say(_closing(found))
+
+
+def _histogram(found: Flagged) -> list[tuple[str, int, str]]:
+    """Most votes first; numbers of votes are taken together where they are many."""
+    counts = Counter(one.votes for one in found.suspects)
+    width = -(-found.pairs // BARS)
+    rows = []
+    for high in range(found.pairs, 0, -width):
+        low = max(high - width + 1, 1)
+        images = sum(counts[votes] for votes in range(low, high + 1))
+        rows.append((f"{low}-{high}" if low < high else f"{high}", images))
+    most = max(images for _, images in rows)
+    return [(votes, images, bar(images, top=most)) for votes, images in rows]
+
+
+def _closing(found: Flagged) -> str:
+    other = Rule(
+        RuleName.SCORE if found.rule.name is RuleName.VOTES else RuleName.VOTES, found.rule.threshold
+    )
+    ignored = f"; {found.ignored:,} more are on the ignore list" if found.ignored else ""
+    return (
+        f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)};"
+        f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}. {_ahead(found)}"
+    )
+
+
+def _ahead(found: Flagged) -> str:
+    if not found.suspects:
+        return "There is nothing to export."
+    if not found.waiting:
+        return "All of them are decided or out in a review tree. Next: dupekit status"
+    waiting = f" ({found.waiting:,} of them wait)" if found.waiting < len(found.suspects) else ""
+    return f"Next: dupekit export{waiting}"
+
+
+def _words(rule: Rule, found: Flagged) -> str:
+    if rule.name is RuleName.SCORE:
+        return "by score (above 0)"
+    return f"by votes ({rule.threshold} of {found.pairs_planned} for one wrong class)"

@@ -35,25 +35,6 @@ def decided(ledger: Ledger, round_number: int) -> int:
     return count
 
 
-def waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
-    """How many suspects are neither decided nor in a tree that was not called back."""
-    count: int = ledger.value(
-        """
-        SELECT count(*) FROM tallies
-        JOIN images ON images.id = image
-        JOIN classes AS g ON g.id = given
-        WHERE round = ?1 AND CASE ?2 WHEN 'votes' THEN votes >= ?3 ELSE score > 0 END
-            AND images.state = 'ok' AND images.digest = tallies.digest
-            AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 0 ELSE 1 END
-            AND image NOT IN (SELECT image FROM current_verdicts WHERE round = ?1)
-            AND image NOT IN (SELECT image FROM exported_files JOIN exports ON exports.id = export
-                WHERE exports.round = ?1 AND withdrawn IS NULL)
-        """,
-        (round_number, rule.name, rule.threshold),
-    )
-    return count
-
-
 def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
     """Reads a number or two of every image of the round."""
     verdicts = np.array(

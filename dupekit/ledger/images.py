@@ -125,6 +125,14 @@ def digests(ledger: Ledger, paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def dimensions(ledger: Ledger, images: Iterable[int]) -> NDArray[np.int64]:
+    """Width and height of images by their numbers, shape (n, 2)."""
+    found = [
+        ledger.rows("SELECT width, height FROM images WHERE id = ?", (image,)).fetchone() for image in images
+    ]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
 def record_classes(ledger: Ledger, names: Iterable[str]) -> None:
     """Adds the classes that are not there yet."""
     with ledger.write() as db:

@@ -30,6 +30,15 @@ class Scores:
         return len(self.paths)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unsuspected:
+    """Images that an audit may be drawn from, in the order of their numbers."""
+
+    images: NDArray[np.int64]
+    """The ledger's numbers."""
+    scores: NDArray[np.float64]
+
+
 def replace(
     ledger: Ledger,
     round_number: int,
@@ -82,6 +91,7 @@ _IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ign
 
 # The two rules; parameters: the rule's name, the threshold.
 _BY_RULE = "CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END"
+_SHOWN = "SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested"
 _CANDIDATES = """
     FROM tallies
     JOIN images ON images.id = image
@@ -96,13 +106,59 @@ def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     Equal scores are ordered by path.
     """
     found = ledger.rows(
-        f"""
-        SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested
-        {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} ORDER BY score DESC, path
-        """,
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} ORDER BY score DESC, path",
         (round_number, rule.name, rule.threshold),
     )
     return [Suspect(*row) for row in found]
+
+
+# Neither decided nor in a tree that was not called back; parameters: the round, twice.
+_WAITING = """
+    image NOT IN (SELECT image FROM exported_files JOIN exports ON exports.id = export
+                  WHERE exports.round = ? AND withdrawn IS NULL)
+    AND image NOT IN (SELECT image FROM current_verdicts WHERE round = ?)"""
+
+
+def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
+    """The suspects that the next batches are taken from, most suspicious first: neither decided nor out."""
+    found = ledger.rows(
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING}"
+        " ORDER BY score DESC, path",
+        (round_number, rule.name, rule.threshold, round_number, round_number),
+    )
+    return [Suspect(*row) for row in found]
+
+
+def count_waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
+    """How many these are."""
+    found: int = ledger.value(
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING}",
+        (round_number, rule.name, rule.threshold, round_number, round_number),
+    )
+    return found
+
+
+def unsuspected(ledger: Ledger, round_number: int, rule: Rule) -> Unsuspected:
+    """The images that are no suspects, and neither decided, out, on the ignore list nor changed."""
+    rows = ledger.rows(
+        f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING} ORDER BY image",
+        (round_number, rule.name, rule.threshold, round_number, round_number),
+    ).fetchall()
+    return Unsuspected(
+        np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
+    )
+
+
+def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[Suspect]:
+    """What was counted of these images, in their order; without those that are gone or changed since."""
+    found = []
+    for image in images:
+        row = ledger.rows(
+            f"{_SHOWN} {_CANDIDATES} AND image = ? AND {_SAME}", (round_number, image)
+        ).fetchone()
+        if row:
+            found.append(Suspect(*row))
+    return found
 
 
 def count(ledger: Ledger, round_number: int, rule: Rule) -> int:

@@ -1,4 +1,4 @@
-"""Dupes -> review tree, before list, manifest.
+"""Suspects -> review tree, before list, manifest.
 
 The tree is built under a temporary name beside its destination and renamed when it is complete, so that a
 technician never meets half a tree.
@@ -7,21 +7,24 @@ technician never meets half a tree.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from dupekit.errors import DatasetChanged, UsageError
+from dupekit.dataset.image_file import MAX_PIXELS
+from dupekit.errors import DatasetChanged, ImageError, UsageError
 from dupekit.files.names import escape, free_name, portable_name, same_name_key, unescape
 from dupekit.files.paths import make_parent, real_path
 from dupekit.files.write import digest_file, sync_folder, write_lines, write_text
 from dupekit.review import read_me
+from dupekit.review.enlarge import enlarged
 from dupekit.review.manifest import (
     BESIDE,
     CLASSES,
@@ -32,17 +35,26 @@ from dupekit.review.manifest import (
     Manifest,
     write_manifest,
 )
+from dupekit.review.style import PLAIN, Order, Stratum, Style
 from dupekit.rounds.rules import Suspect
 from dupekit.system.progress import Progress, silent
 
 
 def plan_tree(
-    dupes: Sequence[Suspect], classes: Iterable[str], *, round_number: int, pairs: int, created: str
+    suspects: Sequence[Suspect],
+    classes: Iterable[str],
+    *,
+    round_number: int,
+    pairs: int,
+    created: str,
+    style: Style = PLAIN,
+    drawn: Mapping[int, Stratum] | None = None,
 ) -> Manifest:
-    """Names every file of a tree: `<given>/[<sub/folders>/]<suggested>_<votes>_<original name>`.
+    """Names every file of a tree: `<given>/[<sub/folders>/][<rank>_]<suggested>_<votes>_<original name>`.
 
-    Names that Windows or a network share would refuse or that are too long are changed, and names that
-    would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
+    `suspects` are in the order of their ranks, with the images of an audit among them: of these `drawn` says where they come
+    from, by the ledger's number. Names that Windows or a network share would refuse or that are too long are changed, and
+    names that would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
     """
     names = _Names()
     # These names are the tree's own; a class called so gets a number.
@@ -50,25 +62,32 @@ def plan_tree(
     folder_of = {label: names.free(".", portable_name(unescape(label))) for label in classes}
     sub_folders: dict[tuple[str, str], str] = {}
     files: list[ExportedFile] = []
-    for dupe in dupes:
-        parent = folder_of[dupe.given]
-        *between, original = PurePosixPath(dupe.path).parts[1:]
+    for rank, suspect in enumerate(suspects, 1):
+        parent = folder_of[suspect.given]
+        *between, original = PurePosixPath(suspect.path).parts[1:]
         for part in between:
             key = (parent, part)
             if key not in sub_folders:
                 names.take(parent, SPECIAL)
                 sub_folders[key] = f"{parent}/{names.free(parent, portable_name(unescape(part)))}"
             parent = sub_folders[key]
-        wanted = portable_name(f"{unescape(dupe.suggested)}_{dupe.votes:02d}_{unescape(original)}")
+        name = f"{unescape(suspect.suggested)}_{suspect.votes:02d}_{unescape(original)}"
+        if style.order is Order.RANK:
+            name = f"{rank:0{len(str(len(suspects)))}d}_{name}"
+        if style.enlarge != 1:
+            name = f"{PurePosixPath(name).stem}.png"
+        stratum = (drawn or {}).get(suspect.image)
         files.append(
             ExportedFile(
-                path=f"{parent}/{names.free(parent, wanted)}",
-                original=dupe.path,
-                given=dupe.given,
-                suggested=dupe.suggested,
-                votes=dupe.votes,
-                score=round(dupe.score, 6),
-                digest=dupe.digest,
+                path=f"{parent}/{names.free(parent, portable_name(name))}",
+                original=suspect.path,
+                given=suspect.given,
+                suggested=suspect.suggested,
+                votes=suspect.votes,
+                score=round(suspect.score, 6),
+                digest=suspect.digest,
+                stratum=stratum.number if stratum else None,
+                population=stratum.population if stratum else None,
             )
         )
     return Manifest(
@@ -77,6 +96,7 @@ def plan_tree(
         pairs=pairs,
         created=created,
         folders={name: label for label, name in folder_of.items()},
+        enlarged=style.enlarge or 1,
         files=files,
     )
 
@@ -102,14 +122,16 @@ def write_tree(
     dataset: Path,
     destination: Path,
     *,
+    style: Style = PLAIN,
+    max_pixels: int = MAX_PIXELS,
     ready: Callable[[Manifest], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
     progress: Progress = silent,
 ) -> Manifest:
-    """Copies the dupes to `destination`, which must not exist.
+    """Copies the images to `destination`, which must not exist.
 
-    Returns the manifest with what only the copies tell, as it stands in the tree: their sizes, and when they were
-    written; what `ready` makes of it is entered before the tree appears, and left when it is there. Raises UsageError where `destination` exists, DatasetChanged where
-    an image is no longer what the scan saw.
+    Returns the manifest with what only the copies tell, as it stands in the tree: their sizes and digests, and when they
+    were written; what `ready` makes of it is entered before the tree appears, and left when it is there. Raises UsageError
+    where `destination` exists, DatasetChanged where an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(
@@ -124,11 +146,19 @@ def write_tree(
         files, settled_ns = [], 0
         for done, file in enumerate(manifest.files):
             progress("exporting", done, len(manifest.files))
-            stat = _copy(real_path(dataset, file.original), real_path(partial, file.path), file.digest)
+            source, copy = real_path(dataset, file.original), real_path(partial, file.path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if manifest.enlarged > 1:
+                content = _enlarged(source, file.digest, manifest.enlarged, max_pixels)
+                copy.write_bytes(content)
+                file = replace(file, copy_digest=hashlib.sha256(content).hexdigest())
+            else:
+                _copy(source, copy, file.digest)
+            stat = _dated(source, copy)
             files.append(replace(file, size=stat.st_size))
             settled_ns = max(settled_ns, stat.st_ctime_ns)
-        for name in SPECIAL:
-            (partial / name).mkdir()
+        for name in SPECIAL if style.only_flagged_classes else (*manifest.folders, *SPECIAL):
+            real_path(partial, name).mkdir(exist_ok=True)
         write_text(partial / READ_ME, read_me.page(manifest))
         write_text(partial / CLASSES, read_me.classes(manifest))
         marker = partial / MARKER
@@ -162,20 +192,42 @@ def _remove_stale(destination: Path) -> None:
             shutil.rmtree(found, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path, digest: str) -> os.stat_result:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _copy(source: Path, target: Path, digest: str) -> None:
     try:
         shutil.copyfile(source, target)
     except FileNotFoundError:
-        raise DatasetChanged(
-            f"{source} is gone.", hint="Run `dupekit scan`, then `dupekit flag`, and export again."
-        ) from None
+        raise _gone(source) from None
     if digest_file(target) != digest:
-        raise DatasetChanged(
-            f"{source} changed since the last scan.",
-            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; the round was"
-            " trained on the earlier content.",
-        )
+        raise _changed(source)
+
+
+def _enlarged(source: Path, digest: str, factor: int, max_pixels: int) -> bytes:
+    try:
+        content = source.read_bytes()
+    except FileNotFoundError:
+        raise _gone(source) from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise _changed(source)
+    try:
+        return enlarged(content, factor, max_pixels=max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{source}: {error.message}", hint=error.hint) from None
+
+
+def _dated(source: Path, target: Path) -> os.stat_result:
+    """Gives a copy the times and rights of what it was made from."""
     shutil.copystat(source, target)
     target.chmod(target.stat().st_mode | 0o200)  # a read-only dataset must not make an undeletable tree
     return target.stat()
+
+
+def _gone(source: Path) -> DatasetChanged:
+    return DatasetChanged(f"{source} is gone.", hint="Run `dupekit scan`, then export again.")
+
+
+def _changed(source: Path) -> DatasetChanged:
+    return DatasetChanged(
+        f"{source} changed since the last scan.",
+        hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; the round was"
+        " trained on the earlier content.",
+    )

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dupekit.ledger import applications, endings, findings, images, opinions, rounds, verdicts
+from dupekit.ledger import applications, endings, findings, images, opinions, rounds, tallies, verdicts
 from dupekit.ledger.exports import Out
 from dupekit.ledger.opinions import Opinions
 from dupekit.ledger.rounds import Round
@@ -56,7 +56,7 @@ def standing(session: Session, current: Round) -> Standing:
     return Standing(
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         out=trees_out(session, number),
-        waiting=findings.waiting(ledger, number, rule),
+        waiting=tallies.count_waiting(ledger, number, rule),
         decided=decided,
         opinions=opinions.of_round(ledger, number),
         outstanding=verdicts.outstanding(ledger, number),

@@ -23,6 +23,8 @@ class Flagged:
     rule: Rule
     suspects: list[Suspect]
     """Most suspicious first."""
+    waiting: int
+    """Of these, how many are neither decided nor out in a tree: the next export takes the first of them."""
     by_other_rule: int
     """How many there would be by the other rule."""
     ignored: int
@@ -38,10 +40,7 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
     Raises NothingToDo while no pair is complete, UsageError for a threshold that cannot be.
     """
     ledger = session.ledger
-    current = rounds.current(ledger)
-    pairs = count_votes(ledger, session.folder(current.number), silent)
-    if not pairs:
-        raise NothingToDo(f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`.")
+    current = counted(session)
     if rule is RuleName.SCORE and threshold is not None:
         raise UsageError(
             "A threshold counts votes, and the rule `score` asks for none.", hint="Name one of the two only."
@@ -58,16 +57,29 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
     current = rounds.current(ledger)
     chosen = rule_of(current, session.settings)
     other = Rule(RuleName.SCORE if chosen.name is RuleName.VOTES else RuleName.VOTES, chosen.threshold)
+    suspects = tallies.suspects(ledger, current.number, chosen)
     return Flagged(
         round=current.number,
-        pairs=pairs,
+        pairs=current.tallied_pairs,
         pairs_planned=current.pairs,
         rule=chosen,
-        suspects=tallies.suspects(ledger, current.number, chosen),
+        suspects=suspects,
+        waiting=tallies.count_waiting(ledger, current.number, chosen),
         by_other_rule=tallies.count(ledger, current.number, other),
         ignored=tallies.ignored(ledger, current.number, chosen),
         outdated=tallies.outdated(ledger, current.number),
     )
+
+
+def counted(session: Session) -> Round:
+    """The current round, its votes counted: after a training that was killed some are not yet.
+
+    Raises NothingToDo while no pair is complete.
+    """
+    number = rounds.current(session.ledger).number
+    if not count_votes(session.ledger, session.folder(number), silent):
+        raise NothingToDo(f"No pair of round {number} is complete yet.", hint="Run `dupekit train`.")
+    return rounds.current(session.ledger)
 
 
 def rule_of(current: Round, settings: Settings) -> Rule:

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.support import dupekit, on_terminal, parsed
+from dupekit.ledger import Ledger, rounds
+from tests.support import CLASSES, dupekit, on_terminal, parsed
 
 FAST = ["--trainer", "fake", "--validator", "fake"]
 
@@ -28,8 +29,8 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "6 of 6 runs are done" in said
 
     flagged = parsed("flag", cwd=project)
-    assert {name: flagged[name] for name in ("round", "pairs", "threshold")} == {
-        "round": 1, "pairs": 3, "threshold": 3,
+    assert {name: flagged[name] for name in ("round", "pairs", "rule", "threshold")} == {
+        "round": 1, "pairs": 3, "rule": "score", "threshold": None,
     }  # fmt: skip
     assert {dupe["path"]: dupe["suggested"] for dupe in flagged["dupes"]} == {
         "amoeba/wrong_diatom.png": "diatom",
@@ -40,12 +41,24 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     }  # fmt: skip
     said = dupekit("flag", cwd=project).stdout
     assert "amoeba/wrong_diatom.png\tdiatom\t3\t" in said
-    assert "ciliate\tamoeba\t1" in said
+    assert "By votes\nvotes\tsuspects\t\n3\t2\t" in said
+    assert "By class pair, with at least 2\ngiven\tsuggested\tsuspects\n\n" in said
+    assert (
+        "Round 1: 2 suspects by score (above 0); by votes (3 of 3 for one wrong class) there would be 2."
+        " Next: dupekit export\n"
+    ) in said
+    said = dupekit("flag", "--all", cwd=project).stdout
+    assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
+    assert "Name one of the two only" in dupekit("flag", "--all", "--top", 1, cwd=project, code=2).stderr
+    flagged = parsed("flag", "--threshold", 3, cwd=project)
+    assert (flagged["rule"], flagged["threshold"], len(flagged["dupes"])) == ("votes", 3, 2)
 
     tree = tmp_path / "tree"
     assert f"2 images to review in {tree}" in dupekit("export", tree, cwd=project).stdout
+    assert "All of them are decided or out in a review tree." in dupekit("flag", cwd=project).stdout
     (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").unlink()
-    collected = parsed("collect", cwd=project)
+    (tree / "amoeba" / "diatom_03_wrong_diatom.png").rename(tree / "_done" / "diatom_03_wrong_diatom.png")
+    collected = parsed("collect", "--yes", cwd=project)
     assert collected["verdicts"] == [
         {"path": row["path"], "given": row["given"], "verdict": verdict, "label": label}
         for row in flagged["dupes"]
@@ -85,6 +98,76 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     dupekit("apply", tmp_path / "fixed again", cwd=project)
     assert f"on {tmp_path / 'fixed again'}" in dupekit("next", cwd=project).stdout
     assert parsed("status", cwd=project)["round"]["closed"]
+
+
+def test_export_says_what_went_out_and_what_waits(trained, tmp_path) -> None:
+    said = dupekit(
+        "export", "--limit", 1, "--audit", 2, "--order", "rank", "--enlarge", "auto", "-p", trained.path
+    )
+    tree = trained.path / "rounds/01/dupes"
+    assert (
+        f"3 images to review in {tree}, 2 of them drawn for the audit. Copies are enlarged 4 times.\n"
+        in said.stdout
+    )
+    assert "1 suspect more waits for the next export." in said.stdout
+    assert {path.name[:2] for path in tree.glob("[!._]*/*")} == {"1_", "2_", "3_"}
+    made = parsed("export", tmp_path / "tree", "--only-flagged-classes", "--all", "-p", trained.path)
+    assert (made["tree"], made["waiting"], len(made["manifest"]["files"])) == (str(tmp_path / "tree"), 0, 1)
+    said = dupekit("export", "-p", trained.path, code=3).stderr
+    assert f"3 without a verdict in {tree}; 1 without a verdict in {tmp_path / 'tree'}" in said
+    next((tmp_path / "tree").glob("[!._]*/*.png")).unlink()
+    dupekit("collect", "--yes", "-p", trained.path)
+    again = parsed("export", "--again", "unsure,correct", "--sample", 5, "-p", trained.path)
+    assert len(again["manifest"]["files"]) == 1
+    for options, why in (
+        (["--enlarge", "big"], "'big' is neither auto nor a whole number"),
+        (["--order", "votes"], "--order"),
+        (["--again", "all,open"], "no verdict 'open'"),
+        (["--limit", 3, "--all"], "`--limit` names a number"),
+    ):
+        assert why in dupekit("export", *options, "-p", trained.path, code=2).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_on_a_terminal_flag_fits_a_screen(noisy_rows, tmp_path) -> None:
+    """Long names, and many suspects and class pairs: 80 columns, and at most as many lines as a large screen has."""
+    command = [sys.executable, "-m", "dupekit", "flag", "-p", str(noisy_rows.path)]
+    output = b""
+    with on_terminal(command) as (process, read):
+        while chunk := read():
+            output += chunk
+        process.wait(30)
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output).decode().replace("\r", "")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 56
+    assert "These are the first 20 of 300: --all shows all of them" in text
+    assert "These are the first 10 of" in text
+    assert "Round 1: 300 suspects by score (above 0)" in text
+
+
+@pytest.fixture
+def noisy_rows(project):
+    """A project whose ledger says of 300 images with long names that they are suspects."""
+    with Ledger(project.path / "ledger.db") as ledger:
+        plan = '{"trainer":{"name":"fake"}}'
+        rounds.begin(ledger, number=1, dataset=str(project.dataset), pairs=10, images=300, plan=plan)
+        with ledger.write() as db:
+            db.executemany(
+                "INSERT INTO classes (id, name) VALUES (?, ?)",
+                [(100 + number, f"{'a long name of a class ' * 3}{number}") for number in range(15)],
+            )
+            db.executemany(
+                "INSERT INTO images VALUES (?, ?, ?, 1, 1, ?, 9, 9, 'L', 'ok', '')",
+                [(1000 + n, f"{'x' * 90}{n}.png", 100 + n % 15, f"{n:064x}") for n in range(300)],
+            )
+            db.execute(
+                "INSERT INTO tallies SELECT 1, id, class, digest, 10, 100 + (id * 7 + 3) % 15, 1 + id % 10, 0.1, 0.8, 0.8, id"
+                " FROM images WHERE id >= 1000"
+            )
+            db.execute("UPDATE rounds SET tallied_pairs = 10")
+            db.execute("UPDATE runs SET state = 'done'")
+    return project
 
 
 @pytest.mark.parametrize("command", ["status", "scan", "train", "ignore list", "plugins list"])
@@ -268,8 +351,9 @@ def test_the_ignore_list_as_a_file_and_through_pipes(dataset, tmp_path) -> None:
 
 def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
     trained.flag(threshold=3)
-    trained.export(tmp_path / "tree")
-    (tmp_path / "tree" / "ciliate" / "amoeba_03_wrong_amoeba.png").rename(tmp_path / "tree/_expunge/it.png")
+    tree = trained.export(tmp_path / "tree").tree
+    (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").rename(tree / "_expunge" / "it.png")
+    (tree / "amoeba" / "diatom_03_wrong_diatom.png").rename(tree / "_done" / "other.png")
     event = {"at": "2026-01-01T00:00:00+00:00", "kind": "moved", "path": "a", "target": "b"}
     (tmp_path / "tree/.dupekit/events.jsonl").write_text(json.dumps(event) + "\n")
     (tmp_path / "tree/.dupekit/before.txt").unlink()
@@ -287,7 +371,7 @@ def test_json_of_collect_and_apply_tells_all(trained, tmp_path) -> None:
 def test_a_late_collect_lists_only_what_was_not_applied_so(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     tree = trained.export(tmp_path / "tree").tree
-    trained.collect()
+    trained.collect(finished=CLASSES)
     (trained.dataset / "amoeba/wrong_diatom.png").rename(trained.dataset / "amoeba/renamed.png")
     trained.scan()
     trained.apply(tmp_path / "fixed")
@@ -309,7 +393,7 @@ def test_a_late_collect_lists_only_what_was_not_applied_so(trained, tmp_path) ->
 def test_a_round_that_ended_unapplied_lists_all(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     tree = trained.export(tmp_path / "tree").tree
-    trained.collect()
+    trained.collect(finished=CLASSES)
     trained.next_round(drop=True)
     said = dupekit("collect", tree, "-p", trained.path).stdout
     assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said

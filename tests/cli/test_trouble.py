@@ -14,7 +14,7 @@ import pytest
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.testing import make_dataset
-from tests.support import dupekit
+from tests.support import CLASSES, dupekit
 
 
 def test_a_destination_below_a_file_or_a_dead_link_is_wrong_usage(trained, tmp_path) -> None:
@@ -28,7 +28,7 @@ def test_a_destination_below_a_file_or_a_dead_link_is_wrong_usage(trained, tmp_p
     ):
         assert said in dupekit("export", tmp_path / place, "-p", trained.path, code=2).stderr
     trained.export()
-    patch = (trained.collect(), trained.apply(tmp_path / "fixed"))[1].patch
+    patch = (trained.collect(finished=CLASSES), trained.apply(tmp_path / "fixed"))[1].patch
     for place, said in (("file/x", "file is no folder"), ("dead/x", "a link that leads nowhere")):
         assert said in dupekit("apply", tmp_path / place, "-p", trained.path, code=2).stderr
         by_patch = ["apply", tmp_path / place, "--patch", patch, "--dataset", trained.dataset]
@@ -103,7 +103,7 @@ def test_a_tree_that_may_only_be_read_is_collected_and_not_watched(trained, tmp_
             f"dupekit: {tree}/.dupekit/watch.lock cannot be read or written: Read-only file system.\n"
         )
         assert "have it mounted for writing" in said
-        assert "2 to relabel" in dupekit("collect", tree, "-p", trained.path).stdout
+        assert "0 unsure" in dupekit("collect", tree, "-p", trained.path).stdout
     finally:
         subprocess.run(["umount", str(tree)], check=True)
 

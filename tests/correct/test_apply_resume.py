@@ -17,7 +17,7 @@ from dupekit.correct.build import partial_of, write_dataset
 from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DupekitError, UsageError
 from tests.correct.datasets import contents, correction, described, source
-from tests.support import tree_state
+from tests.support import CLASSES, tree_state
 
 MODES = ["copy", "hardlink", "symlink"]
 
@@ -175,7 +175,7 @@ def test_a_dataset_that_was_not_recorded_is_recorded_by_the_same_command(
 ) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -197,7 +197,7 @@ def test_a_dataset_that_was_not_recorded_is_recorded_by_the_same_command(
 def test_a_dry_run_writes_nothing(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     before = tree_state(tmp_path)
     done = trained.apply(tmp_path / "fixed", dry_run=True)
     assert (done.files, len(done.corrections)) == (36, 2)

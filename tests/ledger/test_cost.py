@@ -8,20 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.ledger import Ledger, exports, findings, opinions, steps, tallies, verdicts
+from dupekit.ledger import Ledger, again, exports, findings, opinions, steps, tallies, verdicts
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.review.manifest import ExportedFile
+from dupekit.review.style import Style
 from dupekit.review.verdicts import FileVerdict, Verdict
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import Settings
 from dupekit.system.progress import silent
 from dupekit.workflow.export import export
 from dupekit.workflow.ignore import import_csv
+from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session
 from dupekit.workflow.status import status
 
 STEP = 100
+SCORE = Rule(RuleName.SCORE, 3)
 
 
 def steps_of(ledger: Ledger, query: Callable[[Ledger], object]) -> int:
@@ -65,9 +68,21 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
 
 
 def flag(ledger: Ledger) -> None:
-    rule = Rule(RuleName.VOTES, 3)
-    found = len(tallies.suspects(ledger, 1, rule))
-    assert found == tallies.count(ledger, 1, rule) == tallies.ignored(ledger, 1, rule) > 0
+    found = len(tallies.suspects(ledger, 1, SCORE))
+    assert found == tallies.ignored(ledger, 1, SCORE) > 0
+
+
+def take_the_next_batch(ledger: Ledger) -> None:
+    (out,) = exports.out(ledger, 1)
+    assert len(tallies.suspects(ledger, 1, SCORE)) == out.open
+    assert tallies.waiting(ledger, 1, SCORE) == []
+    assert len(tallies.unsuspected(ledger, 1, SCORE).images) == 0
+
+
+def ask_again(ledger: Ledger) -> None:
+    found = again.to_decide(ledger, 1, list(Verdict))
+    assert len(tallies.of_images(ledger, 1, found)) == verdicts.counts(ledger, 1)["correct"]
+    assert again.disputed(ledger, 1) == []
 
 
 def collect_again(ledger: Ledger) -> None:
@@ -86,7 +101,7 @@ def collect_again(ledger: Ledger) -> None:
         for path in decided
     ]
     assert verdicts.overruled(ledger, export, same) == []
-    assert verdicts.record(ledger, export, same, who="", tree="", finished=[], check=lambda _: None) == []
+    assert verdicts.record(ledger, export, same, who="", tree="", finished=(), check=lambda _: None) == []
 
 
 def decide_twice(ledger: Ledger) -> None:
@@ -114,14 +129,16 @@ def decide_twice(ledger: Ledger) -> None:
     assert verdicts.outstanding(ledger, 1).corrections == 0
     read = findings.findings(ledger, 1, Rule(RuleName.SCORE, 3))
     assert (len(read.reviewed), len(read.undecided)) == (count // 2 - count // 20, count // 2)
-    assert findings.waiting(ledger, 1, Rule(RuleName.SCORE, 3)) == 0
+    assert tallies.count_waiting(ledger, 1, Rule(RuleName.SCORE, 3)) == 0
 
 
 def tell_the_history(ledger: Ledger) -> None:
     assert {step.count for step in steps.steps(ledger)} == {0, 1}
 
 
-@pytest.mark.parametrize("query", [flag, collect_again, decide_twice, tell_the_history])
+@pytest.mark.parametrize(
+    "query", [flag, take_the_next_batch, ask_again, collect_again, decide_twice, tell_the_history]
+)
 def test_twice_the_images_cost_twice_as_much(tmp_path: Path, query: Callable[[Ledger], object]) -> None:
     """As little as the ignore list is gone through for every image, so little an export's files for every verdict."""
     with reviewed(tmp_path / "1.db", 1000) as few, reviewed(tmp_path / "2.db", 2000) as many:
@@ -154,7 +171,7 @@ def test_who_wants_names_of_classes_has_no_images_counted(trained: Project, tmp_
     with Ledger(trained.path / "ledger.db") as ledger:
         ledger.connection.set_trace_callback(asked.append)
         session = Session(ledger, trained.path, trained.settings)
-        export(session, tmp_path / "tree", progress=silent)
+        export(session, tmp_path / "tree", Selection(audit=1), Style(), progress=silent)
         import_csv(session, to_csv(trained.ignores()).encode(), "list.csv")
         status(session)
     assert sum("FROM classes" in sql for sql in asked) >= 2

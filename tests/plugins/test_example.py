@@ -51,7 +51,9 @@ def test_the_loop_with_the_example_plugin(dupekit: Path, tmp_path: Path) -> None
     assert flagged["dupes"][0]["path"] == f"{second.name}/wrong.png"
     assert flagged["dupes"][0]["suggested"] == first.name
     run(dupekit, "export", tmp_path / "tree", cwd=tmp_path / "project")
-    run(dupekit, "collect", cwd=tmp_path / "project")
+    for file in (tmp_path / "tree" / second.name).iterdir():
+        file.rename(tmp_path / "tree" / "_done" / file.name)
+    run(dupekit, "collect", "--yes", cwd=tmp_path / "project")
     run(dupekit, "apply", tmp_path / "fixed", cwd=tmp_path / "project")
     assert (tmp_path / "fixed" / first.name / "wrong.png").is_file()
     assert "keeps its contract" in run(dupekit, "plugins", "check", "centroid")

@@ -22,6 +22,7 @@ from dupekit.review.manifest import MARKER, read_manifest, write_manifest
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import follow
 from dupekit.testing import make_dataset
+from tests.support import call_back
 
 CLASSES = ("Größe ä", "ciliate", "diatom")
 
@@ -278,6 +279,7 @@ def test_line_ends_changed_on_the_way_are_no_edit(away) -> None:
 def test_a_tree_of_another_export_at_the_default_place_is_refused(away, tmp_path) -> None:
     """Somebody unpacked the earlier tree over the place of the later one."""
     project, first = away
+    call_back(project)
     second = project.export(tmp_path / "second").tree
     shutil.rmtree(second)
     shutil.copytree(first, second)

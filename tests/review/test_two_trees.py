@@ -9,6 +9,7 @@ import pytest
 
 from dupekit.files.paths import real_path
 from dupekit.project import Project
+from tests.support import call_back
 
 CILIATE, AMOEBA = "ciliate/wrong_amoeba.png", "amoeba/wrong_diatom.png"
 
@@ -36,7 +37,9 @@ def counting(project: Project) -> dict[str, str]:
 def trees(trained: Project, tmp_path: Path) -> tuple[Path, Path]:
     """The first with one image deleted, collected; then the second, with the other deleted."""
     trained.flag(threshold=3)
-    first, second = (trained.export(tmp_path / name).tree for name in ("first", "second"))
+    first = trained.export(tmp_path / "first").tree
+    call_back(trained)
+    second = trained.export(tmp_path / "second").tree
     delete(trained, first, CILIATE)
     trained.collect(first)
     delete(trained, second, AMOEBA)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from dupekit import Selection, Style
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.project import Project
 from dupekit.review.manifest import MARKER
-from tests.support import tree_state
+from dupekit.review.style import Order
+from tests.support import CLASSES, call_back, tree_state
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are forked")
 
@@ -131,7 +133,7 @@ def exported(trained: Project) -> Project:
 @pytest.fixture
 def collected(exported: Project, tmp_path: Path) -> Project:
     exported.export(tmp_path / "tree")
-    exported.collect(tmp_path / "tree")
+    exported.collect(tmp_path / "tree", finished=CLASSES)
     return exported
 
 
@@ -194,10 +196,33 @@ class TestCutOff:
             assert leftovers(project.path) == []
 
 
+def test_export_to_its_default_place(exported: Project, tmp_path: Path) -> None:
+    """The place is free again, and the same images are drawn: what was cut off leaves no trace."""
+    wanted = "Selection(limit=1, audit=4), Style(Order.RANK, enlarge=None)"
+    command = (
+        "from dupekit import Selection, Style; from dupekit.review.style import Order;"
+        f"Project(Path({str(exported.path)!r})).export(None, {wanted})"
+    )
+    selection, style = Selection(limit=1, audit=4), Style(Order.RANK, enlarge=None)
+    seen = set()
+    for _ in Cutter(tmp_path, command, "killed"):
+        project = Project(exported.path)
+        made = project.export(selection=selection, style=style)
+        known = {Path(export.tree).name for export in project.status().exports}
+        assert (made.tree.name, known) in (("dupes", {"dupes"}), ("dupes-2", {"dupes", "dupes-2"}))
+        if made.tree.name == "dupes":
+            seen.add(tuple(file.path for file in made.manifest.files))
+        assert project.collect(made.tree).remarks == []
+        assert project.verify(quick=True).differences == []
+        assert leftovers(tmp_path) == []
+    assert len(seen) == 1
+
+
 def test_export_to_another_place(exported: Project, tmp_path: Path) -> None:
     command = f"Project(Path({str(exported.path)!r})).export(Path({str(tmp_path / 'tree')!r}))"
     for _ in Cutter(tmp_path, command, "killed"):
         project = Project(exported.path)
+        call_back(project)
         project.export(tmp_path / "other")
         assert project.collect().remarks == []
         for export in project.status().exports:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dupekit import Choices
 from dupekit.correct.resolve import Decision, Held, resolve
 from dupekit.project import Project
-from tests.support import tree_state
+from tests.support import CLASSES, tree_state
 
 AMOEBA, CILIATE = "amoeba/wrong_diatom.png", "ciliate/wrong_amoeba.png"
 
@@ -28,7 +28,7 @@ def reviewed(trained: Project) -> Project:
     trained.flag(threshold=3)
     tree = trained.export().tree
     next(tree.glob("ciliate/*.png")).rename(tree / "_expunge" / "it.png")
-    trained.collect()
+    trained.collect(finished=CLASSES)
     return trained
 
 
@@ -172,14 +172,14 @@ def twins(project: Project, fast: dict[str, object]) -> tuple[Project, Path]:
     project.scan()
     assert not project.train(Choices(pairs=3, **fast)).failed
     flagged = project.flag(threshold=3)
-    assert {AMOEBA, "amoeba/twin.png"} <= {dupe.path for dupe in flagged.dupes}
+    assert {AMOEBA, "amoeba/twin.png"} <= {dupe.path for dupe in flagged.suspects}
     return project, project.export().tree
 
 
 def test_equal_contents_each_keep_their_own_verdict(twins, tmp_path: Path) -> None:
     project, tree = twins
     next(tree.glob("amoeba/*twin.png")).unlink()
-    project.collect()
+    project.collect(finished=CLASSES)
     move(project.dataset, AMOEBA, "amoeba/renamed.png")
     project.scan()
     done = project.apply(tmp_path / "fixed")
@@ -192,7 +192,7 @@ def test_where_decisions_on_equal_contents_disagree_none_is_guessed(twins, tmp_p
     project, tree = twins
     file = next(tree.glob("amoeba/*twin.png"))
     file.rename(tree / "_expunge" / file.name)
-    project.collect()
+    project.collect(finished=CLASSES)
     move(project.dataset, AMOEBA, "amoeba/one.png")
     move(project.dataset, "amoeba/twin.png", "amoeba/other.png")
     project.scan()
@@ -212,7 +212,7 @@ def test_a_twin_in_another_class_all_along_is_not_taken_for_one_moved_by_hand(
     assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=2)
     project.export()
-    project.collect()
+    project.collect(finished=CLASSES)
     (project.dataset / AMOEBA).unlink()
     project.scan()
     assert [(one.path, str(one)) for one in project.apply(tmp_path / "fixed").unapplied] == [(AMOEBA, "gone")]

@@ -9,14 +9,14 @@ import pytest
 from dupekit.errors import UsageError
 from dupekit.project import Project
 from dupekit.workflow.apply_patch import apply_patch
-from tests.support import tree_state
+from tests.support import CLASSES, tree_state
 
 
 @pytest.fixture
 def collected(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "tree")
-    trained.collect()
+    trained.collect(finished=CLASSES)
     return trained
 
 

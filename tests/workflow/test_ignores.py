@@ -128,16 +128,16 @@ def test_the_list_survives_moved_and_renamed_files_and_goes_to_another_project(
     assert not trained.train(Choices(pairs=3, **fast)).failed
     assert trained.ignores() == listed
     flagged = trained.flag(threshold=3)
-    assert (flagged.dupes, flagged.ignored) == ([], 2)
+    assert (flagged.suspects, flagged.ignored) == ([], 2)
 
     other = Project.create(shutil.copytree(dataset, tmp_path / "copy"), tmp_path / "other")
     other.scan()
     assert not other.train(Choices(pairs=3, **fast)).failed
-    assert {dupe.path for dupe in other.flag(threshold=3).dupes} == {
+    assert {dupe.path for dupe in other.flag(threshold=3).suspects} == {
         "ciliate/deeper/renamed.png", "amoeba/other.png",
     }  # fmt: skip
     assert other.import_ignores(to_csv(listed).encode(), "list.csv").added == 2
-    assert other.flag(threshold=3).dupes == []
+    assert other.flag(threshold=3).suspects == []
 
 
 def test_under_another_label_or_edited_it_is_another_image(trained: Project, dataset: Path) -> None:

@@ -13,7 +13,7 @@ from dupekit.errors import TreeUnavailable
 from dupekit.ledger import exports
 from dupekit.project import Project
 from dupekit.review.manifest import read_manifest
-from tests.support import Killed, Killer, tree_state
+from tests.support import Killed, Killer, call_back, tree_state
 
 
 @pytest.fixture
@@ -89,6 +89,7 @@ def test_a_copy_that_says_otherwise_than_the_ledger_is_not_believed(exported: Pr
 
 def test_a_damaged_manifest_holds_up_no_export(exported: Project, tmp_path: Path) -> None:
     (kept(exported) / "manifest.json").write_text("{")
+    call_back(exported)
     exported.export(tmp_path / "second")
     assert exported.collect().remarks == []
     (remark,) = (r for r in exported.collect(tmp_path / "first").remarks if "restored" in r)
@@ -97,6 +98,7 @@ def test_a_damaged_manifest_holds_up_no_export(exported: Project, tmp_path: Path
 
 
 def test_an_export_that_fails_leaves_nothing_in_the_project(exported: Project, tmp_path: Path) -> None:
+    call_back(exported)
     before = tree_state(exported.path / "rounds")
     (exported.dataset / "amoeba/wrong_diatom.png").write_bytes(b"changed behind the scan's back")
     with pytest.raises(Exception, match="changed since the last scan"):
@@ -113,6 +115,7 @@ def test_wherever_an_export_is_cut_off_every_recorded_tree_can_be_collected(
     finished = False
     for step in range(1, 30):
         killer = Killer(step)
+        call_back(exported)
         with monkeypatch.context() as patched:
             patched.setattr(Path, "rename", killer.before(Path.rename))
             patched.setattr(Path, "replace", killer.before(Path.replace))
@@ -144,6 +147,7 @@ def test_what_is_no_export_that_was_cut_off_is_not_cleared_away(exported: Projec
         (folder / name).mkdir()
         (folder / name / "manifest.json").write_text("{}")
     (folder / "deadbeef" / "after.txt").write_text("")  # was collected: the ledger is an older copy
+    call_back(exported)
     exported.export(tmp_path / "second")
     keys = {export.key[:8] for export in exported.status().exports}
     assert {path.name for path in folder.iterdir()} == {*keys, "notes", "deadbeef"}

@@ -17,7 +17,7 @@ from dupekit.errors import UsageError
 from dupekit.ledger.migrations import migrations
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
-from tests.support import Killed, Killer, moved_project, tree_state
+from tests.support import Killed, Killer, call_back, moved_project, tree_state
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "project-c006f6f.tar.xz"
 FIRST, SECOND = "74c05d95", "c87523df"
@@ -127,6 +127,9 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     assert (old.status().round.rule, old.verify().differences) == (RuleName.VOTES, [])
     with pytest.raises(UsageError, match="dupes holds 1 verdict that is not collected"):
         old.next_round()
+    call_back(old)
+    assert old.export(tmp_path / "third").manifest.pairs == 3
+    assert old.verify().differences == []
     assert old.next_round(drop=True).images == 24
     assert old.dataset == tmp_path / "corrected"
     assert not old.train(Choices(pairs=1, **fast)).failed

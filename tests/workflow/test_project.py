@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dupekit import Choices
+from dupekit import Choices, Selection
 from dupekit.errors import (
     DatasetChanged,
     DatasetError,
@@ -35,8 +35,9 @@ from dupekit.files.write import read_lines
 from dupekit.ledger import Ledger
 from dupekit.ledger.images import ClassSize, Problem
 from dupekit.project import Project
+from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
-from tests.support import tree_state
+from tests.support import CLASSES, call_back, tree_state
 
 WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
 
@@ -44,13 +45,15 @@ WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diato
 def test_the_whole_loop(trained: Project, dataset: Path, tmp_path: Path) -> None:
     before = tree_state(dataset)
     flagged = trained.flag(threshold=3)
-    assert {dupe.path: dupe.suggested for dupe in flagged.dupes} == WRONG
-    assert [dupe.score for dupe in flagged.dupes] == sorted((d.score for d in flagged.dupes), reverse=True)
+    assert {dupe.path: dupe.suggested for dupe in flagged.suspects} == WRONG
+    assert [dupe.score for dupe in flagged.suspects] == sorted(
+        (d.score for d in flagged.suspects), reverse=True
+    )
     exported = trained.export()
     assert exported.tree == trained.path / "rounds/01/dupes"
     folder = trained.folder_of(trained.tree()[0])
     assert read_lines(folder / "before.txt") == sorted(f.path for f in exported.manifest.files)
-    collected = trained.collect()
+    collected = trained.collect(finished=CLASSES)
     assert {v.file.original: (v.verdict, v.label) for v in collected.review.verdicts} == {
         path: ("relabel", label) for path, label in WRONG.items()
     }
@@ -73,9 +76,9 @@ def test_deleting_everything_gives_the_dataset_back(trained, dataset, tmp_path) 
     assert read_lines(trained.folder_of(trained.tree()[0]) / "after.txt") == []
     trained.apply(tmp_path / "same")
     assert tree_state(tmp_path / "same") == tree_state(dataset)
-    assert trained.flag(threshold=1).dupes == []  # all are on the ignore list
+    assert trained.flag(threshold=1).suspects == []  # all are on the ignore list
     assert trained.flag(threshold=1).ignored == len(collected.review.verdicts)
-    with pytest.raises(NothingToDo, match="No image is flagged"):
+    with pytest.raises(NothingToDo, match="No suspect is left to review: 2 decided; 2 on the ignore list"):
         trained.export(tmp_path / "other")
 
 
@@ -84,11 +87,11 @@ def test_collect_may_be_repeated_and_put_back_takes_back(trained, tmp_path) -> N
     tree = trained.export().tree
     file = next(tree.glob("[!.]*/*.png"))
     file.rename(tmp_path / "away.png")
-    assert len(trained.collect().changed) == 2
+    assert len(trained.collect(finished=CLASSES).changed) == 2
     assert trained.collect().changed == []
     assert len(trained.ignores()) == 1
     (tmp_path / "away.png").rename(file)
-    assert [v.verdict for v in trained.collect().changed] == ["relabel"]
+    assert [v.verdict for v in trained.collect().changed] == ["relabel"]  # its folder was said to be finished
     assert trained.ignores() == []
 
 
@@ -115,7 +118,7 @@ def test_a_tree_of_another_project_is_refused(trained, dataset, tmp_path, fast) 
 
 def test_two_exports_of_a_round_are_told_apart(trained, tmp_path) -> None:
     trained.flag(threshold=3)
-    first = trained.export().tree
+    first = trained.export(selection=Selection(limit=1)).tree
     second = trained.export(tmp_path / "second").tree
     assert trained.collect(first).tree == first
     assert trained.collect().tree == second
@@ -124,14 +127,14 @@ def test_two_exports_of_a_round_are_told_apart(trained, tmp_path) -> None:
 def test_the_next_round_is_on_the_corrected_dataset(trained, tmp_path, fast) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     trained.apply(tmp_path / "fixed", mode="symlink")
     assert trained.next_round().images == 36
     again = Project(trained.path)
     assert again.dataset == tmp_path / "fixed"
     done = again.train(Choices(pairs=3, **fast))
     assert (done.round, done.begun) == (2, True)
-    assert again.flag(threshold=3).dupes == []
+    assert again.flag(threshold=3).suspects == []
 
 
 def test_training_goes_on_where_it_was(project, fast) -> None:
@@ -176,7 +179,7 @@ def test_where_nothing_can_be_seen_the_models_do_not_agree(tmp_path, fast) -> No
     assert (done.failed, done.agreement, done.near_chance) == ([], 0, True)
     results = list((tmp_path / "project/rounds/01/runs").glob("*/result.json"))
     assert [json.loads(file.read_text())["agreement"] for file in results] == [0] * 4
-    assert project.flag(threshold=1).dupes == []  # a draw is no vote, either
+    assert project.flag(threshold=1).suspects == []  # a draw is no vote, either
     assert project.verify().differences == []
 
 
@@ -250,7 +253,7 @@ def test_a_change_that_neither_size_nor_time_tells_is_found_by_reading_all(
 ) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     file = dataset / "diatom/0003.png"
     stat, content = file.stat(), bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -353,7 +356,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_result_that_does_not_fit_its_run_is_named_and_done_again(trained, fast, how: str, caplog) -> None:
-    before = trained.flag(threshold=3).dupes
+    before = trained.flag(threshold=3).suspects
     SPOILT[how](trained.path / "rounds/01/runs/p01-a")
     with Ledger(trained.path / "ledger.db") as ledger, ledger.write() as db:
         db.execute("DELETE FROM predictions")  # as if all had just come from a cluster
@@ -363,12 +366,12 @@ def test_a_result_that_does_not_fit_its_run_is_named_and_done_again(trained, fas
     done = trained.train(Choices(**fast), ended=lambda run: told.append(run.name))
     assert done.failed == []
     assert told == ["p01-a"]  # the others are taken up as they are
-    assert trained.flag(threshold=3).dupes == before
+    assert trained.flag(threshold=3).suspects == before
     assert "p01-a is done again" in caplog.text
 
 
 def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> None:
-    before = trained.flag(threshold=3).dupes
+    before = trained.flag(threshold=3).suspects
     folder = trained.path / "rounds/01"
     images = json.loads((folder / "images.json").read_text())
     split = (folder / "splits/p01.npy").read_bytes()
@@ -379,7 +382,7 @@ def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> No
     assert trained.train(Choices(**fast)).failed == []
     assert json.loads((folder / "images.json").read_text()) == images
     assert (folder / "splits/p01.npy").read_bytes() == split
-    assert trained.flag(threshold=3).dupes == before
+    assert trained.flag(threshold=3).suspects == before
     assert "written anew" in caplog.text
     with Ledger(trained.path / "ledger.db") as ledger, ledger.write() as db:
         db.execute("DELETE FROM tallies")
@@ -433,15 +436,6 @@ def test_numbers_that_cannot_be_are_refused_in_the_api_too(trained, choice: dict
         trained.train(Choices(**choice))
 
 
-def test_limits_that_cannot_be_are_refused_in_the_api_too(trained) -> None:
-    for threshold in (-3, 0, 4):
-        with pytest.raises(UsageError, match=f"threshold of {threshold}"):
-            trained.flag(threshold=threshold)
-    for limit in (-1, 0):
-        with pytest.raises(UsageError, match=f"limit of {limit}"):
-            trained.flag(limit=limit)
-
-
 def test_a_round_is_of_one_kind(project, fast) -> None:
     project.train(Choices(pairs=1, **fast))
     with pytest.raises(UsageError, match="Round 1 was begun with seed 0, not 9"):
@@ -467,24 +461,18 @@ def test_a_run_that_fails_stops_no_other(project, fast, how, error) -> None:
 
 def test_an_incomplete_round_scales_no_threshold(project, fast) -> None:
     project.train(Choices(pairs=5, **{**fast, "trainer": "broken"}, options={"run": "p05-b"}))
-    flagged = project.flag()
-    assert (flagged.pairs, flagged.pairs_planned, flagged.threshold) == (4, 5, 4)
+    flagged = project.flag(rule=RuleName.VOTES)
+    assert (flagged.pairs, flagged.pairs_planned, flagged.rule.threshold) == (4, 5, 4)
     with pytest.raises(UsageError, match="threshold of 6 votes cannot be reached"):
         project.flag(threshold=6)
-
-
-def test_the_most_suspicious_come_first_under_a_limit(trained) -> None:
-    all_of_them = trained.flag(threshold=1).dupes
-    assert trained.flag(threshold=1, limit=1).dupes == all_of_them[:1]
-    assert len(trained.export().manifest.files) == 1
 
 
 def test_the_ignore_list_goes_by_content_and_label(trained, dataset) -> None:
     assert trained.ignore(["ciliate/wrong_amoeba.png"]) == 1
     assert trained.ignore(["ciliate/wrong_amoeba.png"]) == 0
-    assert "ciliate/wrong_amoeba.png" not in {dupe.path for dupe in trained.flag(threshold=3).dupes}
+    assert "ciliate/wrong_amoeba.png" not in {dupe.path for dupe in trained.flag(threshold=3).suspects}
     assert trained.unignore(["ciliate/wrong_amoeba.png"]) == 1
-    assert "ciliate/wrong_amoeba.png" in {dupe.path for dupe in trained.flag(threshold=3).dupes}
+    assert "ciliate/wrong_amoeba.png" in {dupe.path for dupe in trained.flag(threshold=3).suspects}
     with pytest.raises(UsageError, match="no image ciliate/else"):
         trained.ignore(["ciliate/else.png"])
 
@@ -539,7 +527,7 @@ def test_a_killed_training_goes_on(project, fast) -> None:
     done = project.train(Choices(**fast))
     assert done.failed == []
     assert project.status().pairs_done == 4
-    assert project.flag(threshold=4).dupes
+    assert project.flag(threshold=4).suspects
 
 
 AWKWARD = [
@@ -565,12 +553,13 @@ def test_awkward_names_survive_the_whole_loop(tmp_path, fast) -> None:
     project = Project.create(dataset, tmp_path / "project")
     assert project.scan().problems == []
     assert not project.train(Choices(pairs=3, **fast)).failed
-    moved = len(project.flag(threshold=1).dupes)
+    moved = len(project.flag(threshold=1).suspects)
     assert moved >= len(AWKWARD) // 2
     tree = project.export(tmp_path / "tree").tree
-    (keep,) = project.collect().review.verdicts[:1]
+    keep, *others = project.collect().review.verdicts
     (tree / keep.file.path).unlink()
-    assert [v.verdict for v in project.collect().review.verdicts].count("correct") == 1
+    collected = project.collect(finished={one.file.given for one in others})
+    assert [v.verdict for v in collected.review.verdicts].count("correct") == 1
     applied = project.apply(tmp_path / "fixed")
     assert len(applied.corrections) == moved - 1
     assert tree_state(dataset) == before
@@ -581,7 +570,7 @@ def test_awkward_names_survive_the_whole_loop(tmp_path, fast) -> None:
 def test_a_closed_round_is_not_applied_again(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     patch = trained.apply(tmp_path / "fixed").patch
     before = patch.read_bytes()
     trained.next_round()
@@ -595,14 +584,13 @@ def test_a_closed_round_is_not_applied_again(trained, tmp_path) -> None:
 def test_a_verdict_is_on_a_content_not_on_a_path(trained, dataset, tmp_path) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     Image.new("L", (20, 20), 3).save(dataset / "ciliate" / "wrong_amoeba.png")
     trained.scan()
     assert {c.path for c in trained.apply(tmp_path / "fixed").corrections} == {"amoeba/wrong_diatom.png"}
     flagged = trained.flag(threshold=3)
-    assert [dupe.path for dupe in flagged.dupes] == ["amoeba/wrong_diatom.png"]
+    assert [dupe.path for dupe in flagged.suspects] == ["amoeba/wrong_diatom.png"]
     assert flagged.outdated == 1
-    assert len(trained.export(tmp_path / "tree").manifest.files) == 1
 
 
 def test_what_another_project_left_behind_is_not_taken_for_a_result(trained, dataset, tmp_path, fast) -> None:
@@ -619,8 +607,9 @@ def test_what_another_project_left_behind_is_not_taken_for_a_result(trained, dat
 def test_an_older_tree_takes_nothing_back(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     first = trained.export(tmp_path / "first").tree
-    trained.collect()
+    call_back(trained)
     second = trained.export(tmp_path / "second").tree
+    trained.collect(first, finished=CLASSES)
     for file in second.glob("[!.]*/*.png"):
         file.unlink()
     assert {v.verdict for v in trained.collect().changed} == {"correct"}
@@ -666,7 +655,7 @@ def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, mo
     assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=3)
     project.export()
-    project.collect()
+    project.collect(finished=CLASSES)
     applied = project.apply(tmp_path / "fixed")
     assert (applied.unread, applied.files) == (["amoeba/locked.png"], 36)
     monkeypatch.undo()
@@ -676,7 +665,7 @@ def test_a_file_that_cannot_be_read_holds_nothing_up(dataset, tmp_path, fast, mo
 def test_a_flagging_by_fewer_votes_does_not_linger(project, fast) -> None:
     choices = {**fast, "trainer": "broken"}
     project.train(Choices(pairs=3, options={"run": "p03-a", "how": "kill"}, **choices))
-    assert project.flag(threshold=3).dupes == []
+    assert project.flag(threshold=3).suspects == []
     # The run that failed is done elsewhere meanwhile, as a cluster would.
     job = project.path / "rounds/01/runs/p03-a/job.json"
     job.write_text(job.read_text().replace('"run": "p03-a"', '"run": "none"'))
@@ -720,7 +709,7 @@ def test_raising_the_limit_takes_large_images_in(dataset, tmp_path) -> None:
 def test_the_next_round_takes_a_relative_path_to_its_own_links(trained, tmp_path, monkeypatch) -> None:
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     trained.apply(tmp_path / "linked", mode="symlink")
     monkeypatch.chdir(tmp_path)
     assert trained.next_round(Path("linked")).images == 36
@@ -739,7 +728,7 @@ def test_links_are_followed_while_the_dataset_is_made_of_them(
     trained = Project(trained.path)
     trained.flag(threshold=3)
     trained.export()
-    trained.collect()
+    trained.collect(finished=CLASSES)
     trained.apply(tmp_path / "copied")
     trained.apply(tmp_path / "linked", mode="symlink")
 

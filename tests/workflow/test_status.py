@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dupekit import Choices
-from dupekit.ledger import Ledger, findings
+from dupekit.ledger import Ledger, findings, tallies
 from dupekit.project import Project
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import FILE, Settings, write_settings
@@ -190,7 +190,7 @@ def test_what_counts_for_the_estimate(review: Project) -> None:
             280, 9, 300 - 4, 2400 - 10 - 3,
         )  # fmt: skip
         assert read.audit.wrong.all()
-        assert findings.waiting(ledger, 1, rule) == 296
+        assert tallies.count_waiting(ledger, 1, rule) == 296
         assert findings.decided(ledger, 1) == 289
 
 

@@ -15,16 +15,16 @@ import pytest
 
 from dupekit.ledger import Ledger
 from dupekit.project import Project
-from tests.support import tree_state
+from tests.support import CLASSES, call_back, tree_state
 
 
 @pytest.fixture
 def applied(trained: Project, tmp_path: Path) -> Project:
     trained.flag(threshold=3)
     trained.export(tmp_path / "first")
-    trained.withdraw()  # so that the same images go out again
+    call_back(trained)
     trained.export(tmp_path / "second")
-    trained.collect(finished=["amoeba", "ciliate"])
+    trained.collect(finished=CLASSES)
     trained.apply(tmp_path / "fixed")
     return trained
 

@@ -19,6 +19,7 @@ from dupekit.review.watch.watcher import follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from tests.review.trees import dupes_in
 from tests.review.watch.following import counts
+from tests.support import call_back
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,7 @@ def test_a_watcher_keeps_to_its_own_export(trained: Project, tmp_path: Path) -> 
     try:
         assert watcher.stdout is not None
         assert "watching" in watcher.stdout.readline()
+        call_back(trained)
         second = trained.export(tmp_path / "second")
         gone = first.manifest.files[0].path
         (first.tree / gone).unlink()
