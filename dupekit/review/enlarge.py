@@ -3,7 +3,7 @@ still be compared.
 
 Smoothed (bicubic), not with pixels repeated: on real plankton of 40 to 75 pixels, side by side at factors of 3 and 4, outlines,
 antennae and bells stay lines, where repeated pixels turn them into stairs and dots. Lanczos looks the same, but draws
-halos around what is dark; bilinear is softer.
+halos around what is dark; bilinear is softer. A copy of such an image takes a millisecond, so one process does.
 """
 
 from __future__ import annotations

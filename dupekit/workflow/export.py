@@ -149,7 +149,7 @@ def _to_see_again(
 def _nothing_left(session: Session, current: Round, rule: Rule) -> NothingToDo:
     """Says where the suspects are."""
     ledger, number = session.ledger, current.number
-    out = [one for one in exports.out(ledger, number) if one.open]
+    out = [one for one in exports.out(ledger, number) if one.open and one.export.purpose is Purpose.REVIEW]
     decided = sum(verdicts.counts(ledger, number).values())
     ignored = tallies.ignored(ledger, number, rule)
     where = [

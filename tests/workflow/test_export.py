@@ -272,8 +272,9 @@ class TestAgain:
 
     def test_what_is_decided_again_is_no_batch(self, decided: Project) -> None:
         decided.export(selection=Selection(again=["all"]))
-        with pytest.raises(NothingToDo, match="2 without a verdict"):
+        with pytest.raises(NothingToDo, match="2 without a verdict") as caught:
             decided.export()
+        assert "second" not in caught.value.message  # no suspect waits there
 
     def test_what_changed_since_is_not_shown_again(self, decided: Project) -> None:
         first = originals_of(decided, "dupes")
