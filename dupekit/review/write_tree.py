@@ -53,7 +53,7 @@ def plan_tree(
     """Names every file of a tree: `<given>/[<sub/folders>/][<rank>_]<suggested>_<votes>_<original name>`.
 
     `suspects` are in the order of their ranks, with the images of an audit among them: of these `drawn` says where they come
-    from, by the ledger's number. Names that Windows or a network share would refuse or that are too long are changed, and
+    from, by the ledger's number, and no name tells the votes. Names that Windows or a network share would refuse or that are too long are changed, and
     names that would be one where case or Unicode form is not told apart are numbered; the manifest maps them all.
     """
     names = _Names()
@@ -71,7 +71,8 @@ def plan_tree(
                 names.take(parent, SPECIAL)
                 sub_folders[key] = f"{parent}/{names.free(parent, portable_name(unescape(part)))}"
             parent = sub_folders[key]
-        name = f"{unescape(suspect.suggested)}_{suspect.votes:02d}_{unescape(original)}"
+        votes = "" if drawn else f"{suspect.votes:02d}_"  # few votes would tell an image of the audit
+        name = f"{unescape(suspect.suggested)}_{votes}{unescape(original)}"
         if style.order is Order.RANK:
             name = f"{rank:0{len(str(len(suspects)))}d}_{name}"
         if style.enlarge != 1:

@@ -182,7 +182,7 @@ class TestAudit:
         assert {path: (stratum, population) for path, stratum, population in rows} == files
         assert sum(stratum is not None for stratum, _ in files.values()) == 8
         for file in made.manifest.files:
-            assert place(made, file).name == f"{file.suggested}_{file.votes:02d}_{Path(file.original).name}"
+            assert place(made, file).name == f"{file.suggested}_{Path(file.original).name}"
 
     def test_it_lies_at_random_ranks_among_the_suspects(self, noisy: Project) -> None:
         made = noisy.export(selection=Selection(audit=9), style=Style(Order.RANK))
@@ -327,8 +327,13 @@ class TestStyle:
     def test_ranks_begin_the_names(self, noisy: Project) -> None:
         ten = noisy.export(selection=Selection(audit=1), style=Style(Order.RANK)).manifest.files
         assert [Path(file.path).name for file in ten] == [
-            f"{rank:02d}_{file.suggested}_{file.votes:02d}_{Path(file.original).name}"
-            for rank, file in enumerate(ten, 1)
+            f"{rank:02d}_{file.suggested}_{Path(file.original).name}" for rank, file in enumerate(ten, 1)
+        ]
+        call_back(noisy)
+        nine = noisy.export(style=Style(Order.RANK)).manifest.files
+        assert [Path(file.path).name for file in nine] == [
+            f"{rank}_{file.suggested}_{file.votes:02d}_{Path(file.original).name}"
+            for rank, file in enumerate(nine, 1)
         ]
 
     @pytest.mark.parametrize("only", [False, True])
