@@ -174,7 +174,10 @@ def _ask_finished(open_classes: Mapping[str, int]) -> Collection[str]:
     by_number = {str(number): label for number, label in enumerate(labels, 1)}
     if any(label in by_number for label in labels):
         by_number = {}
-    warn(f"{counted(sum(open_classes.values()), 'image')} untouched, in:", tone=None)
+    warn(
+        f"{counted(sum(open_classes.values()), 'image')} untouched. Were these folders finished, so that what is left is wrong?",
+        tone=None,
+    )
     for number, label in enumerate(labels, 1):
         warn(f"  {f'{number}. ' if by_number else ''}{label} ({open_classes[label]})", tone=None)
     while True:
@@ -190,7 +193,7 @@ def _ask_finished(open_classes: Mapping[str, int]) -> Collection[str]:
 
 
 def _which() -> str:
-    text = "Were these finished, so that what lies there is wrong? all, none, or which (with commas)"
+    text = "all, none, or which, with commas"
     answer: str = typer.prompt(text, default="none", err=True)
     return answer
 

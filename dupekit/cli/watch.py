@@ -15,6 +15,8 @@ import typer
 
 from dupekit.cli.completion import complete_tree
 from dupekit.cli.output import ProjectOption, open_project, say
+from dupekit.cli.tables import LEAST
+from dupekit.cli.terminal import shortened
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
@@ -172,7 +174,7 @@ class _Redrawn:
             self.due, self.drawing = False, True
             try:
                 room = None if self.shows[0].last else self.live.console.height
-                self.live.update(_screen(self.path, *self.shows, room), refresh=True)
+                self.live.update(_screen(self.path, *self.shows, room, self.live.console.width), refresh=True)
             finally:
                 self.drawing = False
 
@@ -219,7 +221,9 @@ def _stopped(snapshot: Snapshot) -> str:
     return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
 
 
-def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, clock: str, height: int | None) -> Any:
+def _screen(
+    path: Path, snapshot: Snapshot, reached: Headway | None, clock: str, height: int | None, width: int
+) -> Any:
     """What matters for all classes stands above the table, which a long list of classes would push off the screen."""
     from rich.console import Group
     from rich.text import Text
@@ -243,13 +247,13 @@ def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, clock: str,
         return Group(*head, end)
     # Besides: a blank line, headings, a rule, a blank line, the sum, a blank line, the end, and two for lines that wrap.
     room = None if height is None else max(3, height - len(head) - 9)
-    return Group(*head, _table(reached, room), end)
+    return Group(*head, _table(reached, room, width), end)
 
 
 _COLUMNS = ("done", "right", "expunge", "unsure", "open")
 
 
-def _table(reached: Headway, room: int | None) -> Any:
+def _table(reached: Headway, room: int | None, width: int) -> Any:
     """A row a class: first the one in work, then others that were begun, those to be done, and those that are done. Where there
     is no room for all, the last are summed up."""
     from rich.box import SIMPLE_HEAD
@@ -259,9 +263,11 @@ def _table(reached: Headway, room: int | None) -> Any:
     from dupekit.review.watch.pace import total
 
     shown = Table(box=SIMPLE_HEAD)
-    shown.add_column("class", overflow="ellipsis", no_wrap=True)
+    shown.add_column("class", no_wrap=True)
     for name in _COLUMNS:
         shown.add_column(name, justify="right", no_wrap=True)
+    numbers = sum(max(map(len, pair)) for pair in zip(_COLUMNS, _cells(reached.all), strict=True))
+    for_class = max(LEAST, width - numbers - 3 * len(_COLUMNS) - 4)  # between and beside the columns
     counts = reached.by_class
     by_need = sorted(
         counts,
@@ -269,7 +275,7 @@ def _table(reached: Headway, room: int | None) -> Any:
     )
     most = len(counts) if room is None or len(counts) <= room else room - 1
     for label in by_need[:most]:
-        shown.add_row(Text(printable(label)), *_cells(counts[label]))
+        shown.add_row(Text(shortened(printable(label), for_class)), *_cells(counts[label]))
     if others := by_need[most:]:
         shown.add_row(
             Text(f"… {len(others)} more classes"), *_cells(total(counts[label] for label in others))

@@ -115,7 +115,12 @@ def untouched(tmp_path: Path) -> Project:
 )
 def test_which_folders_were_finished(untouched: Project, answer: bytes, finished: set[str]) -> None:
     said = answered(untouched, answer, code=0)
-    shown = ["6 images untouched, in:", "  1. a (3)", "  2. all (1)", "  3. b, c (2)"]
+    shown = [
+        "6 images untouched. Were these folders finished, so that what is left is wrong?",
+        "  1. a (3)",
+        "  2. all (1)",
+        "  3. b, c (2)",
+    ]
     assert said.stderr.splitlines()[:4] == shown
     assert ("None of these is called b." in said.stderr) == (b"d" in answer)
     assert untouched.status().verdicts == {"relabel": sum(path.split("/")[0] in finished for path in OPEN)}
