@@ -510,7 +510,7 @@ class Reviewing(RuleBasedStateMachine):
                 then = self.before[-2]
                 assert recorded(project) == (then.decided, then.confirmed)
             else:
-                with pytest.raises(NothingToDo, match="no collect and no apply"):
+                with pytest.raises(NothingToDo, match="no step to take back"):
                     project.undo()
         if len(self.before) > 1:
             self.before.pop()

@@ -91,7 +91,7 @@ def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkey
     monkeypatch.setattr(inotify_c, "inotify_add_watch", limited)
     watching = watch(poll_s=0.5)
     first = watching.until(lambda _: True)
-    assert first.trouble.startswith("1 of 9 folders give no events")
+    assert first.trouble.startswith("1 of 10 folders give no events")
     assert "max_user_watches" in first.trouble
     (tree / "c1" / "other_09_1.png").unlink()
     assert watching.until(lambda s: counts(s)["correct"] == 1).events == []
