@@ -173,7 +173,7 @@ def collect(
 def _labels(
     finished: Collection[str] | Finished, open_classes: Mapping[str, int], manifest: Manifest
 ) -> frozenset[str]:
-    """The classes, of those that have open images, that are said to be finished."""
+    """The classes that are said to be finished, also where nothing is open in them: what is put back there is finished, too."""
     named = finished(open_classes) if callable(finished) else finished
     labels, places = set(manifest.folders.values()), Places(manifest)
     found = {name: name if name in labels else places.known(name) for name in named}
@@ -183,7 +183,7 @@ def _labels(
             f"The tree has no class {unknown[0]}, so nobody can have finished it. Nothing was recorded.",
             hint=f"Open are: {counts or 'none'}.",
         )
-    return frozenset(label for label in found.values() if label is not None and label in open_classes)
+    return frozenset(filter(None, found.values()))
 
 
 def _too_late(

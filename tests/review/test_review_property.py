@@ -481,8 +481,7 @@ class Reviewing(RuleBasedStateMachine):
     def collect_both(self, finished: frozenset[str]) -> None:
         previous = self.before[-1]
         found = read_tree(self.alone, self.manifest).review
-        still = {label for label in found.open_by_class() if label not in previous.finished}
-        finished = previous.finished | (finished & still)
+        finished = previous.finished | finished
         found = in_one_spelling(as_finished(found, finished), self.manifest, CLASSES)
         verdicts = said(found)
         decided = {path: verdict for path, verdict in verdicts.items() if verdict[0] != "open"}
