@@ -29,7 +29,7 @@ from dupekit.ledger import Ledger, exports, rounds
 from dupekit.project import Project
 from dupekit.review.event_log import EVENTS, read_events
 from dupekit.review.manifest import MARKER, ExportedFile, Manifest, read_manifest, write_manifest
-from dupekit.review.verdicts import Verdict, review_tree
+from dupekit.review.verdicts import Verdict, read_tree
 from dupekit.testing import make_dataset
 from dupekit.workflow.exports import keep
 
@@ -126,7 +126,7 @@ def measure(place: Path, files: int, folders: int, idle_s: float) -> dict[str, f
             process.stdout.close()
     left = set(read_lines(after))
     done = set(gone)
-    judged = review_tree(tree, read_manifest(tree / MARKER / "manifest.json")).verdicts
+    judged = read_tree(tree, read_manifest(tree / MARKER / "manifest.json")).review.verdicts
     lost = sum((v.file.path in done) != (v.verdict == Verdict.CORRECT) for v in judged)
     lost += sum((file.path in done) == (file.path in left) for file in manifest.files)
     heard = Counter(event.kind for event in read_events(kept / EVENTS).events)

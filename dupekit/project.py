@@ -27,7 +27,7 @@ from dupekit.system.progress import Progress, silent
 from dupekit.workflow import exports, ignore
 from dupekit.workflow.agreement import Agreement, agreement
 from dupekit.workflow.apply import Applied, apply
-from dupekit.workflow.collect import Collected, Confirm, ReviewTree, collect, find_tree
+from dupekit.workflow.collect import Collected, Confirm, Finished, ReviewTree, collect, find_tree
 from dupekit.workflow.export import Exported, export
 from dupekit.workflow.flag import Flagged, flag
 from dupekit.workflow.ignore import Imported
@@ -158,16 +158,19 @@ class Project:
         tree: Path | None = None,
         *,
         who: str | None = None,
-        finished: Collection[str] = (),
+        finished: Collection[str] | Finished = (),
         confirm: Confirm | None = None,
     ) -> Collected:
         """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
-        It may be called as often as one likes, also while the technician is at work. Events that a watcher
-        wrote into the tree itself are picked up. Where what changed since the last time looks like a slip, as when
-        whole folders were deleted or moved, `confirm` is asked; without it, or if it says no, NotConfirmed is raised
-        and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
-        the default place, of another export.
+        It may be called as often as one likes, also while the technician is at work. What lies untouched is open and decides
+        nothing, except in the classes that are `finished`: labels, folders in the tree, or what a function chooses from the
+        classes that have open images (`all_finished`). That is remembered.
+
+        Where what changed since the last time looks like a slip, as when whole folders were deleted or moved, `confirm` is
+        asked; without it, or if it says no, NotConfirmed is raised and nothing is recorded. Raises UsageError where the tree
+        has no class of a name in `finished`; TreeUnavailable where the tree cannot be read in full, is not of this project,
+        or, at the default place, of another export.
         """
         with self._writing("collect") as session:
             return collect(session, tree, who=who, finished=finished, confirm=confirm)

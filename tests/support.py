@@ -164,6 +164,9 @@ class Terminal:
             return os.read(self.handle, 65536)
         return b""
 
+    def write(self, keys: bytes) -> None:
+        os.write(self.handle, keys)
+
     def resize(self, *, lines: int, columns: int) -> None:
         import fcntl
         import struct

@@ -116,11 +116,16 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
         table(title, [names("image"), numbers("votes")], [(c.path, c.votes) for c in expunged], most=FIRST)
     _show_by_content(done)
     counts = f"{len(done.corrections) - len(expunged)} relabelled, {len(expunged)} expunged."
+    still = ""
+    if done.open:
+        still = f" {counted(done.open, 'image')} {'is' if done.open == 1 else 'are'} still open, and keep{'s' if done.open == 1 else ''} the label."
     if dry_run:
-        say(f"{counted(done.files, 'image')} would be in {done.destination}: {counts} Nothing was written.")
+        say(
+            f"{counted(done.files, 'image')} would be in {done.destination}: {counts}{still} Nothing was written."
+        )
         return
     say(
-        f"{counted(done.files, 'image')} in {done.destination}: {counts}\nWhat changed: {done.patch}\n"
+        f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}\n"
         "Next: dupekit next begins another round on it."
     )
 

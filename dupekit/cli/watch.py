@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ import typer
 
 from dupekit.cli.completion import complete_tree
 from dupekit.cli.output import ProjectOption, open_project, say
+from dupekit.cli.tables import LEAST
+from dupekit.cli.terminal import shortened
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
@@ -55,7 +58,8 @@ def watch(
         raise typer.Exit(1)  # what was last said says why
 
 
-Seen = Iterator[tuple["Snapshot", "Headway | None"]]
+Seen = Iterator[tuple["Snapshot", "Headway | None", str]]
+"""The last: when something was done last, by the clock on the wall."""
 
 
 def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Path]:
@@ -105,10 +109,13 @@ def _with_headway(snapshots: Iterator[Snapshot]) -> Seen:
     from dupekit.review.watch.pace import headway
 
     reached: Headway | None = None
+    clock = ""
     for snapshot in snapshots:
         if snapshot.review is not None:
-            reached = headway(reached, snapshot.review, snapshot.at_s)
-        yield snapshot, reached
+            before, reached = reached, headway(reached, snapshot.review, snapshot.at_s)
+            if before is not None and before.review.places() != reached.review.places():
+                clock = time.strftime("%H:%M")
+        yield snapshot, reached, clock
 
 
 def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
@@ -117,18 +124,18 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
 
     trouble, before, kept = None, None, False
     asked: set[str] = set()
-    for snapshot, reached in seen:
+    for snapshot, reached, _ in seen:
         lines = []
         if before is None and reached is not None:
             lines.append(f"watching {path}: {summary(reached)}")
         elif reached is not None and not quiet and reached.all != (before and before.all):
-            lines.append(summary(reached, before))
+            lines.append(f"{summary(reached)}; {reached.action}")
         if snapshot.trouble != trouble:
             lines.append(f"trouble: {_trouble(snapshot)}" if snapshot.trouble else "recovered")
         lines += [f"question: {guess}" for guess in _guesses(snapshot) if guess not in asked]
         asked.update(_guesses(snapshot))
-        if reached is not None and not reached.all.left and (before is None or before.all.left):
-            lines.append("completed: every image was deleted or moved")
+        if reached is not None and not reached.all.open and (before is None or before.all.open):
+            lines.append("everything is done")
         if snapshot.last:
             kept = snapshot.kept
             lines.append(_stopped(snapshot))
@@ -146,8 +153,8 @@ def _show(path: Path, seen: Seen) -> bool:
     with Live(auto_refresh=False) as live:
         screen = _Redrawn(live, path)
         with _on_resize(screen.draw):
-            for snapshot, reached in seen:
-                screen.shows = snapshot, reached
+            for screen.shows in seen:
+                snapshot, *_ = screen.shows
                 screen.draw()
                 kept = snapshot.kept
     return kept
@@ -158,7 +165,7 @@ class _Redrawn:
 
     def __init__(self, live: Live, path: Path) -> None:
         self.live, self.path = live, path
-        self.shows: tuple[Snapshot, Headway | None] | None = None
+        self.shows: tuple[Snapshot, Headway | None, str] | None = None
         self.due = self.drawing = False
 
     def draw(self) -> None:
@@ -166,9 +173,8 @@ class _Redrawn:
         while self.due and not self.drawing and self.shows is not None:
             self.due, self.drawing = False, True
             try:
-                snapshot, reached = self.shows
-                room = None if snapshot.last else self.live.console.height
-                self.live.update(_screen(self.path, snapshot, reached, room), refresh=True)
+                room = None if self.shows[0].last else self.live.console.height
+                self.live.update(_screen(self.path, *self.shows, room, self.live.console.width), refresh=True)
             finally:
                 self.drawing = False
 
@@ -186,28 +192,20 @@ def _on_resize(draw: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def summary(reached: Headway, before: Headway | None = None) -> str:
-    """One line: the whole, the pace, and the classes that changed since `before`."""
+def summary(reached: Headway) -> str:
+    """One line: the whole, and the pace."""
     every = reached.all
-    text = (
-        f"{every.reviewed} of {every.exported} reviewed ({every.deleted} deleted, {every.moved} moved),"
-        f" {every.left} left{_pace(reached)}"
+    return (
+        f"{every.reviewed} of {every.exported} reviewed ({every.done} done, {every.right} right, {every.expunge} expunge,"
+        f" {every.unsure} unsure), {every.open} open{_pace(reached)}"
     )
-    if before is None:
-        return text
-    changed = [
-        f"{label} {count.reviewed}/{count.exported}"
-        for label, count in reached.by_class.items()
-        if count != before.by_class.get(label)
-    ]
-    return f"{text}; {', '.join(changed)}" if changed else text
 
 
 def _pace(reached: Headway) -> str:
     if reached.per_hour is None or reached.left_s is None:
         return ""
     minutes = round(reached.left_s / 60)
-    return f"; {reached.per_hour:.0f} an hour, at most {minutes // 60} h {minutes % 60:02d} min left"
+    return f"; {reached.per_hour:.0f} an hour, {minutes // 60} h {minutes % 60:02d} min left"
 
 
 def _trouble(snapshot: Snapshot) -> str:
@@ -223,7 +221,9 @@ def _stopped(snapshot: Snapshot) -> str:
     return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
 
 
-def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, height: int | None) -> Any:
+def _screen(
+    path: Path, snapshot: Snapshot, reached: Headway | None, clock: str, height: int | None, width: int
+) -> Any:
     """What matters for all classes stands above the table, which a long list of classes would push off the screen."""
     from rich.console import Group
     from rich.text import Text
@@ -232,6 +232,10 @@ def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, height: int
     if reached is not None:
         before = "" if snapshot.review else "When last seen: "
         head.append(Text(printable(f"{before}{summary(reached)}.")))
+        if reached.action:
+            head.append(Text(printable(f"Last, at {clock}: {reached.action}.")))
+        if not reached.all.open and snapshot.review:
+            head.append(Text("Everything is done.", style="bold green"))
     if snapshot.review is None or snapshot.trouble:
         head.append(Text(printable(_trouble(snapshot))))
     head += [Text(printable(guess)) for guess in _guesses(snapshot)]
@@ -241,40 +245,45 @@ def _screen(path: Path, snapshot: Snapshot, reached: Headway | None, height: int
     end = Text(_stopped(snapshot) if snapshot.last else "Stop with Ctrl-C.")
     if snapshot.review is None or reached is None:
         return Group(*head, end)
-    # Besides: a blank line, headings, a rule, a blank line, the sum, a blank line, the end, and one for a line that wraps.
-    room = None if height is None else max(3, height - len(head) - 8)
-    return Group(*head, _table(reached, room), end)
+    # Besides: a blank line, headings, a rule, a blank line, the sum, a blank line, the end, and two for lines that wrap.
+    room = None if height is None else max(3, height - len(head) - 9)
+    return Group(*head, _table(reached, room, width), end)
 
 
-def _table(reached: Headway, room: int | None) -> Any:
-    """A row a class; where there is no room for all, those that are being worked on, then those to be done."""
+_COLUMNS = ("done", "right", "expunge", "unsure", "open")
+
+
+def _table(reached: Headway, room: int | None, width: int) -> Any:
+    """A row a class: first the one in work, then others that were begun, those to be done, and those that are done. Where there
+    is no room for all, the last are summed up."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
+    from dupekit.review.watch.pace import total
+
     shown = Table(box=SIMPLE_HEAD)
-    shown.add_column("class")
-    for name in ("exported", "deleted", "moved", "left"):
-        shown.add_column(name, justify="right")
+    shown.add_column("class", no_wrap=True)
+    for name in _COLUMNS:
+        shown.add_column(name, justify="right", no_wrap=True)
+    numbers = sum(max(map(len, pair)) for pair in zip(_COLUMNS, _cells(reached.all), strict=True))
+    for_class = max(LEAST, width - numbers - 3 * len(_COLUMNS) - 4)  # between and beside the columns
     counts = reached.by_class
-    chosen = set(counts)
-    if room is not None and len(counts) > room:
-        by_need = sorted(counts, key=lambda label: (not counts[label].left, not counts[label].reviewed))
-        chosen = set(by_need[: room - 1])
-    for label, count in counts.items():
-        if label in chosen:
-            shown.add_row(Text(printable(label)), *_cells(count))
-    if others := [count for label, count in counts.items() if label not in chosen]:
-        summed = (
-            sum(c.exported for c in others),
-            sum(c.deleted for c in others),
-            sum(c.moved for c in others),
+    by_need = sorted(
+        counts,
+        key=lambda label: (label != reached.in_work, not counts[label].open, not counts[label].reviewed),
+    )
+    most = len(counts) if room is None or len(counts) <= room else room - 1
+    for label in by_need[:most]:
+        shown.add_row(Text(shortened(printable(label), for_class)), *_cells(counts[label]))
+    if others := by_need[most:]:
+        shown.add_row(
+            Text(f"… {len(others)} more classes"), *_cells(total(counts[label] for label in others))
         )
-        shown.add_row(Text(f"… {len(others)} more classes"), *_cells(type(reached.all)(*summed)))
     shown.add_section()
     shown.add_row("all", *_cells(reached.all))
     return shown
 
 
 def _cells(count: Count) -> list[str]:
-    return [str(count.exported), str(count.deleted), str(count.moved), str(count.left)]
+    return [str(getattr(count, name)) for name in _COLUMNS]

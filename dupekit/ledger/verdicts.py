@@ -58,6 +58,18 @@ def worked_out_once(ledger: Ledger) -> Iterator[None]:
                 ledger.rows(f"DROP TABLE IF EXISTS temp.{view}")
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A verdict on an image, and where it comes from."""
+
+    verdict: str
+    label: str
+    at: str
+    export: int
+    tree: str
+    """Where that was collected from: absolute, escaped."""
+
+
 def labels_elsewhere(ledger: Ledger, export: Export) -> list[str]:
     """Every label of an image that there is or that was decided in other trees, in the order of their first appearance."""
     found = ledger.rows(
@@ -124,24 +136,13 @@ def changed(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> 
 def _changes(
     ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]
 ) -> list[tuple[FileVerdict, int]]:
-    numbered = _with_numbers(ledger, export, verdicts)
     # Compared with this tree, not with what counts: an older tree that nobody has touched since must not take
     # back what was decided in a newer one.
-    of_this_tree = {
-        image: (verdict, label)
-        for image, verdict, label in ledger.rows(
-            """
-            SELECT image, verdict, label FROM verdicts WHERE id IN (
-                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
-                WHERE export = ? AND undone IS NULL GROUP BY image)
-            """,
-            (export.number,),
-        )
-    }
+    said = recorded(ledger, export)
     return [
         (v, image)
-        for v, image in numbered
-        if of_this_tree.get(image, (Verdict.OPEN, v.file.given)) != (v.verdict, v.label)
+        for v, image in _with_numbers(ledger, export, verdicts)
+        if said.get(v.file.path, Earlier(Verdict.OPEN, v.file.given)) != Earlier(v.verdict, v.label)
     ]
 
 
@@ -155,48 +156,53 @@ def finished(ledger: Ledger, export: Export) -> frozenset[str]:
     return frozenset(label for (label,) in found)
 
 
-def earlier(ledger: Ledger, export: Export) -> dict[str, Earlier]:
-    """What trees of an export's purpose, or one that decides, said last of its files, by their paths in the tree."""
+def recorded(ledger: Ledger, export: Export) -> dict[str, Earlier]:
+    """What was recorded of a tree, by the paths of its files; 'open' where that was taken back in it."""
+    found = {
+        image: Earlier(understood(Verdict, verdict), label)
+        for image, verdict, label in ledger.rows(
+            """
+            SELECT image, verdict, label FROM verdicts WHERE id IN (
+                SELECT max(verdicts.id) FROM verdicts JOIN collections ON collections.id = collection
+                WHERE export = ? AND undone IS NULL GROUP BY image)
+            """,
+            (export.number,),
+        )
+    }
+    numbers = exports.numbers(ledger, export.number)
+    return {path: found[image] for path, image in numbers.items() if image in found}
+
+
+def elsewhere(ledger: Ledger, export: Export) -> dict[str, Elsewhere]:
+    """What trees of an export's purpose, or one that decides, said last of its files, by their paths in the tree; of those
+    that another tree said it of."""
     said = _said(ledger, export)
     numbers = exports.numbers(ledger, export.number)
-    found = {path: said[image] for path, image in numbers.items() if image in said}
     return {
-        path: Earlier(
-            understood(Verdict, one.verdict), one.label, one.exported_to, one.export == export.number
-        )
-        for path, one in found.items()
+        path: one
+        for path, image in numbers.items()
+        if (one := said.get(image)) and one.export != export.number
     }
 
 
 def overruled(ledger: Ledger, export: Export, verdicts: Iterable[FileVerdict]) -> list[Overruled]:
     """Of a tree's recorded verdicts those that do not count."""
-    said = _said(ledger, export)
-    found = []
-    for v, image in _with_numbers(ledger, export, verdicts):
-        one = said.get(image)
-        if one and v.verdict is not Verdict.OPEN and (one.verdict, one.label) != (v.verdict, v.label):
-            found.append(Overruled(v, one.collected_from or one.exported_to, one.at))
-    return found
+    said = elsewhere(ledger, export)
+    return [
+        Overruled(v, one.tree, one.at)
+        for v in verdicts
+        if v.verdict is not Verdict.OPEN
+        and (one := said.get(v.file.path))
+        and (one.verdict, one.label) != (v.verdict, v.label)
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A verdict on an image, and where it comes from."""
-
-    verdict: str
-    label: str
-    at: str
-    export: int
-    exported_to: str
-    collected_from: str
-
-
-def _said(ledger: Ledger, export: Export) -> dict[int, _Said]:
+def _said(ledger: Ledger, export: Export) -> dict[int, Elsewhere]:
     """Image -> the last verdict from trees of this one's purpose, or from one that decides. Joined with an export's files in
     memory: by SQLite, which has no index of those by image, it took a pass over all of them for every verdict."""
     found = ledger.rows(
         f"""
-        SELECT v.image, verdict, label, at, export, exports.tree, collections.tree FROM opinions
+        SELECT v.image, verdict, label, at, export, coalesce(nullif(collections.tree, ''), exports.tree) FROM opinions
         CROSS JOIN verdicts AS v ON v.id = coalesce(decision, {export.purpose})
         CROSS JOIN collections ON collections.id = v.collection
         CROSS JOIN exports ON exports.id = export
@@ -204,7 +210,7 @@ def _said(ledger: Ledger, export: Export) -> dict[int, _Said]:
         """,
         (export.round,),
     )
-    return {image: _Said(*rest) for image, *rest in found}
+    return {image: Elsewhere(*rest) for image, *rest in found}
 
 
 def _with_numbers(

@@ -45,12 +45,10 @@ class Listing:
     """All that one walk over a review tree found."""
 
     files: Mapping[str, Entry]
-    """Escaped path -> what lies there; without the marker folder, trash, clutter, and dupekit's own page and list at
-    the top."""
+    """Escaped path -> what lies there; without trash, clutter, what dupekit puts in the marker folder, and its own page and
+    list at the top."""
     folders: frozenset[str]
     """`same_name_key` of the path of every folder, empty ones too; likewise."""
-    hidden: frozenset[str]
-    """Files in the marker folder that dupekit does not put there: escaped paths."""
 
 
 class Vanished(TreeUnavailable):
@@ -91,7 +89,6 @@ def list_tree(tree: Path) -> Listing:
     numbered = not is_network(tree)
     files: dict[str, Entry] = {}
     folders: set[str] = set()
-    hidden: set[str] = set()
     todo = [(str(tree), "", 0)]
     device: int | None = None
     while todo:
@@ -112,10 +109,11 @@ def list_tree(tree: Path) -> Listing:
                         todo.append((entry.path, f"{path}/", entry.inode() if numbered else 0))
                         if not (in_marker or path == MARKER):
                             folders.add(same_name_key(path))
-                    elif in_marker:
-                        if not _OWN.fullmatch(path):
-                            hidden.add(path)
-                    elif same_name_key(path) not in _BESIDE and entry.is_file(follow_symlinks=False):
+                    elif (
+                        same_name_key(path) not in _BESIDE
+                        and not (in_marker and _OWN.fullmatch(path))
+                        and entry.is_file(follow_symlinks=False)
+                    ):
                         stat = entry.stat(follow_symlinks=False)
                         files[path] = Entry(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, number)
         except OSError as error:
@@ -125,7 +123,7 @@ def list_tree(tree: Path) -> Listing:
                 hint="Make it readable and try again.",
             ) from None
     require_marker(tree)  # the share may have gone away while we read
-    return Listing(files, frozenset(folders), frozenset(hidden))
+    return Listing(files, frozenset(folders))
 
 
 def _device(folder: str) -> int:

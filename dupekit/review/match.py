@@ -3,7 +3,8 @@
 Content decides, but to read a large tree on a share takes minutes. So a path is believed until something speaks
 against it, and only what is in doubt is read:
 
-1. By path, also where case or Unicode form changed, as on a journey over another computer.
+1. By path, also where case or Unicode form changed, as on a journey over another computer, or where its folder was moved
+   to `_done` or another of those as it is.
 2. Doubts: what may be another exported file that was moved or copied over this one, is read. Only in a large tree
    that was carried elsewhere, one put over another that is as long may escape, while no file is missing.
 3. By content: whatever lies elsewhere.
@@ -39,7 +40,6 @@ class Index:
         # Windows calls the time of creation so, which a file keeps when it is moved.
         settled_us = manifest.settled_us if os.name != "nt" else None
         self.untouched_ns = 1000 * (settled_us or 0)
-
         self.places = Places(manifest)
 
     @cached_property
@@ -60,21 +60,26 @@ class Matching:
 def match(index: Index, files: Mapping[str, Entry], digest: Callable[[str], str]) -> Matching:
     """Finds every exported file among those of a listing. `digest` gives the digest of a file in the tree, and is
     asked only where a path does not say all."""
-    matching = _by_path(index.files, files)
+    matching = _by_path(index, files)
     elsewhere = _doubt(index, files, digest, matching)
     if elsewhere:
         missing = [file for file in index.files if file.path not in matching.place]
-        _by_content(missing, elsewhere, matching)
+        _by_content(index.places, missing, elsewhere, matching)
         edited = [path for held, paths in elsewhere.items() if held not in index.digests for path in paths]
         _by_name(missing, edited, matching)
     return matching
 
 
-def _by_path(exported: Sequence[ExportedFile], files: Mapping[str, Entry]) -> Matching:
-    place = {file.path: file.path for file in exported if file.path in files}
+def _by_path(index: Index, files: Mapping[str, Entry]) -> Matching:
+    place = {file.path: file.path for file in index.files if file.path in files}
     unknown = {path for path in files if path not in place}
-    by_key = {same_name_key(path): path for path in sorted(unknown, key=sort_key, reverse=True)}
-    for file in exported if by_key else ():
+    by_key = {
+        same_name_key(index.places.of(path).rest): path
+        for path in sorted(unknown, key=sort_key, reverse=True)
+    }
+    # What only changed its form lies nearer than what was moved.
+    by_key |= {same_name_key(path): path for path in sorted(unknown, key=sort_key, reverse=True)}
+    for file in index.files if by_key else ():
         if file.path not in place and (twin := by_key.get(same_name_key(file.path))) in unknown:
             place[file.path] = twin
             unknown.remove(twin)
@@ -158,14 +163,17 @@ def _namesakes(files: Iterable[ExportedFile]) -> dict[str, set[tuple[str, int | 
     return found
 
 
-def _by_content(missing: list[ExportedFile], elsewhere: dict[str, list[str]], matching: Matching) -> None:
-    """Of equal contents, first each file that kept its name, then each that kept its folder, then the others."""
+def _by_content(
+    places: Places, missing: list[ExportedFile], elsewhere: dict[str, list[str]], matching: Matching
+) -> None:
+    """Of equal contents, first each file that kept its path, then its name, then its folder, then the others."""
     place, unknown = matching.place, matching.unknown
-    for kept in (name_key, parent_key, lambda _: ""):
+    rest = {path: places.of(path).rest for paths in elsewhere.values() for path in paths}
+    for kept in (same_name_key, name_key, parent_key, lambda _: ""):
         for file in [file for file in missing if file.path not in place]:
             there = [path for path in elsewhere.get(file.content, ()) if path in unknown]
-            if candidates := [path for path in there if kept(path) == kept(file.path)]:
-                best = min(candidates, key=lambda path: _distance(file.path, path))
+            if candidates := [path for path in there if kept(rest[path]) == kept(file.path)]:
+                best = min(candidates, key=lambda path: (*_distance(file.path, rest[path]), sort_key(path)))
                 unknown.remove(best)
                 place[file.path] = best
 
@@ -185,7 +193,7 @@ def _by_name(missing: Iterable[ExportedFile], edited: Iterable[str], matching: M
             matching.unknown.remove(there[key][0])
 
 
-def _distance(exported: str, path: str) -> tuple[bool, bool, bytes]:
+def _distance(exported: str, path: str) -> tuple[bool, bool]:
     parent, _, name = exported.rpartition("/")
     other_parent, _, other_name = path.rpartition("/")
-    return name != other_name, parent != other_parent, sort_key(path)
+    return name != other_name, parent != other_parent

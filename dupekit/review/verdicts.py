@@ -19,7 +19,7 @@ from dupekit.review.listing import Entry, Listing, Vanished, settled_listing, un
 from dupekit.review.manifest import EXPUNGE, MARKER, RIGHT, UNSURE, ExportedFile, Manifest, read_manifest
 from dupekit.review.match import Index, match
 from dupekit.review.places import Places
-from dupekit.review.tree_paths import hidden, top_key
+from dupekit.review.tree_paths import hidden
 
 _NEAR = 0.85
 """From this similarity on (difflib's ratio) a new name may be a misspelt one."""
@@ -46,11 +46,8 @@ class FileVerdict:
     """The label it shall have: escaped; the given one where it stays."""
     now_at: str | None
     """Where it lies in the tree; None where it was deleted."""
-
-    @property
-    def in_its_class(self) -> bool:
-        """Whether it lies in or below the folder at the top that it was exported to."""
-        return self.now_at is not None and top_key(self.now_at) == top_key(self.file.path)
+    in_its_class: bool = False
+    """Whether it lies in or below the folder that it was exported to, also where that was moved to `_done`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +57,16 @@ class Review:
     verdicts: list[FileVerdict]
     strangers: list[str] = field(default_factory=list)
     """Files in the tree that were not exported, or are second copies; they decide nothing."""
+
+    @property
+    def open(self) -> list[FileVerdict]:
+        """What nothing was decided on."""
+        return [v for v in self.verdicts if v.verdict is Verdict.OPEN]
+
+    def open_by_class(self) -> dict[str, int]:
+        """Given label -> how many of its images are open; without those that have none. Sorted."""
+        counts = Counter(v.file.given for v in self.open)
+        return {label: counts[label] for label in sorted(counts, key=sort_key)}
 
     def places(self) -> list[str]:
         """Where exported files lie now: what after.txt lists."""
@@ -140,13 +147,12 @@ def _verdict(file: ExportedFile, now_at: str | None, places: Places) -> FileVerd
     place = places.of(now_at)
     if place.special:
         return FileVerdict(file, _SPECIAL[place.special], file.given, now_at)
-    if hidden(now_at) and not hidden(file.path):  # no person gave it that name
+    if hidden(place.rest) and not hidden(file.path):  # no person gave it that name
         return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
-    at_home = place.folder is not None and same_name_key(place.folder) == top_key(file.path)
-    if at_home or (place.folder is None and place.done):
+    if places.at_home(file, place):
         if place.done:
-            return FileVerdict(file, Verdict.RELABEL, file.suggested, now_at)
-        return FileVerdict(file, Verdict.OPEN, file.given, now_at)
+            return FileVerdict(file, Verdict.RELABEL, file.suggested, now_at, in_its_class=True)
+        return FileVerdict(file, Verdict.OPEN, file.given, now_at, in_its_class=True)
     label = places.label(place.folder) if place.folder else None
     if label is None:  # beside the class folders, or in one that can be no class
         return FileVerdict(file, Verdict.UNSURE, file.given, now_at)
@@ -184,21 +190,24 @@ def in_one_spelling(review: Review, manifest: Manifest, known: Iterable[str]) ->
     return Review(verdicts, review.strangers)
 
 
-def concealed(review: Review) -> list[str]:
-    """Where images lie under hidden names that they were not exported under: read as unsure, for a server or a sync program
-    may have called so what was deleted."""
-    found = []
-    for v in review.verdicts:
-        folder, _, below = (v.now_at or "").partition("/")
-        by_name = hidden(below) and not hidden(v.file.path) and same_name_key(folder) != UNSURE
-        if v.now_at and v.verdict == Verdict.UNSURE and by_name:
-            found.append(v.now_at)
-    return found
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Where images lie that are read as unsure, although nobody put them aside."""
+
+    concealed: list[str]
+    """Under hidden names that they were not exported under: a server or a sync program may have called so what was deleted."""
+    folders: dict[str, int]
+    """Folders that can be no class -> how many images lie there."""
 
 
-def unusable(review: Review, manifest: Manifest) -> dict[str, int]:
-    """Folders at the top whose names no class can have -> how many images lie there, read as unsure."""
+def unreadable_places(review: Review, manifest: Manifest) -> Unreadable:
     places = Places(manifest)
-    read = [places.of(v.now_at) for v in review.verdicts if v.verdict is Verdict.UNSURE and v.now_at]
-    found = Counter(place.folder for place in read if place.folder and not place.special)
-    return {folder: count for folder, count in found.items() if places.label(folder) is None}
+    concealed, folders = [], Counter[str]()
+    for v in review.verdicts:
+        if v.verdict is not Verdict.UNSURE or v.now_at is None or (place := places.of(v.now_at)).special:
+            continue
+        if place.folder and places.label(place.folder) is None:
+            folders[place.folder] += 1
+        elif hidden(place.rest) and not hidden(v.file.path):
+            concealed.append(v.now_at)
+    return Unreadable(concealed, dict(folders))

@@ -14,7 +14,8 @@ from dupekit.correct.resolve import Unapplied
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import new_place
-from dupekit.ledger import Ledger, applications, images, rounds, verdicts
+from dupekit.ledger import Ledger, applications, exports, images, rounds, verdicts
+from dupekit.ledger.exports import Purpose
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import user
 from dupekit.workflow.scan import require_unchanged
@@ -32,6 +33,8 @@ class Applied:
     """Images that the file system did not let the last scan read: they are not in the corrected dataset."""
     unapplied: list[Unapplied]
     """Decisions that change nothing, for the dataset is not what was decided on any more."""
+    open: int
+    """Images of the round that are out for review and have no verdict: their labels stay."""
 
     @property
     def expunged(self) -> list[Correction]:
@@ -62,7 +65,12 @@ def apply(
     placements, unread = _planned(session, corrections)
     folder = session.folder(current.number).path
     patch = folder / "patch.csv"
-    result = Applied(current.number, destination, len(placements), corrections, patch, unread, unapplied)
+    still = sum(
+        one.open for one in exports.out(ledger, current.number) if one.export.purpose is Purpose.REVIEW
+    )
+    result = Applied(
+        current.number, destination, len(placements), corrections, patch, unread, unapplied, still
+    )
     if dry_run:
         return result
 

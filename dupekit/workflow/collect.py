@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dupekit.errors import NothingToDo, TreeUnavailable
+from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute
 from dupekit.files.write import write_lines
 from dupekit.ledger import Ledger, applications, exports, rounds, verdicts
 from dupekit.ledger.exports import Export
-from dupekit.ledger.verdicts import Overruled
+from dupekit.ledger.verdicts import Elsewhere, Overruled
 from dupekit.review.event_log import EVENTS, pick_up_events
-from dupekit.review.evidence import Earlier, Evidence, overturned
+from dupekit.review.evidence import Evidence
 from dupekit.review.listing import require_marker
+from dupekit.review.manifest import MARKER, Manifest
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import slips
+from dupekit.review.places import Places
 from dupekit.review.questions import Question, refused
 from dupekit.review.verdicts import (
     FileVerdict,
     Reading,
     Review,
+    Unreadable,
     Verdict,
-    concealed,
     in_one_spelling,
     read_tree,
     tree_manifest,
-    unusable,
+    unreadable_places,
 )
-from dupekit.review.verdicts import (
-    finished as as_finished,
-)
+from dupekit.review.verdicts import finished as with_finished
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
@@ -42,6 +42,7 @@ _CLOSED = (
     "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
     " What is wrong can be flagged again in the next round."
 )
+_WITHDRAWN = "This tree was called back. What was done in it counts, but what is open in it may lie in another tree by now."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Collected:
     review: Review
     changed: list[FileVerdict]
     """The verdicts that differ from what was recorded of this tree before."""
+    finished: list[str]
+    """The classes that somebody said are finished, now or before."""
     overruled: list[FileVerdict]
     """Those that do not count, for a later collect of another tree decided otherwise."""
     closed: bool
@@ -62,6 +65,11 @@ class Collected:
     remarks: list[str]
     """For the person who collects: what is odd about the tree, and what does not count. Decides nothing."""
 
+    @property
+    def open(self) -> list[FileVerdict]:
+        """What nothing was decided on."""
+        return self.review.open
+
 
 class ReviewTree(NamedTuple):
     """A tree, and the export that it is of."""
@@ -72,6 +80,13 @@ class ReviewTree(NamedTuple):
 
 Confirm = Callable[[list[Question]], bool]
 """Is asked what looks like a slip; True: it is meant."""
+Finished = Callable[[Mapping[str, int]], Collection[str]]
+"""Is told the classes that have open images, and how many; returns those that are finished."""
+
+
+def all_finished(open_classes: Mapping[str, int]) -> Collection[str]:
+    """What lies untouched was looked at everywhere, and is wrong."""
+    return list(open_classes)
 
 
 def collect(
@@ -79,16 +94,19 @@ def collect(
     tree: Path | None,
     *,
     who: str | None,
-    finished: Collection[str] = (),
+    finished: Collection[str] | Finished = (),
     confirm: Confirm | None,
 ) -> Collected:
     """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
 
-    It may be called as often as one likes, also while the technician is at work. Events that a watcher
-    wrote into the tree itself are picked up. Where what changed since the last time looks like a slip, as when
-    whole folders were deleted or moved, `confirm` is asked; without it, or if it says no, NotConfirmed is raised
-    and nothing is recorded. Raises TreeUnavailable where the tree cannot be read in full, is not of this project, or, at
-    the default place, of another export.
+    It may be called as often as one likes, also while the technician is at work. What lies untouched is open and decides
+    nothing, except in the classes that are `finished`: their labels, or their folders in the tree. That is remembered. Events
+    that a watcher wrote into the tree itself are picked up.
+
+    Where what changed since the last time looks like a slip, as when whole folders were deleted or moved, `confirm` is asked;
+    without it, or if it says no, NotConfirmed is raised and nothing is recorded. Raises UsageError where the tree has no class
+    of a name in `finished`; TreeUnavailable where the tree cannot be read in full, is not of this project, or, at the default
+    place, of another export.
     """
     ledger = session.ledger
     export, path = find_tree(session, tree)
@@ -96,66 +114,91 @@ def collect(
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
     reading = read_tree(path, manifest)
-    said = verdicts.finished(ledger, export) | set(finished)
-    reviewed = in_one_spelling(
-        as_finished(reading.review, said), manifest, verdicts.labels_elsewhere(ledger, export)
-    )
-    decided = verdicts.earlier(ledger, export)
+    said = verdicts.finished(ledger, export)
+    typed = with_finished(reading.review, said)
+    new = _labels(finished, typed.open_by_class(), manifest)
+    typed = with_finished(typed, new)
+    known = verdicts.labels_elsewhere(ledger, export)
+    review = in_one_spelling(typed, manifest, known)
     carried = path.resolve() != Path(unescape(export.tree)).resolve()
+    before = verdicts.elsewhere(ledger, export)
 
     def check(changed: list[FileVerdict]) -> None:
-        asked = slips(Evidence(manifest, reading.listing, reviewed, changed, decided, carried, brought.seen))
+        recorded = verdicts.recorded(ledger, export)
+        asked = slips(
+            Evidence(manifest, reading.listing, review, changed, recorded, known, carried, brought.seen)
+        )
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
 
     changed = verdicts.record(
         ledger,
         export,
-        reviewed.verdicts,
+        review.verdicts,
         who=who or user(),
         tree=escape(str(path)),
-        finished=finished,
+        finished=new,
         check=check,
     )
     folder = session.folder(export.round).export(export.key)
-    write_lines(folder / "after.txt", reviewed.places())
+    write_lines(folder / "after.txt", review.places())
     events = pick_up_events(folder / EVENTS, brought.events)
-    overruled = verdicts.overruled(ledger, export, reviewed.verdicts)
-    closed = rounds.get(ledger, export.round).closed is not None
+    overruled = verdicts.overruled(ledger, export, review.verdicts)
     uncounted = {one.verdict.file.path for one in overruled}
-    counting = [v for v in reviewed.verdicts if v.file.path not in uncounted]
+    closed = rounds.get(ledger, export.round).closed is not None
     return Collected(
         round=export.round,
         tree=path,
-        review=reviewed,
+        review=review,
         changed=changed,
+        finished=sorted(said | new),
         overruled=[one.verdict for one in overruled],
         closed=closed,
-        too_late=_too_late(ledger, export, counting) if closed else [],
+        too_late=_too_late(ledger, export, review, changed, uncounted) if closed else [],
         events=events,
         remarks=[
             *mended,
             *brought.remarks,
-            *_say_unusable(unusable(reviewed, manifest)),
-            *_say_concealed(concealed(reviewed)),
+            *_say_unreadable(unreadable_places(review, manifest)),
             *_say_empty(reading),
-            *_say_alike(reading.review, reviewed),
+            *_say_alike(typed, review),
             *_say_overruled(overruled),
-            *_say_overturned(overturned(changed, decided)),
+            *_say_overturned(changed, uncounted, before),
+            *([_WITHDRAWN] if export.withdrawn else []),
             *([_CLOSED.format(export.round)] if closed else []),
         ],
     )
 
 
-def _too_late(ledger: Ledger, export: Export, decided: Sequence[FileVerdict]) -> list[FileVerdict]:
+def _labels(
+    finished: Collection[str] | Finished, open_classes: Mapping[str, int], manifest: Manifest
+) -> frozenset[str]:
+    """The classes that are said to be finished, also where nothing is open in them: what is put back there is finished, too."""
+    named = finished(open_classes) if callable(finished) else finished
+    labels, places = set(manifest.folders.values()), Places(manifest)
+    found = {name: name if name in labels else places.known(name) for name in named}
+    if unknown := [name for name, label in found.items() if label is None]:
+        counts = ", ".join(f"{label} ({count})" for label, count in open_classes.items())
+        raise UsageError(
+            f"The tree has no class {unknown[0]}, so nobody can have finished it. Nothing was recorded.",
+            hint=f"Open are: {counts or 'none'}.",
+        )
+    return frozenset(filter(None, found.values()))
+
+
+def _too_late(
+    ledger: Ledger, export: Export, review: Review, changed: Sequence[FileVerdict], uncounted: set[str]
+) -> list[FileVerdict]:
     """Of verdicts of a round that has ended, those that are otherwise than what was applied."""
     made = applications.labels(ledger, export.round)
+    new = {v.file.path for v in changed}
 
-    def as_applied(v: FileVerdict) -> bool:
-        label = None if v.verdict == Verdict.EXPUNGE else v.label
-        return made.get((v.file.digest, v.file.given), v.file.given) == label
+    def is_otherwise(v: FileVerdict) -> bool:
+        label = None if v.verdict is Verdict.EXPUNGE else v.label
+        decides = v.verdict is not Verdict.OPEN or v.file.path in new
+        return decides and made.get((v.file.digest, v.file.given), v.file.given) != label
 
-    return [v for v in decided if not as_applied(v)]
+    return [v for v in review.verdicts if v.file.path not in uncounted and is_otherwise(v)]
 
 
 def find_tree(session: Session, tree: Path | None) -> ReviewTree:
@@ -195,11 +238,22 @@ def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:
     ]
 
 
-def _say_overturned(found: Sequence[Earlier]) -> list[str]:
+def _say_overturned(
+    changed: Sequence[FileVerdict], uncounted: set[str], before: Mapping[str, Elsewhere]
+) -> list[str]:
+    """Decisions, made in another tree, whose place verdicts just recorded take."""
+    found = [
+        one
+        for v in changed
+        if v.verdict is not Verdict.OPEN
+        and v.file.path not in uncounted
+        and (one := before.get(v.file.path))
+        and (one.verdict, one.label) != (v.verdict, v.label)
+    ]
     if not found:
         return []
     count = len(found)
-    trees = " and ".join(dict.fromkeys(decision.tree for decision in found))
+    trees = " and ".join(dict.fromkeys(one.tree for one in found))
     return [
         f"{count} earlier {'decisions' if count > 1 else 'decision'}, made in {trees},"
         f" {'are' if count > 1 else 'is'} overturned: of an image the latest decision counts. `dupekit undo` takes"
@@ -229,23 +283,21 @@ def _say_empty(reading: Reading) -> list[str]:
     ]
 
 
-def _say_concealed(paths: Sequence[str]) -> list[str]:
-    if not paths:
-        return []
-    lie = (
-        "1 image lies under a hidden name"
-        if len(paths) == 1
-        else f"{len(paths)} images lie under hidden names"
-    )
-    return [
-        f"{lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure. Delete or rename"
-        f" {'it' if len(paths) == 1 else 'them'}, and collect again."
-    ]
+def _say_unreadable(found: Unreadable) -> list[str]:
+    def images(count: int) -> str:
+        return f"{count} image" if count == 1 else f"{count} images"
 
-
-def _say_unusable(folders: Mapping[str, int]) -> list[str]:
-    return [
-        f'No class can be called "{folder}": what lies in that folder ({count} {"image" if count == 1 else "images"})'
-        " is read as unsure. Rename it in the tree, and collect again."
-        for folder, count in folders.items()
+    said = [
+        f'No class can be called "{folder}": what lies in that folder ({images(count)}) is read as unsure.'
+        f" {'Move it to where it belongs' if folder == MARKER else 'Rename the folder'}, and collect again."
+        for folder, count in found.folders.items()
     ]
+    if paths := found.concealed:
+        lie, them = (
+            ("lies under a hidden name", "it") if len(paths) == 1 else ("lie under hidden names", "them")
+        )
+        said.append(
+            f"{images(len(paths))} {lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure."
+            f" Delete or rename {them}, and collect again."
+        )
+    return said

@@ -282,7 +282,7 @@ def test_watch_with_and_without_a_project(trained, tmp_path) -> None:
             first = process.stdout.readline()
             process.send_signal(signal.SIGTERM)
             rest, _ = process.communicate(timeout=30)
-        assert f"watching {tree}: 0 of 2 reviewed (0 deleted, 0 moved), 2 left" in first
+        assert f"watching {tree}: 0 of 2 reviewed (0 done, 0 right, 0 expunge, 0 unsure), 2 open" in first
         assert process.returncode == 0
         assert "stopped; after.txt is current" in rest
         assert len(after.read_text().splitlines()) == 2

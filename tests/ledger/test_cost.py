@@ -87,7 +87,7 @@ def ask_again(ledger: Ledger) -> None:
 
 def collect_again(ledger: Ledger) -> None:
     (export,) = exports.of_round(ledger, 1)
-    decided = verdicts.earlier(ledger, export)
+    decided = verdicts.recorded(ledger, export)
     assert len(decided) == verdicts.counts(ledger, 1)["correct"] > 0
     same = [
         FileVerdict(

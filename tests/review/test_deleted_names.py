@@ -46,7 +46,7 @@ def test_is_deleted_at_every_depth(project: Project, tmp_path: Path, original: s
         file.rename(place)
         assert said(project, tree, original).verdict == Verdict.CORRECT, place
         place.rename(file)
-        assert said(project, tree, original).verdict == Verdict.RELABEL, place
+        assert said(project, tree, original).verdict == Verdict.OPEN, place
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_under_another_hidden_name_it_is_not_left_in_silence(
     tree = tmp_path / "tree"
     file = next((tree / "a").glob("b_*1.bmp"))
     if collected:  # then nothing but its name changes
-        assert said(project, tree, "a/1.bmp").verdict == Verdict.RELABEL
+        assert said(project, tree, "a/1.bmp").verdict == Verdict.OPEN
     (tree / place).parent.mkdir(exist_ok=True)
     file.rename(tree / place)
     (remark,) = project.collect(tree).remarks
@@ -67,7 +67,7 @@ def test_under_another_hidden_name_it_is_not_left_in_silence(
     assert said(project, tree, "a/1.bmp").verdict == Verdict.UNSURE
     (tree / place).rename(tree / "a" / "seen.bmp")
     assert project.collect(tree).remarks == []
-    assert said(project, tree, "a/1.bmp").verdict == Verdict.RELABEL
+    assert said(project, tree, "a/1.bmp").verdict == Verdict.OPEN
 
 
 def test_what_was_to_be_dropped_is_dropped_whatever_it_is_called(project: Project, tmp_path: Path) -> None:

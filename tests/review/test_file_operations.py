@@ -26,6 +26,8 @@ from dupekit.review.write_tree import plan_tree, write_tree
 from tests.review.trees import (
     A_IN_B,
     A_NEW,
+    DONE_A,
+    DONE_B,
     ONE_IN_B,
     RIGHT_1,
     RIGHT_2,
@@ -87,6 +89,22 @@ OPERATIONS = [
     ("mv", "mv a t && mv b a && mv t b", A_IN_B | {"b/3.png": ("relabel", "a"), "b/é.png": ("relabel", "a")}),
     ("mv", "mv a/x_09_1.png _expunge/ && mv a/x_09_2.png _unsure/",
      {"a/1.png": ("expunge", "a"), "a/2.png": ("unsure", "a")}),
+    # Finished, and cleared where one can see it.
+    ("mv", "mv a _done/", DONE_A),
+    ("mv", "mv a/x_09_1.png _done/", {"a/1.png": ("relabel", "x")}),
+    ("mv", "mv a/x_09_1.png _done/001.png", {"a/1.png": ("relabel", "x")}),
+    ("mv", "rm a/x_09_1.png && mv a _done/", DONE_A | RIGHT_1),
+    ("mv", "mv _done a/ && mv a/x_09_1.png a/_done/", {"a/1.png": ("relabel", "x")}),
+    ("mv", "mkdir -p b/_done && mv a b/_done/", DONE_A),
+    ("mv", "mkdir _done/_done && mv a _done/_done/", DONE_A),
+    ("mv", "mv a _right/", RIGHT_A),
+    ("mv", "mv a/x_09_1.png _right/ && mv _right _done/", RIGHT_1),
+    ("mv", "mv b _done/ && mv a/x_09_1.png _done/b/", ONE_IN_B | DONE_B),
+    ("mv", "mv _done _DONE && mv a _DONE/A", DONE_A),
+    ("mv", "mkdir .later && mv _done .later/ && mv a .later/_done/",
+     {"a/1.png": ("unsure", "a"), "a/2.png": ("unsure", "a")}),
+    ("cp", "cp -r a _done/", {}),
+    ("cp", "cp -r a _done/ && rm -r a", DONE_A),
     # What NFS and FUSE make of a file that is deleted while it is open.
     ("mv", "mv a/x_09_1.png a/.nfs00000000000a1b2c00000001", RIGHT_1),
     ("mv", "mv a/x_09_1.png a/.fuse_hidden0000001200000001", RIGHT_1),
@@ -189,17 +207,17 @@ def watched_through(folder: Path, rows: list[tuple[str, str, dict[str, tuple[str
 @pytest.mark.parametrize(
     ("command", "one", "two"),
     [
-        ("rm a/x_09_1.png", ("correct", "a"), ("relabel", "x")),
-        ("mv a/x_09_1.png b/", ("relabel", "b"), ("relabel", "x")),
+        ("rm a/x_09_1.png", ("correct", "a"), ("open", "b")),
+        ("mv a/x_09_1.png b/", ("relabel", "b"), ("open", "b")),
         ("mv a/x_09_1.png b/ && mv b/x_09_2.png a/", ("relabel", "b"), ("relabel", "a")),
-        ("mv a/x_09_1.png b/x_09_2.png", ("correct", "a"), ("relabel", "x")),
-        ("mv a/x_09_1.png a/one.png && mv b/x_09_2.png b/two.png", ("relabel", "x"), ("relabel", "x")),
+        ("mv a/x_09_1.png b/x_09_2.png", ("correct", "a"), ("open", "b")),
+        ("mv a/x_09_1.png a/one.png && mv b/x_09_2.png b/two.png", ("open", "a"), ("open", "b")),
         (
             "mkdir c && mv a/x_09_1.png c/one.png && mv b/x_09_2.png c/two.png",
             ("relabel", "c"),
             ("relabel", "c"),
         ),
-        ("cp a/x_09_1.png _unsure/copy.png && rm a/x_09_1.png", ("unsure", "a"), ("relabel", "x")),
+        ("cp a/x_09_1.png _unsure/copy.png && rm a/x_09_1.png", ("unsure", "a"), ("open", "b")),
         ("mv a/x_09_1.png _expunge/ && rm b/x_09_2.png", ("expunge", "a"), ("correct", "b")),
         ("rm a/x_09_1.png && mv b/x_09_2.png a/", ("correct", "a"), ("relabel", "a")),
     ],
@@ -242,7 +260,7 @@ def test_a_tool_that_is_killed_in_the_middle(tmp_path, tool, steps, finished, wa
     manifest = plan_tree(dupes, ["a", "b", "x"], round_number=1, pairs=10, created="")
     tree = tmp_path / "tree"
     write_tree(manifest, tmp_path / "data", tree)
-    (tree / "b").mkdir()
+    (tree / "b").mkdir(exist_ok=True)
     digests = {file.digest for file in manifest.files}
     with (
         tempfile.TemporaryDirectory(dir=shm if tool == "mv" else tmp_path) as away,

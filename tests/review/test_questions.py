@@ -119,7 +119,21 @@ WORK = {
     "most files deleted": each(empty("big", leave=3), empty("middle", leave=1)),
     "files into a class": carry("big", "middle"),
     "files into a class without suspects": carry("big", "rare"),
-    "a few files into a new class": carry("big", "new", 3),
+    "all that is left of a class into another, and the empty folder tidied away": each(
+        carry("middle/deep", "middle"), carry("middle", "small"), remove("middle")
+    ),
+    "a class done": rename("middle", "_done/middle"),
+    "a class done, after most were deleted": each(empty("middle", leave=3), rename("middle", "_done/middle")),
+    "all done": each(*(rename(name, f"_done/{name}") for name in ("big", "middle", "small", "tiny"))),
+    "a sub-folder done": rename("middle/deep", "_done/deep"),
+    "files done and right": each(carry("middle", "_done", 3), carry("middle", "_right")),
+    "_unsure put into a class, and made in one": each(
+        carry("big", "big/_unsure", 2), carry("middle", "_unsure", 3), rename("_unsure", "small/_unsure")
+    ),
+    "into the marker's folder": rename("middle", f"{MARKER}/middle"),
+    "a safety copy within the class": each(
+        copy("big/cruise", "big/cruise (2)"), empty("big/cruise", leave=9)
+    ),
     "files into _expunge": carry("middle", "_expunge"),
     "files into _unsure": carry("middle", "_unsure"),
     "an unfinished class into _unsure": rename("middle", "_unsure/middle"),
@@ -134,22 +148,30 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
     "a folder deleted": (remove("middle"), [("deleted", ("middle",), None, 16)]),
     "a sub-folder deleted": (remove("big/cruise"), [("deleted", ("big/cruise",), None, 10)]),
     "folders deleted that are small each": (
-        each(remove("small", "middle/deep")),
+        remove("small", "middle/deep"),
         [("deleted", ("middle/deep", "small"), None, 6)],
     ),
     "into a trash folder": (
         rename("middle", ".Trash-1000/middle"),
         [("deleted", ("middle",), None, 16)],
     ),
-    "every folder": (remove("big", "middle", "small", "tiny"), [("emptied", (), None, 50)]),
-    "every file": (empty(*SIZES), [("emptied", (), None, 50)]),
-    "all files of most classes": (empty("big"), [("emptied", ("big",), None, 30)]),
-    "renamed": (rename("middle", "a new class"), [("renamed", ("middle",), "a new class", 16)]),
+    "every folder": (remove("big", "middle", "small", "tiny"), [("deleted", (), None, 50)]),
+    "every file": (empty(*SIZES), [("deleted", (), None, 50)]),
+    "all files of most classes": (empty("big"), [("deleted", ("big",), None, 30)]),
+    "renamed": (rename("middle", "a new class"), [("new", ("middle",), "a new class", 16)]),
     "renamed after work in it": (
         each(empty("middle", leave=5), carry("middle", "small", 1), rename("middle", "mid")),
-        [("renamed", ("middle",), "mid", 4), ("deleted", ("middle",), None, 11)],
+        [("new", ("middle",), "mid", 4), ("deleted", ("middle",), None, 11)],
     ),
     "into another class": (rename("small", "big/small"), [("moved", ("small",), "big", 2)]),
+    "into another class that is done": (
+        each(rename("small", "big/small"), rename("big", "_done/big")),
+        [("moved", ("small",), "big", 2)],
+    ),
+    "two into another class": (
+        each(rename("small", "big/small"), rename("middle", "big/middle")),
+        [("moved", ("middle", "small"), "big", 18)],
+    ),
     "into another class, after one was moved": (
         each(carry("middle", "small", 1), rename("middle", "big/middle")),
         [("moved", ("middle",), "big", 15)],
@@ -159,6 +181,14 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
         [("moved", ("middle",), "big", 3), ("deleted", ("middle",), None, 13)],
     ),
     "into _expunge": (rename("small", "_expunge/small"), [("moved", ("small",), "_expunge", 2)]),
+    "into _right": (
+        each(rename("small", "_right/small"), rename("tiny", "_right/tiny")),
+        [("moved", ("small", "tiny"), "_right", 4)],
+    ),
+    "into _right, after most were deleted": (
+        each(empty("middle", leave=3), rename("middle", "_right/middle")),
+        [("moved", ("middle",), "_right", 3)],
+    ),
     "a sub-folder into another class": (
         rename("middle/deep", "big/deep"),
         [("moved", ("middle/deep",), "big", 4)],
@@ -173,37 +203,28 @@ SLIPS: dict[str, tuple[Do, list[Asked]]] = {
         ),
         [("moved", ("middle",), "big", 16)],
     ),
-    "_unsure into a class": (
-        each(carry("middle", "_unsure", 3), rename("_unsure", "big/_unsure")),
-        [("moved", ("_unsure",), "big", 3)],
-    ),
-    "_unsure made inside a class": (carry("big", "big/_unsure", 2), [("moved", ("_unsure",), "big", 2)]),
-    "a class made inside a class": (carry("big", "big/rare2/middle", 2), [("moved", ("middle",), "big", 2)]),
     "_expunge deleted": (
         each(carry("middle", "_expunge", 3), remove("_expunge")),
         [("discarded", ("_expunge",), None, 3)],
+    ),
+    "_done tidied away": (
+        each(rename("small", "_done/small"), remove("_done")),
+        [("discarded", ("_done",), None, 2)],
     ),
     "_unsure in other words": (
         each(carry("middle", "_unsure", 3), rename("_unsure", "unsicher")),
         [("new", ("middle",), "unsicher", 3)],
     ),
+    "a few files into a new class": (carry("big", "new", 3), [("new", ("big",), "new", 3)]),
+    "two new classes": (
+        each(carry("big", "new", 3), carry("middle", "newer", 2)),
+        [("new", ("big",), "new", 3), ("new", ("middle",), "newer", 2)],
+    ),
     "a safety copy": (
         each(copy("middle", "middle - Kopie"), empty("middle", leave=2)),
-        [("copied", ("middle",), "middle - Kopie", 14)],
-    ),
-    "a safety copy, and the class finished": (
-        each(copy("small", "Copy of small"), empty("small")),
-        [("new", ("small",), "Copy of small", 2)],
-    ),
-    "a safety copy within the class": (
-        each(copy("big/cruise", "big/cruise (2)"), empty("big/cruise", leave=9)),
-        [("copied", ("big/cruise",), "big/cruise (2)", 1)],
+        [("new", ("middle",), "middle - Kopie", 14)],
     ),
     "many into a misspelt class": (carry("big", "Midle"), [("new", ("big",), "Midle", 20)]),
-    "into the marker's folder": (
-        rename("middle", f"{MARKER}/middle"),
-        [("hidden", (MARKER,), None, 16)],
-    ),
     "a file that was being copied": (
         each(
             empty("middle", leave=2),
@@ -230,27 +251,32 @@ RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
     "_expunge thrown away": (
         carry("middle", "_expunge"),
         remove("_expunge"),
-        [("turned", ("_expunge",), None, 12)],
+        [("discarded", ("_expunge",), None, 12)],
     ),
     "one file in _expunge thrown away": (
         carry("middle", "_expunge"),
         lambda tree: files(tree / "_expunge")[0].unlink(),
-        [("turned", ("_expunge",), None, 1)],
+        [("discarded", ("_expunge",), None, 1)],
+    ),
+    "_done tidied away": (
+        each(carry("small", "_done"), rename("tiny", "_done/tiny")),
+        remove("_done"),
+        [("discarded", ("_done",), None, 4)],
+    ),
+    "a finished class tidied away": (
+        each(rename("small", "_done/small"), rename("tiny", "_done/tiny")),
+        remove("_done/small"),
+        [("discarded", ("_done",), None, 2)],
+    ),
+    "a second thought on some that were done": (
+        rename("middle", "_done/middle"),
+        empty("_done/middle/deep"),
+        [],
     ),
     "_unsure thrown away": (
         carry("middle", "_unsure", 3),
         remove("_unsure"),
-        [("turned", ("_unsure",), None, 3)],
-    ),
-    "_unsure into a class": (
-        carry("middle", "_unsure", 3),
-        rename("_unsure", "big/_unsure"),
-        [("moved", ("_unsure",), "big", 3)],
-    ),
-    "all of many unsure into one class": (
-        carry("middle", "_unsure"),
-        carry("_unsure", "big"),
-        [("turned", ("_unsure",), "big", 12)],
+        [("discarded", ("_unsure",), None, 3)],
     ),
     "_unsure decided one by one": (
         carry("middle", "_unsure"),
@@ -259,10 +285,18 @@ RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
     ),
     "all of many unsure back in their class": (carry("middle", "_unsure"), carry("_unsure", "middle"), []),
     "expunged after all": (carry("middle", "_expunge", 3), carry("_expunge", "big"), []),
+    "a new class grows": (carry("big", "new", 3), carry("big", "new", 9), []),
     "restored from a backup": (
         empty("middle"),
         lambda tree: shutil.copytree(tree.parent / "kept", tree, dirs_exist_ok=True),
         [("restored", (), None, 16)],
+    ),
+    "restored in what is done": (
+        each(empty("middle", leave=1), rename("middle", "_done/middle")),
+        lambda tree: shutil.copytree(
+            tree.parent / "kept" / "middle", tree / "_done" / "middle", dirs_exist_ok=True
+        ),
+        [("restored", (), None, 15)],
     ),
     "one put back": (
         empty("middle"),
@@ -305,20 +339,19 @@ def test_a_tree_that_travelled_may_have_lost_classes(
 
 def test_a_packer_may_lose_empty_folders(project: Project, tree: Path, tmp_path: Path) -> None:
     back = Path(shutil.copytree(tree, tmp_path / "back"))
-    each(remove("_expunge", "_unsure"), empty("big", leave=20), carry("middle", "new", 2))(back)
+    each(remove("_expunge", "_unsure", "_done"), empty("big", leave=20))(back)
     assert asked(project, back) == []
 
 
-def test_an_untouched_tree_does_not_take_back_anothers_decisions_unasked(project, tree, tmp_path) -> None:
+def test_an_untouched_tree_does_not_take_back_anothers_decisions(project, tree, tmp_path) -> None:
     other = tmp_path / "other"
     export_again(project, IMAGES, other)
     empty("middle")(tree)
     project.collect(tree)
-    with pytest.raises(
-        NotConfirmed, match=r"Something else was recorded before.*\(16 files, 32% of the tree\)"
-    ):
-        project.collect(other)
-    found = project.collect(other, confirm=lambda _: True)
+    found = project.collect(other)
+    assert (found.changed, found.remarks, len(found.open)) == ([], [], 50)
+    rename("middle", "_done/middle")(other)
+    found = project.collect(other)
     assert found.remarks[0].startswith(f"16 earlier decisions, made in {tree}, are overturned")
     assert project.collect(other).remarks == []
 
@@ -333,22 +366,17 @@ def test_a_link_is_not_taken_for_a_deletion(project: Project, tree: Path, tmp_pa
 
 
 def test_a_question_says_what_was_found_and_what_it_would_mean(project: Project, tree: Path) -> None:
-    each(
-        rename("small", "big/small"),
-        copy("tiny", "tiny old"),
-        empty("tiny", leave=1),
-        remove("middle", "_unsure"),
-    )(tree)
+    each(rename("small", "big/small"), carry("tiny", "bigg", 1), remove("middle", "_unsure"))(tree)
     with pytest.raises(NotConfirmed) as refused:
         project.collect(tree)
     assert refused.value.message.splitlines() == [
         "Nothing was recorded, for this was not confirmed:",
+        "  - The folder bigg is new and holds images of tiny (1 file, 2% of the tree). Is bigg a new class, and the label of"
+        " all of these? Did you mean big?",
         "  - The folder small lies in big now (2 files, 4% of the tree). Shall all of these get the label of big?",
-        "  - The folder tiny old holds copies of images of tiny. Some that were deleted in tiny are found in tiny old"
-        " (1 file, 2% of the tree). Shall all of these get the label of tiny old?",
         "  - The folder middle is gone (16 files, 32% of the tree). Were all of these labelled right?",
-        "  - The folder _unsure is gone. What lay there would count as labelled right, as all deleted files do"
-        " (16 files, 32% of the tree). Was it empty?",
+        "  - The folder _unsure is gone, and files are missing (16 files, 32% of the tree). What lay there would count as"
+        " labelled right. Was it empty?",
     ]
     assert "--yes" in refused.value.hint
 

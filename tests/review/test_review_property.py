@@ -13,6 +13,7 @@ import tempfile
 import threading
 import unicodedata
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ from dupekit.ledger import Ledger, exports, images, rounds
 from dupekit.project import Project
 from dupekit.review.listing import list_tree
 from dupekit.review.manifest import MARKER, Manifest
-from dupekit.review.verdicts import Review, read_tree
+from dupekit.review.verdicts import Review, in_one_spelling, read_tree
+from dupekit.review.verdicts import finished as as_finished
 from dupekit.review.watch.watcher import Snapshot, follow
 from dupekit.review.write_tree import plan_tree, write_tree
 from dupekit.rounds.rules import Suspect
@@ -60,6 +62,15 @@ IMAGES = {
 SPECIAL = [("",), ("",), ("001",), ("twin", "other", "same")]
 """What names hold, of the files to choose from: any, namesakes, equal contents."""
 PLACES = ["amoeba", "ciliate_ with cilia", "diatom_ä/deeper", "rotifer", "new", "_expunge", "_unsure", ""]
+PLACES += [
+    "_done",
+    "_done/amoeba",
+    "_right",
+    "_done/_done/diatom_ä",
+    "rotifer/_done",
+    "_right/amoeba/_unsure",
+]
+PLACES += ["_done/sub", "_done/new", "_DONE/ciliate_ with cilia/sub folder"]
 PLACES += [".later", "ciliate: with cilia"]  # no class can be called so; a class by its own name
 SMALL = [path for path in IMAGES if path.endswith(("001.bmp", "other.bmp", "same.bmp"))][:5]
 """In a tree of few files that are easily mistaken, operations meet more often."""
@@ -130,6 +141,16 @@ def renamed(name: str, form: str) -> str:
     return {"": name, "case": name.swapcase(), "nfd": unicodedata.normalize("NFD", name)}[form]
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What is recorded."""
+
+    decided: State
+    confirmed: set[tuple[str, str]]
+    """The ignore list."""
+    finished: frozenset[str]
+
+
 class Reviewing(RuleBasedStateMachine):
     """`fresh` holds a project and its tree, `tree` and `project`."""
 
@@ -150,7 +171,7 @@ class Reviewing(RuleBasedStateMachine):
         """Since the last collect."""
         self.outside: list[str] = []
         """Paths of the files that lie beside the trees, by their number."""
-        self.before: list[tuple[State, set[tuple[str, str]]]] = [({}, set())]
+        self.before = [Collected({}, set(), frozenset())]
         """What was recorded before each collect, and now."""
         self.snapshots: Generator[Snapshot] | None = None
         self.stop = threading.Event()
@@ -308,7 +329,24 @@ class Reviewing(RuleBasedStateMachine):
 
         self.do(copy)
 
-    @rule(n=number, to=st.sampled_from(["", "NEW", "case", "case", "nfd", "rotifer", "_expunge", TRASH[0]]))
+    @rule(
+        n=number,
+        to=st.sampled_from(
+            [
+                "",
+                "NEW",
+                "case",
+                "nfd",
+                "rotifer",
+                "_expunge",
+                TRASH[0],
+                "_done",
+                "_done",
+                "_done/_done",
+                "_right",
+            ]
+        ),
+    )
     def whole_folder(self, n: int, to: str) -> None:
         """Delete, rename or move one at the top."""
         folders = sorted({file.split("/")[0] for file in self.files() if "/" in file})
@@ -432,24 +470,35 @@ class Reviewing(RuleBasedStateMachine):
     @precondition(lambda self: self.changed)
     @rule()
     def collect(self) -> None:
+        self.collect_both(frozenset())
+
+    @rule(n=number, every=st.booleans())
+    def finish(self, n: int, every: bool) -> None:
+        """Somebody says that a class was looked at in full, or that all were."""
+        labels = frozenset(file.given for file in self.manifest.files)
+        self.collect_both(labels if every else frozenset([sorted(labels)[n % len(labels)]]))
+
+    def collect_both(self, finished: frozenset[str]) -> None:
         previous = self.before[-1]
+        found = read_tree(self.alone, self.manifest).review
+        finished = previous.finished | finished
+        found = in_one_spelling(as_finished(found, finished), self.manifest, CLASSES)
+        verdicts = said(found)
+        decided = {path: verdict for path, verdict in verdicts.items() if verdict[0] != "open"}
+        confirmed = {(v.file.digest, v.label) for v in found.verdicts if v.verdict == "correct"}
+        changed = {
+            path for path, verdict in verdicts.items() if previous.decided.get(path) != decided.get(path)
+        }
         for project, tree in zip(self.projects, self.trees, strict=True):
-            collected = project.collect(tree, confirm=lambda asked: True)
-            verdicts = said(collected.review)
-            assert collected.review == read_tree(self.alone, self.manifest).review
-            assert {v.file.path for v in collected.changed} == {
-                path for path, verdict in verdicts.items() if previous[0].get(path) != verdict
-            }
-            confirmed = {
-                (v.file.digest, v.label) for v in collected.review.verdicts if v.verdict == "correct"
-            }
-            assert read_lines(project.folder_of(project.tree(tree)[0]) / "after.txt") == remaining(
-                collected.review
-            )
-            assert project.collect(tree).changed == []  # nor is anything asked again
-            assert recorded(project) == (verdicts, confirmed)
-        if (verdicts, confirmed) != previous:
-            self.before.append((verdicts, confirmed))
+            collected = project.collect(tree, finished=finished, confirm=lambda asked: True)
+            assert collected.review == found
+            assert {v.file.path for v in collected.changed} == changed
+            assert read_lines(project.folder_of(project.tree(tree)[0]) / "after.txt") == remaining(found)
+            again = project.collect(tree)  # nor is anything asked again
+            assert (again.changed, again.review) == ([], found)
+            assert recorded(project) == (decided, confirmed)
+        if changed:
+            self.before.append(Collected(decided, confirmed, finished))
         self.changed = False
 
     @rule()
@@ -457,9 +506,10 @@ class Reviewing(RuleBasedStateMachine):
         for project in self.projects:
             if len(self.before) > 1:
                 assert project.undo().what == "collect"
-                assert recorded(project) == self.before[-2]
+                then = self.before[-2]
+                assert recorded(project) == (then.decided, then.confirmed)
             else:
-                with pytest.raises(NothingToDo, match="no collect and no apply"):
+                with pytest.raises(NothingToDo, match="no step to take back"):
                     project.undo()
         if len(self.before) > 1:
             self.before.pop()

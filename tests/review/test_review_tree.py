@@ -49,10 +49,10 @@ def verdicts(tree: Path) -> dict[str, tuple[str, str]]:
 
 
 UNTOUCHED = {
-    "Acantharia/1.png": ("relabel", "Bacillaria"),
-    "Acantharia/2.png": ("relabel", "with_under score"),
-    "Bacillaria/sub/3_x.png": ("relabel", "Acantharia"),
-    "with_under score/4.png": ("relabel", "Bacillaria"),
+    "Acantharia/1.png": ("open", "Acantharia"),
+    "Acantharia/2.png": ("open", "Acantharia"),
+    "Bacillaria/sub/3_x.png": ("open", "Bacillaria"),
+    "with_under score/4.png": ("open", "with_under score"),
 }
 
 
@@ -65,12 +65,23 @@ def test_the_tree_shows_given_and_suggested_label_and_votes(tree) -> None:
     ]
     assert sorted(list_tree(tree).files) == expected
     assert read_lines(tree / MARKER / "before.txt") == expected
-    assert (tree / "_expunge").is_dir()
-    assert (tree / "_unsure").is_dir()
+    assert {path.name for path in tree.iterdir()} >= {"_done", "_right", "_expunge", "_unsure"}
 
 
-def test_nothing_touched_relabels_everything(tree) -> None:
+def test_nothing_touched_decides_nothing(tree) -> None:
     assert verdicts(tree) == UNTOUCHED
+
+
+def test_all_done_relabels_everything(tree) -> None:
+    for folder in CLASSES:
+        if (tree / folder).exists():
+            (tree / folder).rename(tree / "_done" / folder)
+    assert verdicts(tree) == {
+        "Acantharia/1.png": ("relabel", "Bacillaria"),
+        "Acantharia/2.png": ("relabel", "with_under score"),
+        "Bacillaria/sub/3_x.png": ("relabel", "Acantharia"),
+        "with_under score/4.png": ("relabel", "Bacillaria"),
+    }
 
 
 def move(source: str, target: str) -> Callable[[Path], None]:
@@ -96,9 +107,11 @@ ONE, NAME = "Acantharia/1.png", "Acantharia/Bacillaria_09_1.png"
         (move(NAME, "_expunge/1.png"), ("expunge", "Acantharia")),
         (move(NAME, "_unsure/1.png"), ("unsure", "Acantharia")),
         (move(NAME, "on top.png"), ("unsure", "Acantharia")),
-        (move(NAME, "Acantharia/renamed.png"), ("relabel", "Bacillaria")),
-        (move(NAME, "Acantharia/BACILLARIA_09_1.PNG"), ("relabel", "Bacillaria")),
-        (move(NAME, "Acantharia/deeper/1.png"), ("relabel", "Bacillaria")),
+        (move(NAME, "Acantharia/renamed.png"), ("open", "Acantharia")),
+        (move(NAME, "Acantharia/BACILLARIA_09_1.PNG"), ("open", "Acantharia")),
+        (move(NAME, "Acantharia/deeper/1.png"), ("open", "Acantharia")),
+        (move(NAME, "_done/1.png"), ("relabel", "Bacillaria")),
+        (move(NAME, "_right/1.png"), ("correct", "Acantharia")),
     ],
 )
 def test_what_a_technician_may_do(tree, do: Callable[[Path], None], verdict: tuple[str, str]) -> None:
@@ -122,7 +135,7 @@ def test_of_two_equal_contents_each_keeps_its_own_verdict(tmp_path) -> None:
     manifest = plan_tree(dupes, CLASSES, round_number=1, pairs=10, created="")
     write_tree(manifest, tmp_path / "data", tmp_path / "tree")
     (tmp_path / "tree" / "Acantharia" / "Bacillaria_09_1.png").unlink()
-    expected = {"Acantharia/1.png": ("correct", "Acantharia"), "Bacillaria/2.png": ("relabel", "Acantharia")}
+    expected = {"Acantharia/1.png": ("correct", "Acantharia"), "Bacillaria/2.png": ("open", "Bacillaria")}
     assert verdicts(tmp_path / "tree") == expected
 
 
@@ -243,7 +256,9 @@ def test_images_of_a_read_only_dataset_can_be_deleted_in_the_tree(tmp_path) -> N
 file_names = st.binary(min_size=1, max_size=100).filter(
     lambda b: b"/" not in b and b"\0" not in b and b not in (b".", b"..")
 )
-class_names = st.sampled_from(["a", "A", "å", "a\u030a", "_expunge", ".dupekit", "con", "x:y", "_unsure"])
+class_names = st.sampled_from(
+    ["a", "A", "å", "a\u030a", "_expunge", ".dupekit", "con", "x:y", "_unsure", "_done", "_RIGHT"]
+)
 
 
 @settings(max_examples=60)
@@ -262,7 +277,7 @@ def test_any_names_export_and_come_back(tmp_path_factory, rows: list[tuple[str, 
     classes = sorted({escape(name) for label, _, suggested in rows for name in (label, suggested)})
     manifest = plan_tree(dupes, classes, round_number=1, pairs=10, created="")
     write_tree(manifest, folder / "data", folder / "tree")
-    expected = {path: ("relabel", suggested) for path, (_, suggested) in images.items()}
+    expected = {path: ("open", path.partition("/")[0]) for path in images}
     assert verdicts(folder / "tree") == expected
     assert len({path.casefold() for path in list_tree(folder / "tree").files}) == len(rows)
 
@@ -270,7 +285,10 @@ def test_any_names_export_and_come_back(tmp_path_factory, rows: list[tuple[str, 
 @settings(max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 9), st.sampled_from(["delete", "keep", "b", "_unsure", "_expunge"])),
+        st.tuples(
+            st.integers(0, 9),
+            st.sampled_from(["delete", "keep", "b", "_unsure", "_expunge", "_done", "_right"]),
+        ),
         max_size=15,
     )
 )
@@ -288,8 +306,8 @@ def test_the_last_place_of_a_file_decides(steps: list[tuple[int, str]]) -> None:
     assert review == again
     for i, verdict in enumerate(review.verdicts):
         top = (place[i] or "").partition("/")[0]
-        expected = {"": ("correct", "a"), "a": ("relabel", "c"), "b": ("relabel", "b"), "_unsure": ("unsure", "a"),
-                    "_expunge": ("expunge", "a")}[top]  # fmt: skip
+        expected = {"": ("correct", "a"), "a": ("open", "a"), "b": ("relabel", "b"), "_unsure": ("unsure", "a"),
+                    "_expunge": ("expunge", "a"), "_done": ("relabel", "c"), "_right": ("correct", "a")}[top]  # fmt: skip
         assert (verdict.verdict, verdict.label) == expected
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from dupekit.files.paths import real_path
 from dupekit.project import Project
-from tests.support import call_back
+from dupekit.workflow.collect import all_finished
+from tests.reviewed import export_again, exported_project
 
-CILIATE, AMOEBA = "ciliate/wrong_amoeba.png", "amoeba/wrong_diatom.png"
+CILIATE, AMOEBA = "ciliate/1.bmp", "amoeba/1.bmp"
+IMAGES = {CILIATE: "amoeba", AMOEBA: "diatom"}
 
 
 def delete(project: Project, tree: Path, image: str) -> None:
@@ -34,59 +36,63 @@ def counting(project: Project) -> dict[str, str]:
 
 
 @pytest.fixture
-def trees(trained: Project, tmp_path: Path) -> tuple[Path, Path]:
-    """The first with one image deleted, collected; then the second, with the other deleted."""
-    trained.flag(threshold=3)
-    first = trained.export(tmp_path / "first").tree
-    call_back(trained)
-    second = trained.export(tmp_path / "second").tree
-    delete(trained, first, CILIATE)
-    trained.collect(first)
-    delete(trained, second, AMOEBA)
-    assert len(trained.collect(second).changed) == 2
+def project(tmp_path: Path) -> Project:
+    return exported_project(tmp_path, IMAGES)
+
+
+@pytest.fixture
+def trees(project: Project, tmp_path: Path) -> tuple[Path, Path]:
+    """The first with one image deleted, collected as finished; then the second, with the other deleted."""
+    first, second = tmp_path / "tree", tmp_path / "second"
+    export_again(project, IMAGES, second)
+    delete(project, first, CILIATE)
+    project.collect(first, finished=all_finished)
+    delete(project, second, AMOEBA)
+    assert len(project.collect(second, finished=all_finished).changed) == 2
     return first, second
 
 
 LATER = {CILIATE: "relabel", AMOEBA: "correct"}
 
 
-def test_an_older_tree_that_did_not_change_changes_nothing_and_says_so(trained: Project, trees) -> None:
+def test_an_older_tree_that_did_not_change_changes_nothing_and_says_so(project: Project, trees) -> None:
     first, second = trees
-    assert counting(trained) == LATER
-    found = trained.collect(first)
-    assert (found.changed, counting(trained)) == ([], LATER)
+    assert counting(project) == LATER
+    found = project.collect(first)
+    assert (found.changed, counting(project)) == ([], LATER)
     assert {v.file.original for v in found.overruled} == {CILIATE, AMOEBA}
     (remark,) = found.remarks
     assert remark.startswith("2 verdicts of this tree do not count")
     assert str(second) in remark
     assert "dupekit undo" in remark
-    again = trained.collect(second)
+    again = project.collect(second)
     assert (again.changed, again.overruled, again.remarks) == ([], [], [])
 
 
-def test_of_an_older_tree_only_what_changed_in_it_is_recorded(trained: Project, trees) -> None:
+def test_of_an_older_tree_only_what_changed_in_it_is_recorded(project: Project, trees) -> None:
     first, _ = trees
-    in_tree(trained, first, AMOEBA).rename(first / "_expunge" / "it.png")
-    found = trained.collect(first)
+    in_tree(project, first, AMOEBA).rename(first / "_expunge" / "it.png")
+    found = project.collect(first)
     assert [(v.file.original, v.verdict) for v in found.changed] == [(AMOEBA, "expunge")]
-    assert counting(trained) == {CILIATE: "relabel", AMOEBA: "expunge"}
+    assert counting(project) == {CILIATE: "relabel", AMOEBA: "expunge"}
     assert [v.file.original for v in found.overruled] == [CILIATE]
     assert found.remarks[0].startswith("1 verdict of this tree does not count")
 
 
-def test_a_decision_taken_back_in_the_older_tree_is_the_latest(trained: Project, trees) -> None:
+def test_a_decision_taken_back_in_the_older_tree_is_the_latest(project: Project, trees) -> None:
     first, second = trees
-    put_back(trained, first, CILIATE)
-    assert [v.file.original for v in trained.collect(first).changed] == [CILIATE]
-    assert counting(trained) == LATER  # as the second tree has it
-    delete(trained, second, CILIATE)
-    trained.collect(second)
-    assert counting(trained) == {CILIATE: "correct", AMOEBA: "correct"}
+    put_back(project, first, CILIATE)
+    assert [v.file.original for v in project.collect(first).changed] == [CILIATE]
+    assert counting(project) == LATER | {CILIATE: "open"}
+    assert project.status().verdicts == {"relabel": 1, "correct": 1}  # as the second tree has it
+    delete(project, second, CILIATE)
+    project.collect(second)
+    assert counting(project) == {CILIATE: "correct", AMOEBA: "correct"}
 
 
-def test_undo_lets_the_older_tree_count_again(trained: Project, trees) -> None:
+def test_undo_lets_the_older_tree_count_again(project: Project, trees) -> None:
     first, _ = trees
-    trained.undo()
-    assert counting(trained) == {CILIATE: "correct", AMOEBA: "relabel"}
-    found = trained.collect(first)
+    project.undo()
+    assert counting(project) == {CILIATE: "correct", AMOEBA: "relabel"}
+    found = project.collect(first)
     assert (found.changed, found.overruled, found.remarks) == ([], [], [])

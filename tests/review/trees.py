@@ -26,12 +26,14 @@ IMAGES = {
     "b/3.png": ("three", "x"),
     "b/é.png": ("four", "x"),
 }
-LEFT = dict.fromkeys(IMAGES, ("relabel", "x"))
+LEFT = {path: ("open", path[0]) for path in IMAGES}
 RIGHT_1, RIGHT_2 = {"a/1.png": ("correct", "a")}, {"a/2.png": ("correct", "a")}
 RIGHT_A = RIGHT_1 | RIGHT_2
 RIGHT_B = {"b/3.png": ("correct", "b"), "b/é.png": ("correct", "b")}
 ONE_IN_B = {"a/1.png": ("relabel", "b")}
 A_IN_B = {"a/1.png": ("relabel", "b"), "a/2.png": ("relabel", "b")}
+DONE_A = {"a/1.png": ("relabel", "x"), "a/2.png": ("relabel", "x")}
+DONE_B = {"b/3.png": ("relabel", "x"), "b/é.png": ("relabel", "x")}
 A_NEW = {"a/1.png": ("relabel", "new class"), "a/2.png": ("relabel", "new class")}
 
 

@@ -32,6 +32,16 @@ def reviewed(trained: Project) -> Project:
     return trained
 
 
+def test_apply_says_how_many_are_open(trained: Project, tmp_path: Path) -> None:
+    trained.flag(threshold=3)
+    tree = trained.export().tree
+    next(tree.glob("ciliate/*.png")).rename(tree / "_expunge" / "it.png")
+    trained.collect()
+    said = run(trained, "apply", tmp_path / "fixed").stdout
+    assert "1 image is still open, and keeps the label." in " ".join(said.split())
+    assert json.loads(run(trained, "apply", tmp_path / "again", "--dry-run", "--json").stdout)["open"] == 1
+
+
 def move(root: Path, path: str, to: str) -> None:
     (root / to).parent.mkdir(exist_ok=True)
     (root / path).rename(root / to)

@@ -16,6 +16,7 @@ from dupekit.errors import UsageError
 from dupekit.files.names import escape
 from dupekit.project import Project
 from dupekit.review.ignore_list import Ignored, from_csv, to_csv
+from dupekit.workflow.collect import all_finished
 
 DIGEST, OTHER = "0123456789abcdef" * 4, "f" * 64
 # What a name on disk can be: undecodable bytes come as surrogates.
@@ -118,7 +119,7 @@ def test_the_list_survives_moved_and_renamed_files_and_goes_to_another_project(
     tree = trained.export().tree
     for file in tree.glob("[!.]*/*.png"):
         file.unlink()
-    trained.collect()
+    trained.collect(finished=all_finished)
     listed = trained.ignores()
     assert len(listed) == 2
     (dataset / "ciliate" / "deeper").mkdir()

@@ -130,7 +130,7 @@ def test_wherever_an_export_is_cut_off_every_recorded_tree_can_be_collected(
         assert ("tree" + str(step) in known) == finished
         for tree in known:
             found = exported.collect(tmp_path / tree)
-            assert found.remarks == []
+            assert [r for r in found.remarks if not r.startswith("This tree was called back")] == []
             assert len(found.review.verdicts) == 2
         assert exported.verify(quick=True).differences == []
         if finished:

@@ -27,13 +27,13 @@ from tests.review.watch.following import counts
 
 def test_it_follows_and_keeps_after_txt_current(tree, watch) -> None:
     watching = watch()
-    assert counts(watching.until(lambda _: True)) == {"relabel": 60}
+    assert counts(watching.until(lambda _: True)) == {"open": 60}
     files = sorted((tree / "c0").glob("*.png"))
     for file in files[:5]:
         file.unlink()
     files[5].rename(tree / "_unsure" / "moved.png")
     shutil.rmtree(tree / "c1")
-    last = watching.until(lambda s: counts(s) == {"correct": 25, "unsure": 1, "relabel": 34})
+    last = watching.until(lambda s: counts(s) == {"correct": 25, "unsure": 1, "open": 34})
     assert last.trouble is None
     assert read_lines(tree / MARKER / "after.txt") == sorted(list_tree(tree).files, key=str.encode)
     watching.end()
@@ -59,7 +59,7 @@ def test_what_happened_while_it_was_not_running_counts(tree, watch) -> None:
     watch().end()
     for file in (tree / "c2").glob("*.png"):
         file.unlink()
-    assert counts(watch().until(lambda _: True)) == {"correct": 20, "relabel": 40}
+    assert counts(watch().until(lambda _: True)) == {"correct": 20, "open": 40}
 
 
 def test_the_end_reconciles(tree, watch) -> None:
@@ -125,7 +125,7 @@ def test_folders_of_namesakes_that_were_exchanged_are_seen(tmp_path, monkeypatch
     manifest = write_tree(manifest, tmp_path / "data", tree)
     poll_s = 0.1 if polled else None
     snapshots = follow(tree, manifest, tree / MARKER, stop=threading.Event(), poll_s=poll_s)
-    assert {v.label for v in next(snapshots).review.verdicts} == {"x"}
+    assert {v.label for v in next(snapshots).review.verdicts} == {"a", "b"}
     (tree / "a").rename(tree / "kept")
     (tree / "b").rename(tree / "a")
     (tree / "kept").rename(tree / "b")
@@ -142,7 +142,7 @@ def test_a_tree_that_goes_away_was_not_emptied(tree, watch, tmp_path) -> None:
     assert "not available" in watching.until(lambda s: s.review is None).trouble
     assert len(read_lines(tmp_path / "after.txt")) == 60
     (tmp_path / "unplugged").rename(tree)
-    assert counts(watching.until(lambda s: s.review is not None)) == {"relabel": 60}
+    assert counts(watching.until(lambda s: s.review is not None)) == {"open": 60}
     (tree / "c0" / "other_09_0.png").unlink()  # and it is heard again
     assert watching.until(lambda s: counts(s)["correct"] == 1)
 

@@ -44,7 +44,7 @@ def test_a_tree_of_another_export_in_its_place_is_not_judged(tree, watch, tmp_pa
     assert not (tree / ".dupekit" / "after.txt").exists()
     tree.rename(tmp_path / "other")
     (tmp_path / "old").rename(tree)
-    assert counts(watching.until(lambda s: s.review is not None)) == {"relabel": 60}
+    assert counts(watching.until(lambda s: s.review is not None)) == {"open": 60}
 
 
 def test_a_watcher_keeps_to_its_own_export(trained: Project, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_a_tree_put_in_the_place_of_another_is_heard(tree, watch, tmp_path) -> N
     tree.rename(tmp_path / "old")
     (tmp_path / "copy" / "c0" / "other_09_0.png").unlink()
     (tmp_path / "copy").rename(tree)
-    watching.until(lambda s: counts(s) == {"correct": 1, "relabel": 59})
+    watching.until(lambda s: counts(s) == {"correct": 1, "open": 59})
     (tree / "c0" / "other_09_3.png").unlink()
-    last = watching.until(lambda s: counts(s) == {"correct": 2, "relabel": 58})
+    last = watching.until(lambda s: counts(s) == {"correct": 2, "open": 58})
     assert last.trouble is None
     assert any((event.kind, event.path) == ("deleted", "c0/other_09_3.png") for event in last.events)
 
@@ -91,7 +91,7 @@ def test_folders_that_are_not_watched_are_told_and_looked_at(tree, watch, monkey
     monkeypatch.setattr(inotify_c, "inotify_add_watch", limited)
     watching = watch(poll_s=0.5)
     first = watching.until(lambda _: True)
-    assert first.trouble.startswith("1 of 7 folders give no events")
+    assert first.trouble.startswith("1 of 10 folders give no events")
     assert "max_user_watches" in first.trouble
     (tree / "c1" / "other_09_1.png").unlink()
     assert watching.until(lambda s: counts(s)["correct"] == 1).events == []
@@ -231,7 +231,11 @@ def start(tree: Path, *options: str) -> subprocess.Popen[str]:
 def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:
     with start(tree, "--quiet") as process:
         assert process.stdout is not None
-        assert process.stdout.readline().rstrip().endswith("0 of 60 reviewed (0 deleted, 0 moved), 60 left")
+        assert (
+            process.stdout.readline()
+            .rstrip()
+            .endswith("0 of 60 reviewed (0 done, 0 right, 0 expunge, 0 unsure), 60 open")
+        )
         for file in (tree / "c0").glob("*.png"):
             file.unlink()
         process.send_signal(signal.SIGTERM)
@@ -241,20 +245,30 @@ def test_as_a_service_it_says_what_matters_and_ends_cleanly(tree) -> None:
     assert len(read_lines(tree / MARKER / "after.txt")) == 40
 
 
-def test_its_log_tells_classes_and_completion(tree) -> None:
+def test_its_log_tells_what_was_done_and_when_all_is_and_again_if_it_comes_back(tree) -> None:
     said: list[str] = []
     with start(tree) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        for file in tree.glob("c[012]/*.png"):
-            file.unlink()
+        steps = iter(
+            [
+                lambda: (tree / "_done/c1").rename(tree / "c1"),
+                lambda: (tree / "c1").rename(tree / "_done/c1"),
+                lambda: process.send_signal(signal.SIGTERM),
+            ]
+        )
+        for number in range(3):
+            (tree / f"c{number}").rename(tree / f"_done/c{number}")
         for line in process.stdout:
             said.append(line.rstrip().split(" ", 1)[1])
-            if "completed" in line:
-                process.send_signal(signal.SIGTERM)
+            if "everything is done" in line or said[-1].endswith("20 files of c1 moved to c1"):
+                next(steps)()
     assert process.returncode == 0
-    assert any("c2 20/20" in line for line in said)
-    assert said[-2:] == ["completed: every image was deleted or moved", "stopped; after.txt is current"]
+    assert [line for line in said if "done" in line and "reviewed" not in line] == ["everything is done"] * 2
+    whole = "60 of 60 reviewed (60 done, 0 right, 0 expunge, 0 unsure), 0 open"
+    assert said[-3].startswith(whole)
+    assert said[-3].endswith("; 20 files of c1 moved to _done")
+    assert said[-1] == "stopped; after.txt is current"
 
 
 def test_its_log_asks_about_a_new_class_whose_name_is_nearly_a_classs(tree) -> None:
@@ -292,7 +306,7 @@ def many(tmp_path: Path) -> Path:
 
 def screen_of(read: Terminal) -> str:
     said = b""
-    while b"left." not in said or not said.endswith(b"Ctrl-C."):
+    while b"open." not in said or not said.endswith(b"Ctrl-C."):
         more = read()
         assert more, said
         said += more
@@ -310,11 +324,11 @@ def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(many) ->
         assert process.wait(30) == 0
     assert screen.count("\n") < 24
     assert "3 of 100 reviewed" in screen
-    assert re.search(r"45 +2 +1 +0 +1", screen)  # in work
-    assert not re.search(r"46 +2 +2 +0 +0", screen)  # done
-    assert re.search(r"… 3\d more classes +\d+ +2 +0 ", screen)
-    assert re.search(r"all +100 +3 +0 +97", screen)
-    assert re.search(r"46 +2 +2 +0 +0", said.decode())  # at the end all are shown
+    assert re.search(r"45 +0 +1 +0 +0 +1", screen)  # in work
+    assert not re.search(r"46 +0 +2 +0 +0 +0", screen)  # done
+    assert re.search(r"… 3\d more classes +0 +2 +0 ", screen)
+    assert re.search(r"all +0 +3 +0 +0 +97", screen)
+    assert re.search(r"46 +0 +2 +0 +0 +0", said.decode())  # at the end all are shown
     assert "stopped; after.txt is current" in said.decode()
 
 
@@ -322,12 +336,12 @@ def test_on_a_terminal_many_classes_do_not_push_the_sums_off_the_screen(many) ->
 def test_a_terminal_that_changes_its_size_is_drawn_anew(many) -> None:
     with on_terminal([sys.executable, "-m", "dupekit", "watch", str(many)]) as (process, read):
         screen_of(read)
-        for lines in (16, 40):
-            read.resize(lines=lines, columns=80)
+        for lines, columns in ((16, 80), (40, 60)):
+            read.resize(lines=lines, columns=columns)
             process.send_signal(signal.SIGWINCH)  # as the system does, to what has it as its own terminal
             screen = screen_of(read)
             assert lines - 4 < screen.count("\n") < lines
-            assert re.search(r"all +100 +3 +0 +97", screen)
+            assert re.search(r"all +0 +3 +0 +0 +97", screen)
         process.send_signal(signal.SIGTERM)
         while read():
             pass
