@@ -161,7 +161,7 @@ class Project:
         finished: Collection[str] | Finished = (),
         confirm: Confirm | None = None,
     ) -> Collected:
-        """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
+        """Compares a review tree, default the one that is out, with its manifest; records the verdicts.
 
         It may be called as often as one likes, also while the technician is at work. What lies untouched is open and decides
         nothing, except in the classes that are `finished`: labels, folders in the tree, or what a function chooses from the
@@ -264,7 +264,7 @@ class Project:
             return ignore.import_csv(session, content, name)
 
     def tree(self, tree: Path | None = None) -> ReviewTree:
-        """A review tree, default the last one exported, and the export that it is of."""
+        """A review tree, default the one that is out, and the export that it is of."""
         with self._reading() as session:
             return find_tree(session, tree)
 

@@ -36,7 +36,7 @@ _REST = "--all shows them."
 def collect(
     tree: Annotated[
         Path | None,
-        typer.Argument(help="The review tree; default the last one exported.", autocompletion=complete_tree),
+        typer.Argument(help="The review tree; default the one that is out.", autocompletion=complete_tree),
     ] = None,
     project: ProjectOption = None,
     finished: Annotated[

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def watch(
     tree: Annotated[
         Path | None,
-        typer.Argument(help="The review tree; default the last one exported.", autocompletion=complete_tree),
+        typer.Argument(help="The review tree; default the one that is out.", autocompletion=complete_tree),
     ] = None,
     project: ProjectOption = None,
     poll: Annotated[

@@ -37,6 +37,7 @@ from dupekit.review.verdicts import finished as with_finished
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
+from dupekit.workflow.trees_out import only_open
 
 _CLOSED = (
     "Round {} has ended: what was labelled right goes on the ignore list, but labels are not changed any more."
@@ -97,7 +98,7 @@ def collect(
     finished: Collection[str] | Finished = (),
     confirm: Confirm | None,
 ) -> Collected:
-    """Compares a review tree, default the last one exported, with its manifest; records the verdicts.
+    """Compares a review tree, default the one that is out, with its manifest; records the verdicts.
 
     It may be called as often as one likes, also while the technician is at work. What lies untouched is open and decides
     nothing, except in the classes that are `finished`: their labels, or their folders in the tree. That is remembered. Events
@@ -202,7 +203,8 @@ def _too_late(
 
 
 def find_tree(session: Session, tree: Path | None) -> ReviewTree:
-    """The export that a review tree is of, and where it lies; default the last one exported."""
+    """The export that a review tree is of, and where it lies; default the one that is out, else the last one exported.
+    Raises UsageError where several are out."""
     ledger = session.ledger
     if tree is None:
         current = rounds.current(ledger)
@@ -213,7 +215,9 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
             raise TreeUnavailable(
                 f"The export to {found[-1].tree} was cut off.", hint="Run `dupekit export` again."
             )
-        return ReviewTree(found[-1], Path(unescape(found[-1].tree)))
+        out = only_open(session, current.number)
+        last = out.export if out else found[-1]
+        return ReviewTree(last, Path(unescape(last.tree)))
     path = absolute(tree)
     require_marker(path)
     key = tree_manifest(path).export

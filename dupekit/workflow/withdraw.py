@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.errors import NothingToDo, TreeUnavailable, UsageError
+from dupekit.errors import NothingToDo, TreeUnavailable
 from dupekit.files.names import escape
 from dupekit.files.paths import absolute
 from dupekit.ledger import exports, rounds
 from dupekit.ledger.exports import Export, Out
 from dupekit.review.manifest import export_key, read_manifest
 from dupekit.workflow.session import Session
-from dupekit.workflow.trees_out import trees_out
+from dupekit.workflow.trees_out import only_open, trees_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +35,26 @@ def withdraw(session: Session, tree: Path | None) -> Withdrawn:
     """
     ledger = session.ledger
     current = rounds.current(ledger)
-    out = trees_out(session, current.number)
-    found = _only(out, current.number) if tree is None else _named(session, out, absolute(tree))
+    found = (
+        _only(session, current.number) if tree is None else _named(session, current.number, absolute(tree))
+    )
     exports.withdraw(ledger, found.export.number)
     return Withdrawn(current.number, found.place, found.open, found.decided)
 
 
-def _only(out: list[Out], round_number: int) -> Out:
-    waited_for = [one for one in out if one.open]
-    if not waited_for:
+def _only(session: Session, round_number: int) -> Out:
+    found = only_open(session, round_number)
+    if found is None:
         raise NothingToDo(
             f"No tree of round {round_number} has an image open.", hint="`dupekit status` lists the trees."
         )
-    if len(waited_for) > 1:
-        places = "".join(f"\n- {one.place} ({one.open} of {one.images} open)" for one in waited_for)
-        raise UsageError(
-            f"{len(waited_for)} trees are out:{places}", hint="Name one: `dupekit withdraw TREE`."
-        )
-    return waited_for[0]
+    return found
 
 
-def _named(session: Session, out: list[Out], tree: Path) -> Out:
+def _named(session: Session, round_number: int, tree: Path) -> Out:
     key = read_manifest(tree).export if tree.is_file() else export_key(tree)
     place = escape(str(tree))
-    for one in reversed(out):
+    for one in reversed(trees_out(session, round_number)):
         if one.export.key == key or (key is None and place in (one.place, one.export.tree)):
             return one
     known = exports.by_key(session.ledger, key) if key else exports.last_at(session.ledger, place)

@@ -116,7 +116,7 @@ def test_export_says_what_went_out_and_what_waits(trained, tmp_path) -> None:
     said = dupekit("export", "-p", trained.path, code=3).stderr
     assert f"3 without a verdict in {tree}; 1 without a verdict in {tmp_path / 'tree'}" in said
     next((tmp_path / "tree").glob("[!._]*/*.png")).unlink()
-    dupekit("collect", "--yes", "-p", trained.path)
+    dupekit("collect", tmp_path / "tree", "--yes", "-p", trained.path)
     again = parsed("export", "--again", "unsure,correct", "--sample", 5, "-p", trained.path)
     assert len(again["manifest"]["files"]) == 1
     for options, why in (
