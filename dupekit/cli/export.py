@@ -36,13 +36,13 @@ def export(
         bool, typer.Option("--only-flagged-classes", help="No empty folders for the other classes.")
     ] = False,
     again: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="VERDICTS",
             help="A second opinion on what was decided: correct, relabel, expunge, unsure (with commas between) or all; or"
             " disputed, to decide it.",
         ),
-    ] = "",
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(help="With --again: only so many of these, at random.")
     ] = None,
@@ -51,7 +51,13 @@ def export(
     """Copies the next batch of suspects into a review tree. Beside it: before.txt and manifest.json."""
     from dupekit.workflow.selection import Selection
 
-    selection = Selection(limit, everything, audit, [word for word in again.split(",") if word], sample)
+    selection = Selection(
+        limit,
+        everything,
+        audit,
+        [word.strip() for word in (again or "").split(",")] if again is not None else (),
+        sample,
+    )
     style = Style(order, _factor(enlarge), only_flagged_classes)
     opened = open_project(project)
     with progress_bars() as progress:

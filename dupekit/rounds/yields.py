@@ -119,7 +119,7 @@ def estimate(
     next_batch = left = found_share = None
     stop = False
     verdicts = len(reviewed) + len(audit)
-    missing = None if verdicts >= MIN_VERDICTS else f"too few verdicts: {verdicts} of {MIN_VERDICTS}"
+    missing = None if verdicts >= MIN_VERDICTS else f"too few verdicts ({verdicts} of {MIN_VERDICTS})"
     found = int(reviewed.wrong.sum() + audit.wrong.sum())
     if missing is None:
         next_batch, left = _estimates(reviewed, audit, undecided, unsuspected, batch)
