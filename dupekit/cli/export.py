@@ -81,7 +81,7 @@ def _factor(enlarge: str) -> int | None:
 
 
 def _say(made: Exported, drawn: int) -> None:
-    of_audit = f", {drawn} of them drawn for the audit" if drawn else ""
+    of_audit = f", {drawn:,} of them drawn for the audit" if drawn else ""
     factor = f" Copies are enlarged {made.manifest.enlarged} times." if made.manifest.enlarged > 1 else ""
     waits = "waits" if made.waiting == 1 else "wait"
     waiting = f"{counted(made.waiting, 'suspect')} more {waits} for the next export. " if made.waiting else ""

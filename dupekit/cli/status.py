@@ -152,7 +152,8 @@ def _show_second_opinions(found: Status, *, everything: bool) -> None:
         say(
             f"Two people agree on {agreed.agreed:,} of {counted(agreed.images, 'image')} ({percent(agreed.share)}{kappa})."
         )
-    if found.disputed:
+    busy = len(found.rounds) > 1 or any(one.open for one in found.out)  # then a screen has no room for it
+    if found.disputed and (everything or not busy):
         table(
             "Disputed: they count as unsure until decided",
             [names("image"), names("first"), names("second")],

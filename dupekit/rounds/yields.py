@@ -216,7 +216,7 @@ def draw_audit(scores: NDArray[np.float64], n: int, *, seed: int) -> Drawn:
     """
     if n > len(scores):
         raise UsageError(
-            f"An audit of {n} images is more than there is: {len(scores)} images are neither suspects nor decided.",
+            f"An audit of {n} images is more than there is: {len(scores)} images are neither suspects nor decided nor out.",
             hint=f"Ask for at most {len(scores)}.",
         )
     rng = np.random.default_rng(seed)

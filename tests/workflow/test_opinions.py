@@ -286,6 +286,14 @@ def test_many_disputes_with_long_names_fit_on_a_screen(tmp_path: Path) -> None:
     assert len(said.splitlines()) <= 24
     assert "These are the first 3 of 12: --all shows all." in said
     assert "(Grace)" in said
+    export_again(project, {f"{third}/1.png": given}, tmp_path / "out")
+    with Ledger(project.path / "ledger.db") as ledger, ledger.write() as db:
+        db.execute(
+            "DELETE FROM verdicts WHERE image = (SELECT id FROM images WHERE path LIKE ?)", (f"{third}/%",)
+        )
+    said = dupekit("status", "-p", project.path, columns=80).stdout
+    assert "12 of them disputed" in said
+    assert "These are" not in said
     assert f"relabel {other} (" in " ".join(dupekit("status", "--all", "-p", project.path).stdout.split())
 
 
