@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.files.names import escape
 from dupekit.review.style import Order, Style
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def _factor(enlarge: str) -> int | None:
 def _say(made: Exported, drawn: int) -> None:
     of_audit = f", {drawn:,} of them drawn for the audit" if drawn else ""
     factor = f" Copies are enlarged {made.manifest.enlarged} times." if made.manifest.enlarged > 1 else ""
+    tree = shlex.quote(escape(str(made.tree)))
     waits = "waits" if made.waiting == 1 else "wait"
     waiting = f"{counted(made.waiting, 'suspect')} more {waits} for the next export. " if made.waiting else ""
     say(
@@ -90,5 +93,5 @@ def _say(made: Exported, drawn: int) -> None:
         "In each class folder: delete what is labelled right, or move it to _right; move what belongs elsewhere to its"
         " class's folder, to _expunge (drop it) or to _unsure; leave what is wrong as suggested. Then move the folder to"
         " _done: what nobody finished decides nothing.\n"
-        f"{waiting}Next: dupekit collect (or, meanwhile, dupekit watch)"
+        f"{waiting}Next: dupekit collect {tree} (or, meanwhile, dupekit watch {tree})"
     )

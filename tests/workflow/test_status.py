@@ -16,7 +16,6 @@ from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import FILE, Settings, write_settings
 from dupekit.testing import make_dataset
 from dupekit.workflow.advice import Advice
-from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import LEDGER
 from tests.support import dupekit, on_terminal, parsed
 
@@ -89,7 +88,8 @@ def test_commands_end_with_what_status_says(trained: Project, tmp_path: Path) ->
     assert "for review. Next: dupekit export" in end_of("flag")
     tree, second = trained.export(tmp_path / "tree").tree, tmp_path / "second"
     assert "dupekit apply DEST" in end_of("collect", tree, "--finished", "all", "--yes")
-    trained.export(second, Selection(again=["all"], sample=1))
+    said = dupekit("export", second, "--again", "all", "--sample", 1, "-p", trained.path).stdout
+    assert f"Next: dupekit collect {second} (or" in said
     for command in (["apply", tmp_path / "fixed"], ["flag"], ["collect", tree], ["undo"]):
         assert end_of(*command).endswith(f"Next: dupekit collect {second}")
 
