@@ -25,6 +25,7 @@ from dupekit.rounds.rules import RuleName
 from dupekit.settings import FILE, read_settings
 from dupekit.system.progress import Progress, silent
 from dupekit.workflow import exports, ignore
+from dupekit.workflow.advice import Advice, advice
 from dupekit.workflow.agreement import Agreement, agreement
 from dupekit.workflow.apply import Applied, apply
 from dupekit.workflow.collect import Collected, Confirm, Finished, ReviewTree, collect, find_tree
@@ -119,6 +120,11 @@ class Project:
         """Where the project stands."""
         with self._reading() as session:
             return status(session)
+
+    def advice(self) -> Advice:
+        """What is next."""
+        with self._reading() as session:
+            return advice(session)
 
     def agreement(self) -> Agreement:
         """How far the models of each round, and of the last one class by class, agree with the given labels.

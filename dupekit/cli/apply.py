@@ -11,6 +11,7 @@ import typer
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    ahead,
     counted,
     fields,
     open_project,
@@ -73,6 +74,8 @@ def apply(
         with progress_bars() as progress:
             done = opened.apply(dest, mode=mode.value, dry_run=dry_run, progress=progress)
         _show_applied(done, json=json, dry_run=dry_run)
+        if not json and not dry_run:
+            say(ahead(opened.advice()))
         return
     from dupekit.workflow.apply_patch import apply_patch
 
@@ -124,10 +127,7 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
             f"{counted(done.files, 'image')} would be in {done.destination}: {counts}{still} Nothing was written."
         )
         return
-    say(
-        f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}\n"
-        "Next: dupekit next begins another round on it."
-    )
+    say(f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}")
 
 
 def _show_by_content(done: Applied) -> None:

@@ -15,6 +15,7 @@ from dupekit.cli.completion import complete_class, complete_tree
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    ahead,
     counted,
     open_project,
     print_json,
@@ -61,7 +62,8 @@ def collect(
 ) -> None:
     """Records the verdicts: compares the tree with what was exported."""
     asks = sys.stdin.isatty() and not yes
-    found = open_project(project).collect(
+    opened = open_project(project)
+    found = opened.collect(
         tree,
         who=who,
         finished=_finished(finished) if finished else _ask_finished if asks else (),
@@ -71,8 +73,10 @@ def collect(
         warn(remark)
     if json:
         print_json(_document(found))
-    else:
-        _show(found, whole=show_all)
+        return
+    _show(found, whole=show_all)
+    if not found.open and not found.closed:
+        say(ahead(opened.advice()))
 
 
 def _document(found: Collected) -> dict[str, object]:
@@ -144,11 +148,9 @@ def _sentence(found: Collected, counts: Counter[str], overruled: int) -> str:
         f"{f', {overruled} decided otherwise by a later collect' if overruled else ''};"
         f" {counted(len(found.changed), 'verdict')} new or changed."
     )
-    if found.closed:
+    if found.closed or not still:
         return text
-    if still:
-        return f"{text} {still} {'is' if still == 1 else 'are'} open. {_NEXT_OPEN}"
-    return f"{text} Next: dupekit export for the next batch, or dupekit apply DEST."
+    return f"{text} {still} {'is' if still == 1 else 'are'} open. {_NEXT_OPEN}"
 
 
 _NEXT_OPEN = "Next: go on with the review and collect again. Finished folders go to _done, or are named with --finished CLASS."

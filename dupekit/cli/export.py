@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say
 from dupekit.cli.progress_bars import progress_bars
+from dupekit.files.names import escape
 from dupekit.review.style import Order, Style
 
 if TYPE_CHECKING:
@@ -36,13 +38,13 @@ def export(
         bool, typer.Option("--only-flagged-classes", help="No empty folders for the other classes.")
     ] = False,
     again: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="VERDICTS",
             help="A second opinion on what was decided: correct, relabel, expunge, unsure (with commas between) or all; or"
             " disputed, to decide it.",
         ),
-    ] = "",
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(help="With --again: only so many of these, at random.")
     ] = None,
@@ -51,7 +53,13 @@ def export(
     """Copies the next batch of suspects into a review tree. Beside it: before.txt and manifest.json."""
     from dupekit.workflow.selection import Selection
 
-    selection = Selection(limit, everything, audit, [word for word in again.split(",") if word], sample)
+    selection = Selection(
+        limit,
+        everything,
+        audit,
+        [word.strip() for word in (again or "").split(",")] if again is not None else (),
+        sample,
+    )
     style = Style(order, _factor(enlarge), only_flagged_classes)
     opened = open_project(project)
     with progress_bars() as progress:
@@ -75,8 +83,9 @@ def _factor(enlarge: str) -> int | None:
 
 
 def _say(made: Exported, drawn: int) -> None:
-    of_audit = f", {drawn} of them drawn for the audit" if drawn else ""
+    of_audit = f", {drawn:,} of them drawn for the audit" if drawn else ""
     factor = f" Copies are enlarged {made.manifest.enlarged} times." if made.manifest.enlarged > 1 else ""
+    tree = shlex.quote(escape(str(made.tree)))
     waits = "waits" if made.waiting == 1 else "wait"
     waiting = f"{counted(made.waiting, 'suspect')} more {waits} for the next export. " if made.waiting else ""
     say(
@@ -84,5 +93,5 @@ def _say(made: Exported, drawn: int) -> None:
         "In each class folder: delete what is labelled right, or move it to _right; move what belongs elsewhere to its"
         " class's folder, to _expunge (drop it) or to _unsure; leave what is wrong as suggested. Then move the folder to"
         " _done: what nobody finished decides nothing.\n"
-        f"{waiting}Next: dupekit collect (or, meanwhile, dupekit watch)"
+        f"{waiting}Next: dupekit collect {tree} (or, meanwhile, dupekit watch {tree})"
     )

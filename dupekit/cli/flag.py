@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dupekit.cli.charts import bar
-from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
+from dupekit.cli.output import JsonOption, ProjectOption, ahead, counted, open_project, print_json, say, warn
 from dupekit.cli.tables import FIRST, names, numbers, table, texts
 from dupekit.errors import UsageError
 from dupekit.rounds.rules import Rule, RuleName
@@ -43,12 +43,14 @@ def flag(
         raise UsageError(
             "`--top` shows some of the suspects, and `--all` every one.", hint="Name one of the two only."
         )
-    found = open_project(project).flag(threshold=threshold, rule=rule)
+    opened = open_project(project)
+    found = opened.flag(threshold=threshold, rule=rule)
     _warn(found)
     if json:
         print_json(_document(found))
         return
     _show(found, top=None if everything else top or FIRST)
+    say(f"{_closing(found)} {ahead(opened.advice())}")
 
 
 def _warn(found: Flagged) -> None:
@@ -110,7 +112,6 @@ def _show(found: Flagged, *, top: int | None) -> None:
         most=None if everything else PAIRS,
         rest="--all shows all of them.",
     )
-    say(_closing(found))
 
 
 def _histogram(found: Flagged) -> list[tuple[str, int, str]]:
@@ -130,20 +131,15 @@ def _closing(found: Flagged) -> str:
     other = Rule(
         RuleName.SCORE if found.rule.name is RuleName.VOTES else RuleName.VOTES, found.rule.threshold
     )
-    ignored = f"; {found.ignored:,} more are on the ignore list" if found.ignored else ""
+    ignored = (
+        f"; {found.ignored:,} more {'is' if found.ignored == 1 else 'are'} on the ignore list"
+        if found.ignored
+        else ""
+    )
     return (
         f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)};"
-        f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}. {_ahead(found)}"
+        f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}."
     )
-
-
-def _ahead(found: Flagged) -> str:
-    if not found.suspects:
-        return "There is nothing to export."
-    if not found.waiting:
-        return "All of them are decided or out in a review tree. Next: dupekit status"
-    waiting = f" ({found.waiting:,} of them wait)" if found.waiting < len(found.suspects) else ""
-    return f"Next: dupekit export{waiting}"
 
 
 def _words(rule: Rule, found: Flagged) -> str:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def in_words(found: Yield) -> str:
     """As in "300 reviewed, 251 wrong (84 %). The next 300 will hold about 160 to 230. About 400 (250 to 620) wrong labels are
     left."; then whether to stop."""
-    said = [f"{found.reviewed:,} reviewed, {found.wrong:,} wrong{_share(found.wrong, found.reviewed)}."]
+    said = []
+    if found.reviewed or not found.audited:
+        said.append(
+            f"{found.reviewed:,} reviewed, {found.wrong:,} wrong{_share(found.wrong, found.reviewed)}."
+        )
     if found.audited:
         said.append(
             f"Of {found.audited:,} {'image' if found.audited == 1 else 'images'} of the audit {found.audited_wrong:,}"
@@ -34,12 +38,19 @@ def in_words(found: Yield) -> str:
             f"{about} {_about(one.expected):,} ({_about(one.low):,} to {_about(one.high):,}) wrong labels are left."
         )
     if found.stop:
-        said.append(
-            f"That is probably {percent(found.found_share or 0)} of them found: this is a good place to stop."
-        )
+        said.append(_stop(found))
     elif not found.audited and found.left and found.left.high > UNSURE * max(found.left.low, 1):
         said.append("`dupekit export --audit 100` would make that surer.")
     return " ".join(said)
+
+
+def _stop(found: Yield) -> str:
+    from dupekit.rounds.yields import ENOUGH
+
+    share = found.found_share or 0
+    if found.found and share >= ENOUGH:
+        return f"That is probably {percent(share)} of them found: this is a good place to stop."
+    return "Hardly any is to be found by going on: this is a good place to stop."
 
 
 def by_rank(found: Yield) -> str | None:

@@ -16,6 +16,7 @@ from dupekit.files.names import printable
 if TYPE_CHECKING:
     from dupekit.correct.resolve import Unapplied
     from dupekit.project import Project
+    from dupekit.workflow.advice import Advice
 
 ProjectOption = Annotated[
     Path | None,
@@ -41,6 +42,11 @@ def print_json(document: Any) -> None:
 def say(text: str, *, tone: Tone | None = None) -> None:
     """Sentences for the person, to stdout."""
     _tell(sys.stdout, text, tone)
+
+
+def ahead(advice: Advice) -> str:
+    """What is next: a sentence, and the command."""
+    return f"{advice.why} Next: {advice.command}" if advice.command else advice.why
 
 
 def warn(text: str, *, tone: Tone | None = Tone.WARNING) -> None:

@@ -12,13 +12,14 @@ from dupekit.cli.found import by_rank, in_words, show_by_rank
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    ahead,
     counted,
     open_project,
     print_json,
     say,
     unapplied_counts,
 )
-from dupekit.cli.tables import names, numbers, percent, shares, table, texts
+from dupekit.cli.tables import Sentence, names, numbers, percent, shares, table, texts
 
 if TYPE_CHECKING:
     from dupekit.ledger.opinions import Opinion
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from dupekit.rounds.rules import Rule
     from dupekit.workflow.status import Status
 
-TOP = 10
-"""Rows of disputed images and of class pairs."""
+DISPUTED = 3
+"""Rows of disputed images."""
 ROUNDS = 3
 """Rows of rounds, the last ones."""
 TREES = 2
@@ -68,16 +69,16 @@ def status(
             say(line)
     if any(one.pending for one in found.unapplied):
         say(f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them.")
-    say(f"{found.next.why} Next: {found.next.command}" if found.next.command else found.next.why)
+    say(ahead(found.next))
 
 
-def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str]]:
+def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sentence]]:
     """What there is to say, and no more."""
     yield "dataset", f"{found.dataset}: {_dataset(found)}"
     if found.round:
-        yield "round", _round(found, found.round)
+        yield "round", Sentence(_round(found, found.round))
     if found.rule and found.pairs_done:
-        yield "suspects", _suspects(found, found.rule)
+        yield "suspects", Sentence(_suspects(found, found.rule))
     waited_for = [one for one in found.out if one.open]
     shown = len(waited_for) if everything else TREES
     for one in waited_for[:shown]:
@@ -85,7 +86,7 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str]]:
     if waited_for[shown:]:
         yield "", f"and {counted(len(waited_for) - shown, 'more tree')}"
     if found.verdicts:
-        yield "verdicts", _verdicts(found)
+        yield "verdicts", Sentence(_verdicts(found))
     if found.ignored and everything:
         yield "ignore list", counted(found.ignored, "image")
     for application in found.applications if everything else found.applications[-1:]:
@@ -151,13 +152,14 @@ def _show_second_opinions(found: Status, *, everything: bool) -> None:
         say(
             f"Two people agree on {agreed.agreed:,} of {counted(agreed.images, 'image')} ({percent(agreed.share)}{kappa})."
         )
-    if found.disputed:
+    busy = len(found.rounds) > 1 or any(one.open for one in found.out)  # then a screen has no room for it
+    if found.disputed and (everything or not busy):
         table(
             "Disputed: they count as unsure until decided",
-            [names("image"), texts("first"), texts("second")],
+            [names("image"), names("first"), names("second")],
             [(one.path, _said(one.first), _said(one.second)) for one in found.disputed],
             whole=everything,
-            most=None if everything else TOP,
+            most=None if everything else DISPUTED,
             rest="--all shows all.",
         )
 

@@ -81,6 +81,13 @@ class Toned:
     tone: Tone
 
 
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A cell in a column of names that is none: it wraps between words."""
+
+    value: str
+
+
 def table(
     title: str,
     columns: Sequence[Column],
@@ -126,7 +133,7 @@ def _raw(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[l
 
 
 def _plain(cell: Any) -> str:
-    value = cell.value if isinstance(cell, Toned) else cell
+    value = cell.value if isinstance(cell, Toned | Sentence) else cell
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else printable(str(value)).replace("\n", " ")
@@ -134,7 +141,7 @@ def _plain(cell: Any) -> str:
 
 def _written(cell: Any, kind: Kind) -> str:
     """A cell as people write it."""
-    value = cell.value if isinstance(cell, Toned) else cell
+    value = cell.value if isinstance(cell, Toned | Sentence) else cell
     if kind is Kind.SHARE and isinstance(value, int | float):
         return percent(value)
     if kind is Kind.NUMBER and isinstance(value, int):
@@ -161,10 +168,10 @@ def _drawn(
     above = [[""] * (high - len(lines)) + lines for lines in headings]  # the last line stands on the rule
     yield from _lines(columns, above, [None] * len(columns), widths, bold=True)
     yield ("─" if takes(sys.stdout, "─") else "-") * (sum(widths) + len(GAP) * (len(columns) - 1))
-    for row, row_tones in zip(texts, tones, strict=True):
+    for row, cells_of_row, row_tones in zip(texts, rows, tones, strict=True):
         fitted = [
-            _fitted(text, column, width, whole=whole)
-            for text, column, width in zip(row, columns, widths, strict=True)
+            _fitted(text, column, width, whole=whole or isinstance(cell, Sentence))
+            for text, cell, column, width in zip(row, cells_of_row, columns, widths, strict=True)
         ]
         yield from _lines(columns, fitted, row_tones, widths)
 

@@ -28,7 +28,7 @@ def withdraw(
         print_json(found)
         return
     say(
-        f"Called back {found.tree}: {counted(found.open, 'open image')} may go out again, with the next `dupekit export`."
+        f"Called back {found.tree}: {counted(found.open, 'open image')} may go out again."
         f" {counted(found.decided, 'decision')} of it {'stays' if found.decided == 1 else 'stay'}. No file was touched;"
         " what is done in the tree from now on can still be collected."
     )

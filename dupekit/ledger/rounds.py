@@ -124,7 +124,8 @@ def current(ledger: Ledger) -> Round:
         raise NothingToDo("No round has been begun yet.", hint="Run `dupekit train`.")
     if found.closed:
         raise NothingToDo(
-            f"Round {found.number} is closed, and the next has not been begun.", hint="Run `dupekit train`."
+            f"Round {found.number} is closed, and the next has not been begun.",
+            hint="`dupekit train` begins it; `dupekit undo` takes the end back.",
         )
     return found
 

@@ -119,7 +119,7 @@ def estimate(
     next_batch = left = found_share = None
     stop = False
     verdicts = len(reviewed) + len(audit)
-    missing = None if verdicts >= MIN_VERDICTS else f"too few verdicts: {verdicts} of {MIN_VERDICTS}"
+    missing = None if verdicts >= MIN_VERDICTS else f"too few verdicts ({verdicts} of {MIN_VERDICTS})"
     found = int(reviewed.wrong.sum() + audit.wrong.sum())
     if missing is None:
         next_batch, left = _estimates(reviewed, audit, undecided, unsuspected, batch)
@@ -216,7 +216,7 @@ def draw_audit(scores: NDArray[np.float64], n: int, *, seed: int) -> Drawn:
     """
     if n > len(scores):
         raise UsageError(
-            f"An audit of {n} images is more than there is: {len(scores)} images are neither suspects nor decided.",
+            f"An audit of {n} images is more than there is: {len(scores)} images are neither suspects nor decided nor out.",
             hint=f"Ask for at most {len(scores)}.",
         )
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from dupekit.ledger.exports import Out
 from dupekit.ledger.opinions import Opinions
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.verdicts import Outstanding
+from dupekit.rounds.rules import Rule, RuleName
 from dupekit.rounds.yields import Yield, estimate
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import Session
@@ -31,6 +32,7 @@ class Advice:
 class Standing:
     """How far a round that is open has come."""
 
+    rule: Rule
     pairs_done: int
     out: list[Out]
     """Trees that were not called back, finished or not."""
@@ -54,6 +56,7 @@ def standing(session: Session, current: Round) -> Standing:
     rule = rule_of(current, session.settings)
     decided = findings.decided(ledger, number)
     return Standing(
+        rule=rule,
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         out=trees_out(session, number),
         waiting=tallies.count_waiting(ledger, number, rule),
@@ -121,19 +124,23 @@ def _review(at: Standing) -> Advice:
             f"{missing:,} {'correction is' if missing == 1 else 'corrections are'} in no corrected dataset yet.",
             "dupekit apply DEST",
         )
-    if at.decided or at.applied:
+    if at.decided or at.applied or at.out:
         return Advice(
-            "Everything is decided and applied." if not stop else "Enough is found.", "dupekit next"
+            "Everything is decided and applied." if not at.waiting else "Enough is reviewed.", "dupekit next"
         )
-    return Advice("No image is a suspect: be glad, or ask by the other rule.", "dupekit flag --rule score")
+    if at.rule.name is RuleName.VOTES:
+        return Advice("No image has enough votes: be glad, or ask by the score.", "dupekit flag --rule score")
+    return Advice("No image is a suspect: be glad.", None)
 
 
 def _trees(out: Sequence[Out]) -> Advice:
     first, still_open = out[0], sum(one.open for one in out)
     if len(out) == 1:
-        why = f"A tree is out, with {still_open:,} of {first.images:,} images open. When it is done:"
+        why = (
+            f"A tree is out, with {still_open:,} of {first.images:,} images open: collect it when it is done."
+        )
     else:
-        why = f"{len(out)} trees are out, with {still_open:,} images open. When the first is done:"
+        why = f"{len(out)} trees are out, with {still_open:,} images open: collect each when it is done."
     return Advice(why, f"dupekit collect {shlex.quote(first.place)}")
 
 

@@ -23,8 +23,6 @@ class Flagged:
     rule: Rule
     suspects: list[Suspect]
     """Most suspicious first."""
-    waiting: int
-    """Of these, how many are neither decided nor out in a tree: the next export takes the first of them."""
     by_other_rule: int
     """How many there would be by the other rule."""
     ignored: int
@@ -64,7 +62,6 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
         pairs_planned=current.pairs,
         rule=chosen,
         suspects=suspects,
-        waiting=tallies.count_waiting(ledger, current.number, chosen),
         by_other_rule=tallies.count(ledger, current.number, other),
         ignored=tallies.ignored(ledger, current.number, chosen),
         outdated=tallies.outdated(ledger, current.number),

@@ -45,7 +45,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     assert "By class pair, with at least 2\ngiven\tsuggested\tsuspects\n\n" in said
     assert (
         "Round 1: 2 suspects by score (above 0); by votes (3 of 3 for one wrong class) there would be 2."
-        " Next: dupekit export\n"
+        " 2 images wait for review. Next: dupekit export\n"
     ) in said
     said = dupekit("flag", "--all", cwd=project).stdout
     assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
@@ -55,7 +55,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
 
     tree = tmp_path / "tree"
     assert f"2 images to review in {tree}" in dupekit("export", tree, cwd=project).stdout
-    assert "All of them are decided or out in a review tree." in dupekit("flag", cwd=project).stdout
+    assert "A tree is out, with 2 of 2 images open" in dupekit("flag", cwd=project).stdout
     (tree / "ciliate" / "amoeba_03_wrong_amoeba.png").unlink()
     (tree / "amoeba" / "diatom_03_wrong_diatom.png").rename(tree / "_done" / "diatom_03_wrong_diatom.png")
     collected = parsed("collect", "--yes", cwd=project)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupekit.cli.charts import bar, spark
-from dupekit.cli.tables import Column, Kind, names, numbers, percent, shares, table, texts, times
+from dupekit.cli.tables import Column, Kind, Sentence, names, numbers, percent, shares, table, texts, times
 from dupekit.cli.terminal import cells
 from dupekit.testing import make_dataset
 from tests.support import Said, Shown, dupekit, on_terminal
@@ -170,6 +170,14 @@ def test_a_name_keeps_its_beginning_and_its_end(monkeypatch: pytest.MonkeyPatch)
     column = "".join(re.match(r"\S*", line).group() for line in whole.split("\n")[5:])
     assert column == ROW[0]
     assert "Guinar" in printed(monkeypatch, 60, "Title", COLUMNS, [ROW], encoding="ascii")
+
+
+def test_a_sentence_among_names_wraps_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "754 with a score above 0, 454 of them waiting for review"
+    rows = [("suspects", Sentence(words)), ("tree", "/a" * 30)]
+    shown = printed(monkeypatch, 40, "Project", [texts("what"), names("state")], rows)
+    assert words in " ".join(shown.replace("suspects", "").split())
+    assert shown.count("…") == 1
 
 
 def test_of_many_rows_the_first_are_shown(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

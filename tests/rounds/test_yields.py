@@ -150,7 +150,7 @@ def test_whatever_the_verdicts_the_figures_fit_together(reviewed, undecided, uns
     )
     assert (said.reviewed, said.wrong, said.found) == (len(reviewed), wrong.sum(), wrong.sum())
     if len(reviewed) < MIN_VERDICTS:
-        assert said.missing == f"too few verdicts: {len(reviewed)} of 30"
+        assert said.missing == f"too few verdicts ({len(reviewed)} of 30)"
         assert (said.next_batch, said.left, said.found_share, said.stop) == (None, None, None, False)
         return
     assert said.missing is None

@@ -195,6 +195,11 @@ def test_links_that_next_follows_are_no_setting_any_more(reviewed: Project, tmp_
     assert reviewed.status().images == 36
 
 
+def test_the_end_can_be_taken_back_and_the_refusal_says_so(reviewed: Project) -> None:
+    reviewed.next_round(drop=True)
+    assert "`dupekit undo` takes the end back" in dupekit("export", "-p", reviewed.path, code=3).stderr
+
+
 def test_another_dataset_than_a_call_that_was_done_went_to(
     reviewed: Project, tmp_path: Path, dataset
 ) -> None:

@@ -268,6 +268,41 @@ def test_the_status_shows_agreement_and_who_said_what(twice: Project) -> None:
     assert document["disputed"][0]["second"] == {"verdict": "relabel", "label": "b", "who": "Grace"}
 
 
+def test_many_disputes_with_long_names_fit_on_a_screen(tmp_path: Path) -> None:
+    given, other, third = (
+        "copepod_calanoid_frilly_antennae",
+        "hydromedusae_shapeA_sideview_small",
+        "siphonophore",
+    )
+    images = {f"{given}/D20140101T{number:06}_IFCB109.png": other for number in range(12)}
+    project = exported_project(tmp_path, {**images, f"{third}/1.png": given})
+    export_again(project, images, tmp_path / "second", purpose=Purpose.SECOND)
+    project.collect(tmp_path / "tree", finished=[given, third])
+    for file in (tmp_path / "second" / given).iterdir():
+        file.rename(tmp_path / "second" / third / file.name)
+    project.collect(tmp_path / "second", who="Grace", confirm=lambda _: True)
+    assert len(project.status().disputed) == len(images)
+    said = dupekit("status", "-p", project.path, columns=80).stdout
+    assert len(said.splitlines()) <= 24
+    assert "These are the first 3 of 12: --all shows all." in said
+    assert "(Grace)" in said
+    export_again(project, {f"{third}/1.png": given}, tmp_path / "out")
+    with Ledger(project.path / "ledger.db") as ledger, ledger.write() as db:
+        db.execute(
+            "DELETE FROM verdicts WHERE image = (SELECT id FROM images WHERE path LIKE ?)", (f"{third}/%",)
+        )
+    said = dupekit("status", "-p", project.path, columns=80).stdout
+    assert "12 of them disputed" in said
+    assert "These are" not in said
+    assert f"relabel {other} (" in " ".join(dupekit("status", "--all", "-p", project.path).stdout.split())
+
+
+@pytest.mark.parametrize("words", ["", ",", "unsure,"])
+def test_to_show_again_nothing_is_a_slip(twice: Project, words: str) -> None:
+    said = dupekit("export", "--again", words, "-p", twice.path, code=2).stderr
+    assert "There is no verdict '' to show again." in said
+
+
 def test_a_decision_ends_the_dispute(twice: Project, tmp_path: Path) -> None:
     export_again(twice, {"a/2.png": "b"}, tmp_path / "decision", purpose=Purpose.DECISION)
     assert [(Path(one.place).name, one.open) for one in twice.status().out] == [

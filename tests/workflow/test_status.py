@@ -15,6 +15,7 @@ from dupekit.project import Project
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import FILE, Settings, write_settings
 from dupekit.testing import make_dataset
+from dupekit.workflow.advice import Advice
 from dupekit.workflow.session import LEDGER
 from tests.support import dupekit, on_terminal, parsed
 
@@ -39,7 +40,7 @@ def test_what_is_next_at_each_stage(template: Path, dataset: Path, tmp_path: Pat
     assert next_is("dupekit export") == "2 images wait for review."
     tree = project.export(tmp_path / "tree").tree
     why = next_is(f"dupekit collect {tree}")
-    assert why == "A tree is out, with 2 of 2 images open. When it is done:"
+    assert why == "A tree is out, with 2 of 2 images open: collect it when it is done."
     next(tree.glob("ciliate/*.png")).unlink()
     project.collect()
     assert "1 of 2 images open" in next_is(f"dupekit collect {tree}")
@@ -73,7 +74,32 @@ def test_where_nothing_is_suspect_there_is_nothing_to_review(tmp_path: Path, fas
     project.scan()
     assert not project.train(Choices(pairs=1, **fast)).failed
     assert project.flag(rule=RuleName.SCORE).suspects == []
-    assert project.status().next.why == "No image is a suspect: be glad, or ask by the other rule."
+    assert project.status().next == Advice("No image is a suspect: be glad.", None)
+    project.flag(threshold=1)
+    assert project.status().next.command == "dupekit flag --rule score"
+
+
+def test_commands_end_with_what_status_says(trained: Project, tmp_path: Path) -> None:
+    def end_of(*arguments: object) -> str:
+        said = dupekit(*arguments, "-p", trained.path).stdout.splitlines()[-1]
+        assert said.endswith(dupekit("status", "-p", trained.path).stdout.splitlines()[-1])
+        return said
+
+    assert "for review. Next: dupekit export" in end_of("flag")
+    tree, second = trained.export(tmp_path / "tree").tree, tmp_path / "second"
+    assert "dupekit apply DEST" in end_of("collect", tree, "--finished", "all", "--yes")
+    said = dupekit("export", second, "--again", "all", "--sample", 1, "-p", trained.path).stdout
+    assert f"Next: dupekit collect {second} (or" in said
+    for command in (["apply", tmp_path / "fixed"], ["flag"], ["collect", tree], ["undo"]):
+        assert end_of(*command).endswith(f"Next: dupekit collect {second}")
+
+
+def test_a_tree_in_which_all_are_unsure_is_done(trained: Project, tmp_path: Path) -> None:
+    tree = trained.export(tmp_path / "tree").tree
+    for file in tree.glob("[a-z]*/*.png"):
+        file.rename(tree / "_unsure" / file.name)
+    trained.collect()
+    assert trained.status().next.command == "dupekit next"
 
 
 @pytest.fixture
@@ -151,7 +177,7 @@ def test_too_few_verdicts_are_said_to_be(review: Project) -> None:
         db.execute("UPDATE exports SET withdrawn = '2026'")
     said = dupekit("status", "-p", review.path).stdout
     assert (
-        "12 reviewed, 12 wrong (100 %). How many are left cannot be said yet: too few verdicts: 12 of 30."
+        "12 reviewed, 12 wrong (100 %). How many are left cannot be said yet: too few verdicts (12 of 30)."
         in said
     )
 
