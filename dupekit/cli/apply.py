@@ -124,9 +124,10 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
             f"{counted(done.files, 'image')} would be in {done.destination}: {counts}{still} Nothing was written."
         )
         return
+    # `next` refuses while a tree is out.
+    ahead = "Next: dupekit status" if done.open else "Next: dupekit next begins another round on it."
     say(
-        f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}\n"
-        "Next: dupekit next begins another round on it."
+        f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}\n{ahead}"
     )
 
 

@@ -49,11 +49,14 @@ def warn(text: str, *, tone: Tone | None = Tone.WARNING) -> None:
 
 
 def _tell(stream: TextIO, text: str, tone: Tone | None) -> None:
-    """On a terminal lines are wrapped between words, and coloured where that means something."""
-    lines = printable(text).split("\n")
-    if stream.isatty():
-        lines = [styled(line, stream, tone=tone) for line in wrapped("\n".join(lines), width_of(stream))]
-    write(stream, "\n".join(lines) + "\n")
+    """On a terminal lines are coloured where that means something."""
+    write(stream, "".join(styled(line, stream, tone=tone) + "\n" for line in told(text, stream)))
+
+
+def told(text: str, stream: TextIO, *, margin: int = 0) -> list[str]:
+    """The lines of a text: wrapped between words on a terminal, so many columns before its edge."""
+    shown = printable(text)
+    return wrapped(shown, width_of(stream) - margin) if stream.isatty() else shown.split("\n")
 
 
 def clock(stamp: str) -> str:

@@ -55,7 +55,7 @@ def status(
         print_json(found)
         return
     rows = list(_rows(found, everything=everything))
-    table("Project", [texts("what"), names("state")], rows, whole=everything)
+    table("Project", [texts("what"), texts("state")], rows, whole=everything)
     _show_rounds(found, everything=everything)
     _show_second_opinions(found, everything=everything)
     if everything:

@@ -131,9 +131,11 @@ def _review(at: Standing) -> Advice:
 def _trees(out: Sequence[Out]) -> Advice:
     first, still_open = out[0], sum(one.open for one in out)
     if len(out) == 1:
-        why = f"A tree is out, with {still_open:,} of {first.images:,} images open. When it is done:"
+        why = (
+            f"A tree is out, with {still_open:,} of {first.images:,} images open; collect it when it is done."
+        )
     else:
-        why = f"{len(out)} trees are out, with {still_open:,} images open. When the first is done:"
+        why = f"{len(out)} trees are out, with {still_open:,} images open; collect each when it is done."
     return Advice(why, f"dupekit collect {shlex.quote(first.place)}")
 
 

@@ -39,7 +39,7 @@ def test_what_is_next_at_each_stage(template: Path, dataset: Path, tmp_path: Pat
     assert next_is("dupekit export") == "2 images wait for review."
     tree = project.export(tmp_path / "tree").tree
     why = next_is(f"dupekit collect {tree}")
-    assert why == "A tree is out, with 2 of 2 images open. When it is done:"
+    assert why == "A tree is out, with 2 of 2 images open; collect it when it is done."
     next(tree.glob("ciliate/*.png")).unlink()
     project.collect()
     assert "1 of 2 images open" in next_is(f"dupekit collect {tree}")
