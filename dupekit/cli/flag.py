@@ -130,7 +130,11 @@ def _closing(found: Flagged) -> str:
     other = Rule(
         RuleName.SCORE if found.rule.name is RuleName.VOTES else RuleName.VOTES, found.rule.threshold
     )
-    ignored = f"; {found.ignored:,} more are on the ignore list" if found.ignored else ""
+    ignored = (
+        f"; {found.ignored:,} more {'is' if found.ignored == 1 else 'are'} on the ignore list"
+        if found.ignored
+        else ""
+    )
     return (
         f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)};"
         f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}. {_ahead(found)}"
