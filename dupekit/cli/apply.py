@@ -73,6 +73,8 @@ def apply(
         with progress_bars() as progress:
             done = opened.apply(dest, mode=mode.value, dry_run=dry_run, progress=progress)
         _show_applied(done, json=json, dry_run=dry_run)
+        if not (json or dry_run):
+            say(str(opened.status().next))  # `next` itself would refuse while a tree is out
         return
     from dupekit.workflow.apply_patch import apply_patch
 
@@ -124,11 +126,7 @@ def _show_applied(done: Applied, *, json: bool, dry_run: bool) -> None:
             f"{counted(done.files, 'image')} would be in {done.destination}: {counts}{still} Nothing was written."
         )
         return
-    # `next` refuses while a tree is out.
-    ahead = "Next: dupekit status" if done.open else "Next: dupekit next begins another round on it."
-    say(
-        f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}\n{ahead}"
-    )
+    say(f"{counted(done.files, 'image')} in {done.destination}: {counts}{still}\nWhat changed: {done.patch}")
 
 
 def _show_by_content(done: Applied) -> None:

@@ -68,7 +68,7 @@ def status(
             say(line)
     if any(one.pending for one in found.unapplied):
         say(f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them.")
-    say(f"{found.next.why} Next: {found.next.command}" if found.next.command else found.next.why)
+    say(str(found.next))
 
 
 def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str]]:
