@@ -121,7 +121,7 @@ def test_two_exports_of_a_round_are_told_apart(trained, tmp_path) -> None:
     first = trained.export(selection=Selection(limit=1)).tree
     second = trained.export(tmp_path / "second").tree
     assert trained.collect(first).tree == first
-    with pytest.raises(UsageError, match="2 trees are out:\n- .*dupes .1 of 1 open.\n- .*second"):
+    with pytest.raises(UsageError, match=r"2 trees are out:\n- .*dupes .1 of 1 open.\n- .*second"):
         trained.collect()
     trained.collect(second, finished=CLASSES)
     assert trained.collect().tree == first  # the only one with open images
