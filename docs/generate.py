@@ -21,7 +21,7 @@ COMMANDS = (
 )  # fmt: skip
 
 # What belongs to one tree: dupekit.review.read_me fills it in.
-HERE = """<p class="here">Here: <b>$images</b> in <b>$folders</b>. The computer looked at each image <b>$pairs</b>.$enlarged
+HERE = """<p class="here">Here: <b>$images</b> in <b>$folders</b>. The computer looked at each image <b>$pairs</b>.$no_votes$enlarged
 <a href="#classes">All classes</a> stand at the end.</p>
 """
 CLASSES = """<h2 class="classes" id="classes">The classes in this folder</h2>

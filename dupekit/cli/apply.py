@@ -11,7 +11,6 @@ import typer
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
-    ahead,
     counted,
     fields,
     open_project,
@@ -75,7 +74,7 @@ def apply(
             done = opened.apply(dest, mode=mode.value, dry_run=dry_run, progress=progress)
         _show_applied(done, json=json, dry_run=dry_run)
         if not json and not dry_run:
-            say(ahead(opened.advice()))
+            say(str(opened.advice()))
         return
     from dupekit.workflow.apply_patch import apply_patch
 

@@ -15,15 +15,14 @@ from dupekit.cli.completion import complete_class, complete_tree
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
-    ahead,
     counted,
     open_project,
     print_json,
     say,
+    told,
     warn,
 )
 from dupekit.cli.tables import FIRST, names, numbers, table
-from dupekit.files.names import printable
 
 if TYPE_CHECKING:
     from dupekit.review.questions import Question
@@ -63,10 +62,11 @@ def collect(
     """Records the verdicts: compares the tree with what was exported."""
     asks = sys.stdin.isatty() and not yes
     opened = open_project(project)
+    place = opened.tree(tree).path  # which of several that are out, somebody who named none must be told
     found = opened.collect(
-        tree,
+        place,
         who=who,
-        finished=_finished(finished) if finished else _ask_finished if asks else (),
+        finished=_finished(finished) if finished else partial(_ask_finished, place) if asks else (),
         confirm=(lambda _: True) if yes else _confirm if asks else None,
     )
     for remark in found.remarks:
@@ -76,7 +76,7 @@ def collect(
         return
     _show(found, whole=show_all)
     if not found.open and not found.closed:
-        say(ahead(opened.advice()))
+        say(str(opened.advice()))
 
 
 def _document(found: Collected) -> dict[str, object]:
@@ -138,15 +138,16 @@ def _sentence(found: Collected, counts: Counter[str], overruled: int) -> str:
     still = len(found.open)
     if still == images and not found.changed:
         return (
-            f"Nothing was recorded: {counted(images, 'image')} {'lies' if images == 1 else 'lie'} as exported, and nothing is"
+            f"Nothing was recorded: {counted(images, 'image')} {'lies' if images == 1 else 'lie'} as exported in {found.tree}, and nothing is"
             f" said to be finished. {_NEXT_OPEN}"
         )
     decided = images - still
+    taken_back = sum(v.verdict is Verdict.OPEN for v in found.changed)
     text = (
-        f"{decided} of {counted(images, 'image')} decided: {counts[Verdict.CORRECT]} labelled right (on the ignore list"
+        f"{decided} of {counted(images, 'image')} decided in {found.tree}: {counts[Verdict.CORRECT]} labelled right (on the ignore list"
         f" now), {counts[Verdict.RELABEL]} to relabel, {counts[Verdict.EXPUNGE]} to expunge, {counts[Verdict.UNSURE]} unsure"
         f"{f', {overruled} decided otherwise by a later collect' if overruled else ''};"
-        f" {counted(len(found.changed), 'verdict')} new or changed."
+        f" {counted(len(found.changed) - taken_back, 'verdict')} new or changed{f', {taken_back} taken back' if taken_back else ''}."
     )
     if found.closed or not still:
         return text
@@ -167,7 +168,7 @@ def _finished(named: list[str]) -> Finished:
     return chosen
 
 
-def _ask_finished(open_classes: Mapping[str, int]) -> Collection[str]:
+def _ask_finished(tree: Path, open_classes: Mapping[str, int]) -> Collection[str]:
     """Asks until every answer can be understood; Return and the end of the input mean none."""
     if not open_classes:
         return ()
@@ -177,7 +178,8 @@ def _ask_finished(open_classes: Mapping[str, int]) -> Collection[str]:
     if any(label in by_number for label in labels):
         by_number = {}
     warn(
-        f"{counted(sum(open_classes.values()), 'image')} untouched. Were these folders finished, so that what is left is wrong?",
+        f"{tree}: {counted(sum(open_classes.values()), 'image')} untouched. Were these folders finished, so that what is left"
+        " is wrong?",
         tone=None,
     )
     for number, label in enumerate(labels, 1):
@@ -205,7 +207,8 @@ def _confirm(asked: list[Question]) -> bool:
     from dupekit.review.questions import refused
 
     for number, question in enumerate(asked, 1):
-        ask = partial(typer.confirm, printable(str(question)), default=False, err=True)
+        text = "\n".join(told(str(question), sys.stderr, margin=len(" [y/N]: ")))
+        ask = partial(typer.confirm, text, default=False, err=True)
         if not _answered(ask, False):
             raise refused([question], not_asked=len(asked) - number)
     return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dupekit.cli.charts import bar
-from dupekit.cli.output import JsonOption, ProjectOption, ahead, counted, open_project, print_json, say, warn
+from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
 from dupekit.cli.tables import FIRST, names, numbers, table, texts
 from dupekit.errors import UsageError
 from dupekit.rounds.rules import Rule, RuleName
@@ -50,7 +50,7 @@ def flag(
         print_json(_document(found))
         return
     _show(found, top=None if everything else top or FIRST)
-    say(f"{_closing(found)} {ahead(opened.advice())}")
+    say(f"{_closing(found)} {opened.advice()!s}")
 
 
 def _warn(found: Flagged) -> None:

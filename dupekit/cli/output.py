@@ -16,7 +16,6 @@ from dupekit.files.names import printable
 if TYPE_CHECKING:
     from dupekit.correct.resolve import Unapplied
     from dupekit.project import Project
-    from dupekit.workflow.advice import Advice
 
 ProjectOption = Annotated[
     Path | None,
@@ -44,22 +43,20 @@ def say(text: str, *, tone: Tone | None = None) -> None:
     _tell(sys.stdout, text, tone)
 
 
-def ahead(advice: Advice) -> str:
-    """What is next: a sentence, and the command."""
-    return f"{advice.why} Next: {advice.command}" if advice.command else advice.why
-
-
 def warn(text: str, *, tone: Tone | None = Tone.WARNING) -> None:
     """To stderr, so that it never gets into a pipe."""
     _tell(sys.stderr, text, tone)
 
 
 def _tell(stream: TextIO, text: str, tone: Tone | None) -> None:
-    """On a terminal lines are wrapped between words, and coloured where that means something."""
-    lines = printable(text).split("\n")
-    if stream.isatty():
-        lines = [styled(line, stream, tone=tone) for line in wrapped("\n".join(lines), width_of(stream))]
-    write(stream, "\n".join(lines) + "\n")
+    """On a terminal lines are coloured where that means something."""
+    write(stream, "".join(styled(line, stream, tone=tone) + "\n" for line in told(text, stream)))
+
+
+def told(text: str, stream: TextIO, *, margin: int = 0) -> list[str]:
+    """The lines of a text: wrapped between words on a terminal, so many columns before its edge."""
+    shown = printable(text)
+    return wrapped(shown, width_of(stream) - margin) if stream.isatty() else shown.split("\n")
 
 
 def clock(stamp: str) -> str:

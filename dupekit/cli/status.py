@@ -12,7 +12,6 @@ from dupekit.cli.found import by_rank, in_words, show_by_rank
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
-    ahead,
     counted,
     open_project,
     print_json,
@@ -69,7 +68,7 @@ def status(
             say(line)
     if any(one.pending for one in found.unapplied):
         say(f"{unapplied_counts(found.unapplied)}: `dupekit apply` lists them.")
-    say(ahead(found.next))
+    say(str(found.next))
 
 
 def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sentence]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dupekit.cli.output import JsonOption, ProjectOption, ahead, clock, counted, open_project, print_json, say
+from dupekit.cli.output import JsonOption, ProjectOption, clock, counted, open_project, print_json, say
 
 
 def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
@@ -29,4 +29,4 @@ def undo(project: ProjectOption = None, json: JsonOption = False) -> None:
             f"Took back the record of {counted(step.count, 'correction')} applied on {clock(step.at)}{by} (round {step.round}). No file on disk was touched:"
             f" the corrected dataset still lies in {step.place}, and `dupekit next` no longer goes on with it."
         )
-    say(ahead(opened.advice()))
+    say(str(opened.advice()))

@@ -41,6 +41,11 @@ class Index:
         settled_us = manifest.settled_us if os.name != "nt" else None
         self.untouched_ns = 1000 * (settled_us or 0)
         self.places = Places(manifest)
+        self._copies = {file.digest: file.content for file in manifest.files if file.copy_digest}
+
+    def exported(self, digest: str) -> str:
+        """The digest of an image's enlarged copy, which the image itself may stand for; any other as it is."""
+        return self._copies.get(digest, digest)
 
     @cached_property
     def digests(self) -> set[str]:
@@ -61,7 +66,7 @@ def match(index: Index, files: Mapping[str, Entry], digest: Callable[[str], str]
     """Finds every exported file among those of a listing. `digest` gives the digest of a file in the tree, and is
     asked only where a path does not say all."""
     matching = _by_path(index, files)
-    elsewhere = _doubt(index, files, digest, matching)
+    elsewhere = _doubt(index, files, lambda path: index.exported(digest(path)), matching)
     if elsewhere:
         missing = [file for file in index.files if file.path not in matching.place]
         _by_content(index.places, missing, elsewhere, matching)

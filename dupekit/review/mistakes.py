@@ -220,7 +220,6 @@ def _restored(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Suspic
         for v in evidence.review.verdicts
         if (one := evidence.recorded.get(v.file.path))
         and one.verdict not in (Verdict.UNSURE, Verdict.OPEN)  # an image put aside, and back, loses nothing
-        and (one.verdict, one.label) != (Verdict.RELABEL, v.file.suggested)
     }
     those = [v for v in unasked if v.file.path in acts and v.in_its_class]
     asks = _many(evidence, those) or len(those) == len(acts) >= ASK_FILES

@@ -20,12 +20,15 @@ def page(manifest: Manifest) -> str:
     template = Template(Path(__file__).with_name("read_me.html").read_text(encoding="utf-8"))
     images = Counter(top(file.path) for file in manifest.files)
     enlarged = f" The copies are <b>{manifest.enlarged} times</b> as large." if manifest.enlarged > 1 else ""
+    # So in a tree with an audit: see `plan_tree`.
+    no_votes = any(file.stratum is not None for file in manifest.files)
     rows = [_row(name, manifest.folders[name], images[name]) for name in _folders(manifest)]
     return template.substitute(
         images=_count(images.total(), "image"),
         folders=_count(len(images), "class folder"),
         pairs=_count(manifest.pairs, "time"),
         enlarged=enlarged,
+        no_votes=" The names here hold <b>no votes</b>." if no_votes else "",
         classes="\n".join(rows),
     )
 

@@ -27,6 +27,9 @@ class Advice:
     command: str | None
     """None where there is nothing to do."""
 
+    def __str__(self) -> str:
+        return f"{self.why} Next: {self.command}" if self.command else self.why
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -216,7 +216,8 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
                 f"The export to {found[-1].tree} was cut off.", hint="Run `dupekit export` again."
             )
         out = only_open(session, current.number)
-        last = out.export if out else found[-1]
+        kept = [export for export in found if export.withdrawn is None]
+        last = out.export if out else (kept or found)[-1]
         return ReviewTree(last, Path(unescape(last.tree)))
     path = absolute(tree)
     require_marker(path)

@@ -87,6 +87,20 @@ def test_a_person_is_asked_and_return_means_no(slipped, answers: bytes, code: in
     assert [line for line in said.stderr.splitlines() if line.startswith(("  - ", "("))] == unconfirmed
 
 
+def test_a_question_wraps_between_words(slipped: Project) -> None:
+    command = [sys.executable, "-m", "dupekit", "collect", "-p", str(slipped.path)]
+    with on_terminal(command) as (process, read):
+        seen = b""
+        for question, answer in ((b"[none]: ", b"none\n"), (b"[y/N]: ", b"n\n")):
+            while not seen.endswith(question):
+                seen += read() or pytest.fail(seen.decode())
+            os.write(read.handle, answer)
+        assert process.wait(timeout=30) == 2
+    text = seen.decode().replace("\r", "")
+    assert f"{MOVED} [y/N]" in " ".join(text.split())
+    assert max(map(len, text[text.index("The folder moved") :].split("\n"))) <= 80
+
+
 def _state(pid: int) -> str:
     """ "S" where a process waits."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -115,8 +129,9 @@ def untouched(tmp_path: Path) -> Project:
 )
 def test_which_folders_were_finished(untouched: Project, answer: bytes, finished: set[str]) -> None:
     said = answered(untouched, answer, code=0)
+    tree = untouched.tree().path
     shown = [
-        "6 images untouched. Were these folders finished, so that what is left is wrong?",
+        f"{tree}: 6 images untouched. Were these folders finished, so that what is left is wrong?",
         "  1. a (3)",
         "  2. all (1)",
         "  3. b, c (2)",
@@ -131,7 +146,9 @@ def test_which_folders_were_finished(untouched: Project, answer: bytes, finished
 @pytest.mark.parametrize("answer", [b"\n", b"none\n", b"\x04"])
 def test_return_and_the_end_of_the_input_mean_none(untouched: Project, answer: bytes) -> None:
     said = answered(untouched, answer, code=None)
-    assert "Nothing was recorded: 6 images lie as exported" in " ".join(said.stdout.split())
+    assert f"Nothing was recorded: 6 images lie as exported in {untouched.tree().path}, and" in " ".join(
+        said.stdout.split()
+    )
     assert untouched.history() == []
 
 

@@ -298,6 +298,16 @@ RECORDED: dict[str, tuple[Do, Do, list[Asked]]] = {
         ),
         [("restored", (), None, 15)],
     ),
+    "an untouched copy of a finished tree": (
+        each(rename("middle", "_done/middle"), rename("big", "_done/big")),
+        each(rename("_done/middle", "middle"), rename("_done/big", "big")),
+        [("restored", (), None, 46)],
+    ),
+    "a small class moved to _done too early": (
+        rename("small", "_done/small"),
+        rename("_done/small", "small"),
+        [],
+    ),
     "one put back": (
         empty("middle"),
         lambda tree: shutil.copy(tree.parent / "kept" / "middle" / "rare_01_0.bmp", tree / "middle"),

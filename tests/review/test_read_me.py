@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -86,6 +87,9 @@ def test_the_page_is_whole_and_needs_nothing_else(odd) -> None:
     )
     larger = manifest.model_copy(update={"enlarged": 3})
     assert "The copies are <b>3 times</b> as large." in page_of(larger)
+    assert "no votes" not in text
+    drawn = [replace(manifest.files[0], stratum=0, population=9), *manifest.files[1:]]
+    assert "The names here hold <b>no votes</b>." in page_of(manifest.model_copy(update={"files": drawn}))
 
 
 def test_page_and_list_name_every_class(odd) -> None:

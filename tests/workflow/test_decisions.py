@@ -39,6 +39,8 @@ def test_apply_says_how_many_are_open(trained: Project, tmp_path: Path) -> None:
     trained.collect()
     said = run(trained, "apply", tmp_path / "fixed").stdout
     assert "1 image is still open, and keeps the label." in " ".join(said.split())
+    # `next` would refuse.
+    assert said.endswith(f"collect it when it is done. Next: dupekit collect {tree}\n")
     assert json.loads(run(trained, "apply", tmp_path / "again", "--dry-run", "--json").stdout)["open"] == 1
 
 

@@ -370,6 +370,16 @@ class TestStyle:
         assert [entry.digest for entry in noisy.ignores()] == [other.digest]
         assert noisy.verify().differences == []
 
+    def test_the_image_itself_stands_for_its_enlarged_copy(self, noisy: Project) -> None:
+        made = noisy.export(style=Style(enlarge=3))
+        one, other, *_ = made.manifest.files
+        place(made, one).unlink()
+        shutil.copy(noisy.dataset / one.original, made.tree / "_unsure")
+        shutil.copy(noisy.dataset / other.original, made.tree / "_unsure")  # its copy lies in its place still
+        review = noisy.collect().review
+        assert [v.verdict for v in review.verdicts[:2]] == ["unsure", "open"]
+        assert review.strangers == [f"_unsure/{Path(other.original).name}"]
+
     def test_a_factor_of_one_copies_the_images_themselves(self, noisy: Project) -> None:
         made = noisy.export(style=Style(enlarge=1))
         for file in made.manifest.files:

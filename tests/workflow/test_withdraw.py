@@ -34,6 +34,15 @@ def test_the_only_one_that_is_out(out: Project, tmp_path: Path) -> None:
         out.withdraw()
 
 
+def test_what_was_called_back_is_no_default(out: Project, tmp_path: Path) -> None:
+    out.collect(finished=["a", "b"])
+    export_again(out, IMAGES, tmp_path / "other")
+    out.withdraw(tmp_path / "other")
+    assert out.tree().path == tmp_path / "tree"
+    out.withdraw(tmp_path / "tree")
+    assert out.tree().path == tmp_path / "other"  # it may still be collected
+
+
 def by_folder(project: Project, tree: Path) -> Path:
     return tree
 
