@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dupekit.cli.output import print_json, say, warn
-from dupekit.cli.tables import Toned, names, numbers, percent, shares, table
+from dupekit.cli.tables import FIRST, Toned, names, numbers, percent, shares, table
 from dupekit.cli.terminal import Tone
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ NAMED = 5
 """Classes that a sentence names."""
 
 
-def show_agreement(found: Agreement, *, json: bool) -> None:
+def show_agreement(found: Agreement, *, everything: bool, json: bool) -> None:
     if json:
         print_json(found)
         return
@@ -34,6 +34,9 @@ def show_agreement(found: Agreement, *, json: bool) -> None:
         f"Classes of round {last.round}, those that are judged worst first",
         [names("class"), numbers("images"), shares("agreement"), shares("by chance")],
         [(one.label, one.images, _agreement(one), one.chance) for one in found.classes],
+        whole=everything,
+        most=None if everything else FIRST,
+        rest="--all shows all of them.",
     )
     say(
         f"Round {last.round}: the models agree with {percent(last.agreement, 1)} of the given labels; naming the largest"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 DISPUTED = 3
 """Rows of disputed images."""
+PAIRS = 50
+"""Rows of class pairs with `--all`."""
 ROUNDS = 3
 """Rows of rounds, the last ones."""
 TREES = 2
@@ -40,7 +42,9 @@ def status(
     ] = False,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Also by rank, votes and class pair; all rounds, trees, disputed images."),
+        typer.Option(
+            "--all", help="Also by rank, votes and class pair; all rounds, classes, trees, disputed images."
+        ),
     ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
@@ -48,7 +52,7 @@ def status(
     """Where the project stands, what the review found, what is next."""
     opened = open_project(project)
     if classes:
-        show_agreement(opened.agreement(), json=json)
+        show_agreement(opened.agreement(), everything=everything, json=json)
         return
     found = opened.status()
     if json:
@@ -73,7 +77,8 @@ def status(
 
 def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sentence]]:
     """What there is to say, and no more."""
-    yield "dataset", f"{found.dataset}: {_dataset(found)}"
+    yield "dataset", found.dataset
+    yield "images", Sentence(_images(found))
     if found.round:
         yield "round", Sentence(_round(found, found.round))
     if found.rule and found.pairs_done:
@@ -92,10 +97,10 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
         yield "corrected", application.destination
 
 
-def _dataset(found: Status) -> str:
+def _images(found: Status) -> str:
     classes = "1 class" if found.classes == 1 else f"{found.classes:,} classes"
     left_out = f" ({found.problems:,} left out)" if found.problems else ""
-    return f"{counted(found.images, 'image')} in {classes}{left_out}"
+    return f"{found.images:,} in {classes}{left_out}"
 
 
 def _round(found: Status, current: Round) -> str:
@@ -183,4 +188,5 @@ def _show_acceptance(found: Status) -> None:
         [names("given"), names("suggested"), *counts],
         [(p.given, p.suggested, p.reviewed, p.accepted, p.share) for p in by_pair],
         whole=True,
+        most=PAIRS,
     )

@@ -21,7 +21,9 @@ class Findings:
     reviewed: Decided
     audit: Decided
     undecided: NDArray[np.float64]
-    """Scores of the suspects without a verdict."""
+    """Scores of the suspects without a verdict that wait for a batch."""
+    out: NDArray[np.float64]
+    """... that lie in a tree that was not called back."""
     unsuspected: NDArray[np.float64]
     """... of all others without one."""
 
@@ -47,12 +49,13 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
         ).fetchall(),
         np.int64,
     ).reshape(-1, 2)
-    drawn = ledger.rows(
-        "SELECT image FROM exported_files JOIN exports ON exports.id = export"
-        " WHERE round = ? AND stratum IS NOT NULL",
-        (round_number,),
+    exported = "SELECT image FROM exported_files JOIN exports ON exports.id = export WHERE round = ? AND"
+    audit, out = (
+        np.array(
+            [image for (image,) in ledger.rows(f"{exported} {which} IS {what}", (round_number,))], np.int64
+        )
+        for which, what in (("stratum", "NOT NULL"), ("withdrawn", "NULL"))
     )
-    audit = np.array([image for (image,) in drawn], np.int64)
     rows = ledger.rows(
         """
         SELECT image, votes, score, images.state = 'ok' AND images.digest = tallies.digest
@@ -64,7 +67,7 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
     table = np.fromiter(rows, np.dtype("i8, i8, f8, ?"))
     image, score = table["f0"], table["f2"]
     suspect = table["f1"] >= rule.threshold if rule.name is RuleName.VOTES else score > 0
-    of_audit = np.isin(image, audit)
+    of_audit, is_out = np.isin(image, audit), np.isin(image, out)
     has_verdict = np.isin(image, verdicts[:, 0])
     said = np.full(len(image), -1)
     if has_verdict.any():
@@ -74,6 +77,7 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
     return Findings(
         Decided(score[sure & ~of_audit], said[sure & ~of_audit] == 1),
         Decided(score[sure & of_audit], said[sure & of_audit] == 1),
-        score[free & suspect],
+        score[free & suspect & ~is_out],
+        score[free & suspect & is_out],
         score[free & ~suspect],
     )

@@ -100,13 +100,14 @@ def estimate(
     *,
     audit: Decided | None = None,
     undecided: NDArray[np.float64],
+    out: NDArray[np.float64] | None = None,
     unsuspected: NDArray[np.float64],
     batch: int,
 ) -> Yield:
     """What the verdicts so far say; nothing depends on the order of an array.
 
     `reviewed` are suspects, `audit` images of the audit, as far as there is a verdict. `undecided` are the scores of the
-    suspects without a verdict, `unsuspected` those of all other images without one, the audit's open ones among them.
+    suspects without a verdict that the next batches are taken from, `out` of those that lie in a tree already, `unsuspected` those of all other images without one, the audit's open ones among them.
     Images that are unsure, or on the ignore list from before, are in none of them: they count neither as found nor as left.
     `batch`: how many images the next batch will have.
 
@@ -116,13 +117,14 @@ def estimate(
     true in the middle and farther off in the single case: an audit of 100 seldom holds more than a few wrong labels.
     """
     audit = audit or Decided(np.zeros(0), np.zeros(0, bool))
+    out = np.zeros(0) if out is None else out
     next_batch = left = found_share = None
     stop = False
     verdicts = len(reviewed) + len(audit)
     missing = None if verdicts >= MIN_VERDICTS else f"too few verdicts ({verdicts} of {MIN_VERDICTS})"
     found = int(reviewed.wrong.sum() + audit.wrong.sum())
     if missing is None:
-        next_batch, left = _estimates(reviewed, audit, undecided, unsuspected, batch)
+        next_batch, left = _estimates(reviewed, audit, undecided, np.concatenate([out, unsuspected]), batch)
         found_share = _share(found, left.expected)
         enough = found_share >= ENOUGH and _share(found, left.high) >= AT_LEAST
         stop = enough or (next_batch is not None and next_batch.high <= HARDLY_ANY * next_batch.images)
@@ -131,7 +133,7 @@ def estimate(
         wrong=int(reviewed.wrong.sum()),
         audited=len(audit),
         audited_wrong=int(audit.wrong.sum()),
-        table=_by_rank(reviewed, undecided),
+        table=_by_rank(reviewed, np.concatenate([undecided, out])),
         next_batch=next_batch,
         left=left,
         found_share=found_share,
@@ -144,11 +146,11 @@ def _estimates(
     reviewed: Decided,
     audit: Decided,
     undecided: NDArray[np.float64],
-    unsuspected: NDArray[np.float64],
+    others: NDArray[np.float64],
     batch: int,
 ) -> tuple[Estimate | None, Estimate]:
     scores = np.concatenate([reviewed.scores, audit.scores])
-    curve = Curve.over(np.concatenate([scores, undecided, unsuspected]))
+    curve = Curve.over(np.concatenate([scores, undecided, others]))
     shares = curve.shares(scores, np.concatenate([reviewed.wrong, audit.wrong]))
     most_suspicious = np.sort(undecided)[::-1]
     rng = np.random.default_rng(0)  # the same verdicts, the same answer
@@ -160,8 +162,8 @@ def _estimates(
 
     coming, later = most_suspicious[:batch], most_suspicious[batch:]
     of_next = wrong_of(coming)
-    of_all = of_next + wrong_of(later) + wrong_of(unsuspected)
-    left = _interval(of_all, len(undecided) + len(unsuspected))
+    of_all = of_next + wrong_of(later) + wrong_of(others)
+    left = _interval(of_all, len(undecided) + len(others))
     return (_interval(of_next, len(coming)) if len(coming) else None), left
 
 

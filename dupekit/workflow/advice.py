@@ -73,13 +73,15 @@ def standing(session: Session, current: Round) -> Standing:
 
 
 def _found(session: Session, current: Round) -> Yield:
-    read = findings.findings(session.ledger, current.number, rule_of(current, session.settings))
+    rule = rule_of(current, session.settings)
+    read = findings.findings(session.ledger, current.number, rule)
     return estimate(
         read.reviewed,
         audit=read.audit,
         undecided=read.undecided,
+        out=read.out,
         unsuspected=read.unsuspected,
-        batch=session.settings.batch,
+        batch=len(read.undecided) if rule.name is RuleName.VOTES else session.settings.batch,
     )
 
 

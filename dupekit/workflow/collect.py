@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,7 @@ def collect(
     """
     ledger = session.ledger
     export, path = find_tree(session, tree)
+    _require_there(path)
     mended = mend(session, export, path)
     manifest = manifest_of(session, export, path)
     brought = read_marker(path, manifest)
@@ -220,6 +222,7 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
         last = out.export if out else (kept or found)[-1]
         return ReviewTree(last, Path(unescape(last.tree)))
     path = absolute(tree)
+    _require_there(path)
     require_marker(path)
     key = tree_manifest(path).export
     export = exports.by_key(ledger, key)
@@ -229,6 +232,16 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
             hint="Name the project it belongs to with -p.",
         )
     return ReviewTree(export, path)
+
+
+def _require_there(tree: Path) -> None:
+    with contextlib.suppress(OSError):  # what is wrong then, is said by who reads it
+        if not (tree.exists() or tree.is_symlink()):
+            raise TreeUnavailable(
+                f"{tree} is not available as a review tree: it does not exist.",
+                hint="Check the path and that its share is mounted. Nothing was taken as deleted. If the tree is lost,"
+                " `dupekit withdraw` calls it back.",
+            )
 
 
 def _say_overruled(overruled: Sequence[Overruled]) -> list[str]:

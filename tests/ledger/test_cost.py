@@ -128,7 +128,11 @@ def decide_twice(ledger: Ledger) -> None:
     ]
     assert verdicts.outstanding(ledger, 1).corrections == 0
     read = findings.findings(ledger, 1, Rule(RuleName.SCORE, 3))
-    assert (len(read.reviewed), len(read.undecided)) == (count // 2 - count // 20, count // 2)
+    assert (len(read.reviewed), len(read.undecided), len(read.out)) == (
+        count // 2 - count // 20,
+        0,
+        count // 2,
+    )
     assert tallies.count_waiting(ledger, 1, Rule(RuleName.SCORE, 3)) == 0
 
 

@@ -303,3 +303,17 @@ def test_population_over_drawn_is_an_unbiased_weight() -> None:
         sums.append((wrong[drawn.rows] * drawn.population / of_stratum).sum())
     error = np.std(sums) / np.sqrt(len(sums))
     assert abs(np.mean(sums) - wrong.sum()) < 3 * error
+
+
+def test_what_is_out_already_is_left_but_in_no_next_batch() -> None:
+    reviewed = Decided(np.linspace(2, 6, 100), np.arange(100) % 2 == 0)
+    waiting, out = np.linspace(0.1, 1, 50), np.linspace(1, 2, 30)
+    said = estimate(reviewed, undecided=waiting, out=out, unsuspected=NONE, batch=300)
+    assert said.next_batch is not None
+    assert said.left is not None
+    assert (said.next_batch.images, said.left.images) == (50, 80)
+    assert said.left.expected > said.next_batch.expected
+    assert (
+        said.table == estimate(reviewed, undecided=np.append(waiting, out), unsuspected=NONE, batch=1).table
+    )
+    assert estimate(reviewed, undecided=NONE, out=out, unsuspected=NONE, batch=300).next_batch is None

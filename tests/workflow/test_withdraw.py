@@ -150,3 +150,14 @@ def test_an_image_in_two_trees_is_open_in_neither_once_it_is_decided(out: Projec
     assert still_open() == [3, 3]
     out.withdraw(tmp_path / "again")
     assert still_open() == [3]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_of_a_lost_tree_collect_says_how_to_call_it_back(out: Project, tmp_path: Path, named: bool) -> None:
+    shutil.rmtree(tmp_path / "tree")
+    with pytest.raises(
+        TreeUnavailable, match="tree is not available as a review tree: it does not exist"
+    ) as lost:
+        out.collect(tmp_path / "tree" if named else None)
+    assert "`dupekit withdraw` calls it back" in (lost.value.hint or "")
+    assert out.withdraw().open == 3
