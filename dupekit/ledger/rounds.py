@@ -28,7 +28,7 @@ class Round:
     tallied_pairs: int
     """Complete pairs that the tallies count."""
     threshold: int | None
-    """Votes that make a dupe, where somebody set them since the last training."""
+    """Votes that make a dupe, where somebody set them."""
     rule: RuleName | None
     """Where somebody chose it."""
 

@@ -76,10 +76,7 @@ def replace(
                     strict=True,
                 ),
             )
-        # A threshold that was set was of other votes.
-        db.execute(
-            "UPDATE rounds SET tallied_pairs = ?, threshold = NULL WHERE id = ?", (pairs, round_number)
-        )
+        db.execute("UPDATE rounds SET tallied_pairs = ? WHERE id = ?", (pairs, round_number))
 
 
 _SAME = "images.state = 'ok' AND images.digest = tallies.digest"

@@ -60,10 +60,13 @@ def test_suspects_are_what_the_rule_says_most_suspicious_first(trained: Project)
     assert trained.flag(threshold=1).by_other_rule == (counted.scores > 0).sum()
 
 
-def test_more_pairs_forget_the_threshold_and_not_the_rule(trained: Project, fast: dict[str, str]) -> None:
+def test_more_pairs_scale_no_threshold_that_was_set(trained: Project, fast: dict[str, str]) -> None:
     trained.flag(threshold=1)
     trained.train(Choices(pairs=4, **fast))
-    assert trained.flag().rule == Rule(RuleName.VOTES, 4)
+    assert trained.flag().rule == Rule(RuleName.VOTES, 1)
+    trained.flag(rule=RuleName.VOTES)
+    trained.train(Choices(pairs=5, **fast))
+    assert trained.flag().rule == Rule(RuleName.VOTES, 4)  # four in five
 
 
 def test_the_ignore_list_counts_by_the_rule_that_holds(trained: Project) -> None:
