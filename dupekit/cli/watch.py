@@ -135,7 +135,7 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
         lines += [f"question: {guess}" for guess in _guesses(snapshot) if guess not in asked]
         asked.update(_guesses(snapshot))
         if reached is not None and not reached.all.open and (before is None or before.all.open):
-            lines.append("everything is done")
+            lines.append("everything is done: it can be collected")
         if snapshot.last:
             kept = snapshot.kept
             lines.append(_stopped(snapshot))
@@ -235,7 +235,7 @@ def _screen(
         if reached.action:
             head.append(Text(printable(f"Last, at {clock}: {reached.action}.")))
         if not reached.all.open and snapshot.review:
-            head.append(Text("Everything is done.", style="bold green"))
+            head.append(Text("Everything is done: it can be collected.", style="bold green"))
     if snapshot.review is None or snapshot.trouble:
         head.append(Text(printable(_trouble(snapshot))))
     head += [Text(printable(guess)) for guess in _guesses(snapshot)]
