@@ -147,6 +147,15 @@ def out(ledger: Ledger, round_number: int) -> list[Out]:
     ]
 
 
+def place(ledger: Ledger, export: Export) -> str:
+    """From where a tree was collected last, else where it was written: absolute, escaped."""
+    collected = ledger.value(
+        "SELECT tree FROM collections WHERE export = ? AND undone IS NULL AND tree != '' ORDER BY id DESC",
+        (export.number,),
+    )
+    return collected or export.tree
+
+
 def last_at(ledger: Ledger, place: str) -> Export | None:
     """The last tree that was written to this place."""
     row = ledger.rows(f"{_EXPORT} WHERE tree = ? ORDER BY id DESC", (place,)).fetchone()

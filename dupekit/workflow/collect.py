@@ -18,7 +18,7 @@ from dupekit.ledger.verdicts import Elsewhere, Overruled
 from dupekit.review.event_log import EVENTS, pick_up_events
 from dupekit.review.evidence import Evidence
 from dupekit.review.listing import require_marker
-from dupekit.review.manifest import MARKER, Manifest
+from dupekit.review.manifest import MARKER, Manifest, export_key
 from dupekit.review.marker import read_marker
 from dupekit.review.mistakes import slips
 from dupekit.review.places import Places
@@ -205,7 +205,8 @@ def _too_late(
 
 
 def find_tree(session: Session, tree: Path | None) -> ReviewTree:
-    """The export that a review tree is of, and where it lies; default the one that is out, else the last one exported.
+    """The export that a review tree is of, and where it lies; default the one that is out, else the last one exported, where it
+    was collected last.
     Raises UsageError where several are out."""
     ledger = session.ledger
     if tree is None:
@@ -220,7 +221,9 @@ def find_tree(session: Session, tree: Path | None) -> ReviewTree:
         out = only_open(session, current.number)
         kept = [export for export in found if export.withdrawn is None]
         last = out.export if out else (kept or found)[-1]
-        return ReviewTree(last, Path(unescape(last.tree)))
+        place = Path(unescape(exports.place(ledger, last)))
+        # A tree that was carried away and collected there is read there again, and not an untouched copy that stayed.
+        return ReviewTree(last, place if export_key(place) == last.key else Path(unescape(last.tree)))
     path = absolute(tree)
     _require_there(path)
     require_marker(path)

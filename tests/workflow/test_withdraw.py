@@ -161,3 +161,14 @@ def test_of_a_lost_tree_collect_says_how_to_call_it_back(out: Project, tmp_path:
         out.collect(tmp_path / "tree" if named else None)
     assert "`dupekit withdraw` calls it back" in (lost.value.hint or "")
     assert out.withdraw().open == 3
+
+
+def test_a_tree_that_was_collected_elsewhere_is_read_there_again(out: Project, tmp_path: Path) -> None:
+    tree, back = tmp_path / "tree", tmp_path / "back"
+    shutil.copytree(tree, back)
+    (back / "b").rename(back / "_done" / "b")
+    assert len(out.collect(back).changed) == 2
+    again = out.collect()  # not the copy that stayed, by which all of it would be open again
+    assert (again.tree, again.changed) == (back, [])
+    shutil.rmtree(back)
+    assert out.tree().path == tree

@@ -264,7 +264,9 @@ def test_its_log_tells_what_was_done_and_when_all_is_and_again_if_it_comes_back(
             if "everything is done" in line or said[-1].endswith("20 files of c1 moved to c1"):
                 next(steps)()
     assert process.returncode == 0
-    assert [line for line in said if "done" in line and "reviewed" not in line] == ["everything is done: it can be collected"] * 2
+    assert [line for line in said if "done" in line and "reviewed" not in line] == [
+        "everything is done: it can be collected"
+    ] * 2
     whole = "60 of 60 reviewed (60 done, 0 right, 0 expunge, 0 unsure), 0 open"
     assert said[-3].startswith(whole)
     assert said[-3].endswith("; 20 files of c1 moved to _done")
