@@ -62,11 +62,10 @@ def collect(
     """Records the verdicts: compares the tree with what was exported."""
     asks = sys.stdin.isatty() and not yes
     opened = open_project(project)
-    place = opened.tree(tree).path  # which of several that are out, somebody who named none must be told
     found = opened.collect(
-        place,
+        tree,
         who=who,
-        finished=_finished(finished) if finished else partial(_ask_finished, place) if asks else (),
+        finished=_finished(finished) if finished else _ask_finished if asks else (),
         confirm=(lambda _: True) if yes else _confirm if asks else None,
     )
     for remark in found.remarks:
@@ -160,7 +159,7 @@ _NEXT_OPEN = "Next: go on with the review and collect again. Finished folders go
 def _finished(named: list[str]) -> Finished:
     """What `--finished` says. "all" is every class; a class that is called so is "all/", as every folder may be written."""
 
-    def chosen(open_classes: Mapping[str, int]) -> Collection[str]:
+    def chosen(_: Path, open_classes: Mapping[str, int]) -> Collection[str]:
         if _ALL in named:
             return list(open_classes)
         return [name.rstrip("/") for name in named]

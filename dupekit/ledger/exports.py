@@ -134,14 +134,8 @@ def out(ledger: Ledger, round_number: int) -> list[Out]:
         (round_number,),
     )
     found = {export: (images, decided, images - decided) for export, images, decided in counts}
-    places = dict(
-        ledger.rows(
-            "SELECT export, tree FROM collections WHERE id IN"
-            " (SELECT max(id) FROM collections WHERE undone IS NULL AND tree != '' GROUP BY export)"
-        ).fetchall()
-    )
     return [
-        Out(one, *found[one.number], places.get(one.number, one.tree))
+        Out(one, *found[one.number], place(ledger, one))
         for one in of_round(ledger, round_number)
         if one.number in found
     ]

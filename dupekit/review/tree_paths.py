@@ -24,11 +24,6 @@ def top(path: str | None) -> str | None:
     return folder if slash else None
 
 
-def top_key(path: str | None) -> str | None:
-    folder = top(path)
-    return None if folder is None else same_name_key(folder)
-
-
 def above(path: str) -> list[str]:
     """The folders above a file, uppermost first."""
     return [path[:i] for i, char in enumerate(path) if char == "/"]

@@ -82,11 +82,11 @@ class ReviewTree(NamedTuple):
 
 Confirm = Callable[[list[Question]], bool]
 """Is asked what looks like a slip; True: it is meant."""
-Finished = Callable[[Mapping[str, int]], Collection[str]]
-"""Is told the classes that have open images, and how many; returns those that are finished."""
+Finished = Callable[[Path, Mapping[str, int]], Collection[str]]
+"""Is told the tree, the classes that have open images, and how many; returns those that are finished."""
 
 
-def all_finished(open_classes: Mapping[str, int]) -> Collection[str]:
+def all_finished(_: Path, open_classes: Mapping[str, int]) -> Collection[str]:
     """What lies untouched was looked at everywhere, and is wrong."""
     return list(open_classes)
 
@@ -119,7 +119,9 @@ def collect(
     reading = read_tree(path, manifest)
     said = verdicts.finished(ledger, export)
     typed = with_finished(reading.review, said)
-    new = _labels(finished, typed.open_by_class(), manifest)
+    open_classes = typed.open_by_class()
+    named = finished(path, open_classes) if callable(finished) else finished
+    new = _labels(named, open_classes, manifest)
     typed = with_finished(typed, new)
     known = verdicts.labels_elsewhere(ledger, export)
     review = in_one_spelling(typed, manifest, known)
@@ -173,11 +175,8 @@ def collect(
     )
 
 
-def _labels(
-    finished: Collection[str] | Finished, open_classes: Mapping[str, int], manifest: Manifest
-) -> frozenset[str]:
+def _labels(named: Collection[str], open_classes: Mapping[str, int], manifest: Manifest) -> frozenset[str]:
     """The classes that are said to be finished, also where nothing is open in them: what is put back there is finished, too."""
-    named = finished(open_classes) if callable(finished) else finished
     labels, places = set(manifest.folders.values()), Places(manifest)
     found = {name: name if name in labels else places.known(name) for name in named}
     if unknown := [name for name, label in found.items() if label is None]:

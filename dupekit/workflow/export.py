@@ -26,7 +26,7 @@ from dupekit.rounds.yields import draw_audit
 from dupekit.system.progress import Progress
 from dupekit.system.stamp import now
 from dupekit.workflow.exports import clear_cut_off, keep
-from dupekit.workflow.flag import counted, rule_of
+from dupekit.workflow.flag import counted, rule_in_force
 from dupekit.workflow.selection import Again, Selection, checked
 from dupekit.workflow.session import Session
 
@@ -73,7 +73,7 @@ def export(
         refuse_inside_tree(tree)
         _refuse_again(ledger, tree)
     clear_cut_off(session, current.number)
-    rule = rule_of(current, session.settings)
+    rule = rule_in_force(current, session.settings)
     # So a repeated export draws the same images, and a further one others.
     seed = [session.settings.seed, current.number, len(exports.of_round(ledger, current.number))]
     rng = np.random.default_rng(seed)

@@ -43,17 +43,12 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
         raise UsageError(
             "A threshold counts votes, and the rule `score` asks for none.", hint="Name one of the two only."
         )
-    if threshold is not None and not 1 <= threshold <= current.pairs:
-        raise UsageError(
-            f"A threshold of {threshold} votes cannot be reached: the round has {current.pairs} pairs."
-            if threshold > current.pairs
-            else f"A threshold of {threshold} votes would flag every image.",
-            hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
-        )
+    if threshold is not None:
+        _check(threshold, current)
     if rule is not None or threshold is not None:
         rounds.set_rule(ledger, current.number, rule=rule or RuleName.VOTES, threshold=threshold)
     current = rounds.current(ledger)
-    chosen = rule_of(current, session.settings)
+    chosen = rule_in_force(current, session.settings)
     other = Rule(RuleName.SCORE if chosen.name is RuleName.VOTES else RuleName.VOTES, chosen.threshold)
     suspects = tallies.suspects(ledger, current.number, chosen)
     return Flagged(
@@ -77,6 +72,24 @@ def counted(session: Session) -> Round:
     if not count_votes(session.ledger, session.folder(number), silent):
         raise NothingToDo(f"No pair of round {number} is complete yet.", hint="Run `dupekit train`.")
     return rounds.current(session.ledger)
+
+
+def _check(threshold: int, current: Round) -> None:
+    if not 1 <= threshold <= current.pairs:
+        raise UsageError(
+            f"A threshold of {threshold} votes cannot be reached: the round has {current.pairs} pairs."
+            if threshold > current.pairs
+            else f"A threshold of {threshold} votes would flag every image.",
+            hint=f"Name a threshold from 1 to {current.pairs}, or train more pairs.",
+        )
+
+
+def rule_in_force(current: Round, settings: Settings) -> Rule:
+    """By what images are suspects. Raises UsageError for a threshold, as of dupekit.toml, that no image can reach."""
+    rule = rule_of(current, settings)
+    if rule.name is RuleName.VOTES:
+        _check(rule.threshold, current)
+    return rule
 
 
 def rule_of(current: Round, settings: Settings) -> Rule:

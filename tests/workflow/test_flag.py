@@ -60,6 +60,19 @@ def test_suspects_are_what_the_rule_says_most_suspicious_first(trained: Project)
     assert trained.flag(threshold=1).by_other_rule == (counted.scores > 0).sum()
 
 
+def test_a_setting_that_no_image_can_reach_is_refused(trained: Project) -> None:
+    toml = trained.path / "dupekit.toml"
+    toml.write_text(f"{toml.read_text()}\nthreshold = 4\n")
+    trained = Project(trained.path)
+    assert trained.flag().rule.name is RuleName.SCORE  # which asks for no votes
+    toml.write_text(f"{toml.read_text()}\nrule = 'votes'\n")
+    trained = Project(trained.path)
+    for command in (trained.flag, trained.export):
+        with pytest.raises(UsageError, match="threshold of 4 votes cannot be reached: the round has 3 pairs"):
+            command()
+    assert trained.status().suspects == 0
+
+
 def test_more_pairs_scale_no_threshold_that_was_set(trained: Project, fast: dict[str, str]) -> None:
     trained.flag(threshold=1)
     trained.train(Choices(pairs=4, **fast))
