@@ -19,7 +19,7 @@ from dupekit.review.event_log import EVENTS, pick_up_events
 from dupekit.review.evidence import Evidence
 from dupekit.review.listing import require_marker
 from dupekit.review.manifest import MARKER, Manifest, export_key
-from dupekit.review.marker import read_marker
+from dupekit.review.marker import Brought, read_marker
 from dupekit.review.mistakes import slips
 from dupekit.review.places import Places
 from dupekit.review.questions import Question, refused
@@ -111,27 +111,15 @@ def collect(
     place, of another export.
     """
     ledger = session.ledger
-    export, path = find_tree(session, tree)
-    _require_there(path)
-    mended = mend(session, export, path)
-    manifest = manifest_of(session, export, path)
-    brought = read_marker(path, manifest)
-    reading = read_tree(path, manifest)
-    said = verdicts.finished(ledger, export)
-    typed = with_finished(reading.review, said)
-    open_classes = typed.open_by_class()
-    named = finished(path, open_classes) if callable(finished) else finished
-    new = _labels(named, open_classes, manifest)
-    typed = with_finished(typed, new)
-    known = verdicts.labels_elsewhere(ledger, export)
-    review = in_one_spelling(typed, manifest, known)
-    carried = path.resolve() != Path(unescape(export.tree)).resolve()
+    read = _read(session, tree, finished)
+    export, review = read.export, read.review
     before = verdicts.elsewhere(ledger, export)
 
     def check(changed: list[FileVerdict]) -> None:
         recorded = verdicts.recorded(ledger, export)
+        listing, seen = read.reading.listing, read.brought.seen
         asked = slips(
-            Evidence(manifest, reading.listing, review, changed, recorded, known, carried, brought.seen)
+            Evidence(read.manifest, listing, review, changed, recorded, read.known, read.carried, seen)
         )
         if asked and not (confirm and confirm(asked)):
             raise refused(asked)
@@ -141,37 +129,96 @@ def collect(
         export,
         review.verdicts,
         who=who or user(),
-        tree=escape(str(path)),
-        finished=new,
+        tree=escape(str(read.path)),
+        finished=read.newly_finished,
         check=check,
     )
     folder = session.folder(export.round).export(export.key)
     write_lines(folder / "after.txt", review.places())
-    events = pick_up_events(folder / EVENTS, brought.events)
+    events = pick_up_events(folder / EVENTS, read.brought.events)
     overruled = verdicts.overruled(ledger, export, review.verdicts)
     uncounted = {one.verdict.file.path for one in overruled}
     closed = rounds.get(ledger, export.round).closed is not None
     return Collected(
         round=export.round,
-        tree=path,
+        tree=read.path,
         review=review,
         changed=changed,
-        finished=sorted(said | new),
+        finished=sorted(read.finished_before | read.newly_finished),
         overruled=[one.verdict for one in overruled],
         closed=closed,
         too_late=_too_late(ledger, export, review, changed, uncounted) if closed else [],
         events=events,
         remarks=[
-            *mended,
-            *brought.remarks,
-            *_say_unreadable(unreadable_places(review, manifest)),
-            *_say_empty(reading),
-            *_say_alike(typed, review),
+            *read.remarks(),
             *_say_overruled(overruled),
             *_say_overturned(changed, uncounted, before),
             *([_WITHDRAWN] if export.withdrawn else []),
             *([_CLOSED.format(export.round)] if closed else []),
         ],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a tree says, before it is recorded."""
+
+    export: Export
+    path: Path
+    mended: list[str]
+    """What had to be done about the manifest, in words."""
+    manifest: Manifest
+    brought: Brought
+    reading: Reading
+    as_typed: Review
+    """With what is finished."""
+    review: Review
+    """... and new classes in one spelling."""
+    known: list[str]
+    """Labels that were decided in other trees."""
+    finished_before: frozenset[str]
+    newly_finished: frozenset[str]
+    carried: bool
+    """Whether it lies at another place than the one it was exported to."""
+
+    def remarks(self) -> list[str]:
+        return [
+            *self.mended,
+            *self.brought.remarks,
+            *_say_unreadable(unreadable_places(self.review, self.manifest)),
+            *_say_empty(self.reading),
+            *_say_alike(self.as_typed, self.review),
+        ]
+
+
+def _read(session: Session, tree: Path | None, finished: Collection[str] | Finished) -> _Read:
+    ledger = session.ledger
+    export, path = find_tree(session, tree)
+    _require_there(path)
+    mended = mend(session, export, path)
+    manifest = manifest_of(session, export, path)
+    brought = read_marker(path, manifest)
+    reading = read_tree(path, manifest)
+    before = verdicts.finished(ledger, export)
+    typed = with_finished(reading.review, before)
+    open_classes = typed.open_by_class()
+    named = finished(path, open_classes) if callable(finished) else finished
+    new = _labels(named, open_classes, manifest)
+    typed = with_finished(typed, new)
+    known = verdicts.labels_elsewhere(ledger, export)
+    return _Read(
+        export=export,
+        path=path,
+        mended=mended,
+        manifest=manifest,
+        brought=brought,
+        reading=reading,
+        as_typed=typed,
+        review=in_one_spelling(typed, manifest, known),
+        known=known,
+        finished_before=before,
+        newly_finished=new,
+        carried=path.resolve() != Path(unescape(export.tree)).resolve(),
     )
 
 
