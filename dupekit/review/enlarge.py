@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from dupekit.dataset.image_file import MAX_PIXELS, open_image
-from dupekit.dataset.pixels import to_array
+from dupekit.dataset.image_file import MAX_PIXELS
+from dupekit.dataset.shown import shown_image
 from dupekit.errors import UsageError
 
 AIM_PX = 200
@@ -46,11 +46,8 @@ def factor_for(wanted: int | None, sizes: NDArray[np.int64]) -> int:
 
 
 def enlarged(content: bytes, factor: int, *, max_pixels: int) -> bytes:
-    """A PNG of an image file's first frame as a viewer shows it: upright, 8 bits, opaque. Raises as `open_image`."""
-    image = open_image(content, max_pixels=max_pixels)
-    grey = image.mode in ("1", "L", "F", "I") or image.mode.startswith("I;")
-    pixels = to_array(image, channels=1 if grey and not image.has_transparency_data else 3)
-    small = PillowImage.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    """A PNG of an image file's first frame as `shown_image` gives it. Raises as that."""
+    small = shown_image(content, max_pixels=max_pixels)
     size = (small.width * factor, small.height * factor)
     out = io.BytesIO()
     # The quickest compression: these copies live as long as their review.

@@ -1,0 +1,1 @@
+"""Pages for eyes: report, reference sheets, one image explained, and the review page. Values in, HTML and thumbnails out."""
