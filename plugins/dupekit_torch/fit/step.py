@@ -75,8 +75,8 @@ class Step:
         else may use the device meanwhile. Where PyTorch cannot capture it, the log says so and it stays as it is.
         """
         assert self._rate is not None
-        stream = torch.cuda.current_stream(self._rate.device)
         try:
+            stream = torch.cuda.current_stream(self._rate.device)
             with torch.cuda.device(stream.device):
                 for _ in range(WARM_UPS):
                     self._run(trial, self._rate)
