@@ -35,7 +35,7 @@ def explain(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """All that is known of one image: each pair's prediction, look-alikes with their labels, what was decided."""
+    """All that is known of one image. Each pair's prediction, look-alikes with their labels, what was decided."""
     found = open_project(project).explain(image, html=html)
     if json:
         print_json(found)

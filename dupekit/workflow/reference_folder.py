@@ -15,7 +15,7 @@ from dupekit.review.manifest import Manifest
 from dupekit.review.reference_index import Beside, ReferenceIndex, ReferenceThumbnail, write_index
 from dupekit.rounds.confusion import confusion
 from dupekit.rounds.references import Reference
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.workflow.references import References, references
 from dupekit.workflow.session import Session
 
@@ -56,7 +56,8 @@ def write_references(folder: Path, session: Session, manifest: Manifest, *, prog
     """Makes `folder` with the references of a tree. Where anything is in the way it is left out, and nothing else fails."""
     try:
         folder.mkdir()
-        wanted = _wanted(session, manifest)
+        with stage(progress, "choosing references"):
+            wanted = _wanted(session, manifest)
         made = _pictures(folder, session, wanted.in_order(), progress)
         write_index(folder, _index(wanted, made))
     except Exception as error:  # whatever it is: the tree does without
