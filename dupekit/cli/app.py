@@ -19,6 +19,7 @@ from dupekit.cli import ignore, plugins
 from dupekit.cli.apply import apply
 from dupekit.cli.collect import collect
 from dupekit.cli.demo import demo
+from dupekit.cli.explain import explain
 from dupekit.cli.export import export
 from dupekit.cli.flag import flag
 from dupekit.cli.history import history
@@ -43,7 +44,21 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, scan, train, status, flag, export, watch, withdraw, collect, undo, history, apply):
+for command in (
+    init,
+    scan,
+    train,
+    status,
+    flag,
+    explain,
+    export,
+    watch,
+    withdraw,
+    collect,
+    undo,
+    history,
+    apply,
+):
     app.command()(command)
 app.command("next")(next_round)
 app.command()(verify)
