@@ -57,7 +57,7 @@ def review(
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    server.run(lambda: _begin(server, followed.tree, shared=allow and host != _LOOPBACK, no_open=no_open))
+    server.run(lambda: _begin(server, followed.tree, no_open=no_open))
     _end(server, followed)
 
 
@@ -96,12 +96,12 @@ class _Trouble:
             warn(f"trouble: {snapshot.trouble}" if snapshot.trouble else "recovered")
 
 
-def _begin(server: ReviewServer, tree: Path, *, shared: bool, no_open: bool) -> None:
+def _begin(server: ReviewServer, tree: Path, *, no_open: bool) -> None:
     say(f"Reviewing {escape(str(tree))}: {_standing(server)}")
     # By itself on its line, and never wrapped: it is to be clicked or copied.
     say("The page, for whoever has this address:")
     typer.echo(server.address)
-    if shared:
+    if server.shared:
         warn("Others on the network who have it can look and decide, too. What is sent is not encrypted.")
     say("Stop with Ctrl-C.")
     if not no_open and _has_browser():

@@ -43,7 +43,10 @@ class ReviewServer:
         poll_s: float | None = None,
         seen: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
-        """`kept_in` and `poll_s` as in `follow`; `seen` is told of every look at the tree, in the thread that takes it. Raises UsageError where the port is taken."""
+        """`kept_in` and `poll_s` as in `follow`; `seen` is told of every look at the tree, in the thread that takes it.
+
+        Raises UsageError where the port is taken, or the host is no address of this machine.
+        """
         self._tree, self._manifest, self._kept_in, self._seen = tree, manifest, kept_in, seen
         self._poll_s = poll_s
         moves = Moves(tree, manifest, Index(manifest))
@@ -51,10 +54,10 @@ class ReviewServer:
         self._decisions = Decisions(manifest, moves, self.state)
         self._page = Page(tree, manifest, self.state, self._decisions)
         self._token = secrets.token_urlsafe(32)
-        self._names = [] if is_loopback(host) else [socket.gethostname(), socket.getfqdn(), host]
-        self._guard = Guard(
-            self._page.app(), token=self._token, hosts=self._names, anywhere=bool(self._names)
-        )
+        self.shared = not is_loopback(host)
+        """Whether others on the network can reach it."""
+        self._names = [socket.gethostname(), socket.getfqdn(), host] if self.shared else []
+        self._guard = Guard(self._page.app(), token=self._token, hosts=self._names, anywhere=self.shared)
         self._socket = _bound(host, port)
         self._server = _Server(
             uvicorn.Config(
@@ -114,6 +117,7 @@ class ReviewServer:
 
     def stop(self) -> None:
         self._stopped.set()
+        self._looked.set()  # a share that hangs may never be looked at
         self._server.should_exit = True
         self._page.end()
 
@@ -168,9 +172,8 @@ def _bound(host: str, port: int) -> socket.socket:
         ) from None
     bound = socket.socket(family, kind, protocol)
     try:
-        if hasattr(
-            socket, "SO_REUSEPORT"
-        ):  # Unix: to start again at once; on Windows it would share the port
+        if hasattr(socket, "SO_REUSEPORT"):
+            # To start again at once. On Windows, which lacks the other, two programs would share the port.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.listen(128)

@@ -70,7 +70,6 @@ def follow(
     *,
     stop: threading.Event,
     poll_s: float | None = None,
-    command: str = "watch",
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
@@ -79,7 +78,7 @@ def follow(
     says that it is not `kept`.
 
     Where another watcher has the tree, or one that took its place, it follows `beside` that one, and keeps nothing until
-    that has ended. `command` is how others call this one. Raises TreeUnavailable where the tree cannot be read at the
+    that has ended. Raises TreeUnavailable where the tree cannot be read at the
     start; later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
     looker = Looker(tree, manifest)
@@ -88,7 +87,7 @@ def follow(
         raise TreeUnavailable(looker.found.trouble or "", hint=looker.found.remedy)
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
-    with contextlib.closing(_Lock(tree, command)) as lock:
+    with contextlib.closing(_Lock(tree)) as lock:
         lock.hold()
         threading.Thread(target=_wake, args=(stop, heard), daemon=True).start()
         try:
@@ -109,9 +108,8 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
 class _Lock:
     """The lock of the tree that lies there now: one that was put aside or unmounted took its own along."""
 
-    def __init__(self, tree: Path, command: str) -> None:
+    def __init__(self, tree: Path) -> None:
         self._file = tree / MARKER / "watch.lock"
-        self._command = command
         self.elsewhere = False
         """Whether another watcher holds it."""
         # Some network file systems give a file another number whenever they are asked.
@@ -125,7 +123,7 @@ class _Lock:
             return
         self.close()
         try:
-            self._stack.enter_context(exclusive(self._file, self._command))
+            self._stack.enter_context(exclusive(self._file, "watch"))
         except LockedError:
             self.elsewhere = True
         else:
