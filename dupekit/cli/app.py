@@ -26,6 +26,7 @@ from dupekit.cli.history import history
 from dupekit.cli.init import init
 from dupekit.cli.next_round import next_round
 from dupekit.cli.output import warn
+from dupekit.cli.review import review
 from dupekit.cli.scan import scan
 from dupekit.cli.status import status
 from dupekit.cli.terminal import Tone
@@ -52,6 +53,7 @@ for command in (
     flag,
     explain,
     export,
+    review,
     watch,
     withdraw,
     collect,
