@@ -2,18 +2,14 @@
 
 import { button, element, find, key, named, say } from "./review-dom.js";
 import { KEYS } from "./review-keys.js";
-import { Pace } from "./review-pace.js";
 import { DECISIONS, KINDS, images, number, time } from "./review-words.js";
 
 const MODES = { one: "One by one", grid: "Grid" };
 
 export class Frame {
-  #pace;
-
   constructor(page) {
     this.page = page;
     this.review = page.review;
-    this.#pace = new Pace(this.review.decided);
     say(find("tree"), this.review.name);
     document.title = `${this.review.name}: checking the images`;
     this.#makeButtons();
@@ -63,9 +59,8 @@ export class Frame {
     const { page, review } = this;
     const at = page.mode === "one" && !page.ended ? `${number(page.one.current + 1)} of ` : "";
     say(find("position"), `${at}${number(review.size)}, ${number(review.decided)} decided`);
-    this.#pace.reached(review.decided, performance.now() / 1000);
-    const { perMinute, leftS } = this.#pace.pace(review.counts.open);
-    say(find("pace"), perMinute ? `about ${perMinute} a minute, some ${time(leftS)} left` : "");
+    const { per_hour: perHour, left_s: leftS } = page.pace;
+    say(find("pace"), perHour && leftS ? `about ${Math.max(1, Math.round(perHour / 60))} a minute, some ${time(leftS)} left` : "");
     const bar = find("progress");
     bar.setAttribute("aria-valuemax", review.size);
     bar.setAttribute("aria-valuenow", review.decided);

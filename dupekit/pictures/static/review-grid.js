@@ -200,17 +200,22 @@ export class Grid {
   }
 
   #cell(n) {
-    const { name, width, height } = this.review.images[n];
+    const { name } = this.review.images[n];
     const cell = element("div", { role: "option", className: "cell", tabIndex: -1, title: name });
     cell.dataset.number = n;
     if (this.review.shown[n].present) {
       const picture = element("img", { src: address(n), alt: "", draggable: false, decoding: "async" });
-      if (width) picture.style.width = `${Math.min(1, this.size / Math.max(width, height) / ENLARGE) * ENLARGE * width}px`;
+      picture.addEventListener("load", () => this.#enlarge(picture));
       cell.append(picture);
     }
     cell.append(element("span", { className: "verdict" }));
     this.#label(cell);
     return cell;
+  }
+
+  #enlarge(picture) {
+    const original = picture.naturalWidth / this.review.enlarged;
+    picture.style.width = `${original * ENLARGE}px`; // and no larger than the cell, by the style sheet
   }
 
   #label(cell) {

@@ -50,14 +50,14 @@ export class Picture {
     for (const n of numbers) this.#store.get(this.address(n));
   }
 
-  /** Shows an image of the tree; `width`, `height` of the original where they are known, `enlarged` the tree's factor. */
-  show({ number, width, height, name }, enlarged, words) {
+  /** Shows an image of a tree whose copies are `enlarged` so many times. */
+  show({ number, name }, enlarged, words) {
     const picture = this.#store.get(this.address(number));
     picture.alt = words;
     picture.title = name;
     picture.draggable = false;
     picture.dataset.number = number;
-    const size = () => (width && height ? [width, height] : [picture.naturalWidth / enlarged, picture.naturalHeight / enlarged]);
+    const size = () => [picture.naturalWidth / enlarged, picture.naturalHeight / enlarged];
     this.#image = { picture, size };
     if (!picture.complete) picture.addEventListener("load", () => this.#image?.picture === picture && this.fit(), { once: true });
     this.#frame.replaceChildren(picture);

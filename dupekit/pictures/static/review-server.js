@@ -27,7 +27,8 @@ const post = (address, body) =>
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const AGAIN_MS = [200, 400, 800, 1600, 3000];
 
-/** Tells of "news" (what changed), "state" (everything, after it was away) and "standing" (here, lost or dead; or what is held changed). */
+/** Tells of "news" (what changed), "state" (everything, after it was away) and "standing": that `standing` (here, lost or dead), `trouble`
+ *  (why the tree cannot be worked on) or what is held changed. */
 export class Server extends EventTarget {
   standing = "here";
   #version;
@@ -36,9 +37,10 @@ export class Server extends EventTarget {
   #sending = false;
   #back = [];
 
-  constructor(version) {
+  constructor({ version, trouble }) {
     super();
     this.#version = version;
+    this.trouble = trouble;
     this.#listen();
     addEventListener("pagehide", () => this.#source?.close());
     addEventListener("pageshow", (event) => event.persisted && this.#lost());
@@ -53,6 +55,7 @@ export class Server extends EventTarget {
   async send(address, body) {
     return new Promise((resolve, reject) => {
       this.#jobs.push({ address, body, resolve, reject });
+      if (this.standing !== "here" || this.trouble) this.#tell();
       this.#work();
     });
   }
@@ -61,6 +64,7 @@ export class Server extends EventTarget {
     if (this.#sending) return;
     this.#sending = true;
     while (this.#jobs.length) {
+      if (this.trouble) await new Promise((again) => this.#back.push(again));
       const { address, body, resolve, reject } = this.#jobs[0];
       try {
         const what = body();
@@ -85,12 +89,19 @@ export class Server extends EventTarget {
       const news = JSON.parse(event.data);
       this.#version = news.version;
       this.dispatchEvent(new CustomEvent("news", { detail: news }));
+      this.#stand("here", news.trouble);
     };
     this.#source.onerror = () => this.#lost();
   }
 
-  #stand(standing) {
+  #stand(standing, trouble = this.trouble) {
     this.standing = standing;
+    this.trouble = trouble;
+    this.#tell();
+    if (standing === "here" && !trouble) this.#back.splice(0).forEach((again) => again());
+  }
+
+  #tell() {
     this.dispatchEvent(new Event("standing"));
   }
 
@@ -105,13 +116,11 @@ export class Server extends EventTarget {
         const state = await get("state");
         this.#version = state.version;
         this.dispatchEvent(new CustomEvent("state", { detail: state }));
-        break;
+        this.#listen();
+        return this.#stand("here", state.trouble);
       } catch (error) {
         if (error instanceof OutOfDate) return this.#stand("dead");
       }
     }
-    this.#stand("here");
-    this.#listen();
-    this.#back.splice(0).forEach((again) => again());
   }
 }

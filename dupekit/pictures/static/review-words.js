@@ -38,4 +38,5 @@ export const LOST = (held) =>
 export const OUT_OF_DATE = (held) =>
   "dupekit was started anew. This page is out of date: open the new address that dupekit shows." +
   (held ? ` ${decisions(held)} made here could not be saved.` : "");
-export const TROUBLE = (trouble) => `${trouble} Your decisions wait until this is over.`;
+export const TROUBLE = (trouble, held) =>
+  trouble + (held ? ` ${decisions(held)} made here ${held === 1 ? "waits" : "wait"} on this page until then.` : "");

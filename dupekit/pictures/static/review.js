@@ -17,6 +17,7 @@ const PAGE_IN_ONE = 10;
 class Page {
   mode = "one";
   ended = false;
+  pace = {};
 
   constructor(review, server) {
     this.review = review;
@@ -182,9 +183,10 @@ class Page {
   }
 }
 
-function banner(server, trouble) {
+/** What hinders the work, where something does. */
+function banner({ standing, trouble, held }) {
   const where = find("banner");
-  const text = { here: trouble && TROUBLE(trouble), lost: LOST(server.held), dead: OUT_OF_DATE(server.held) }[server.standing];
+  const text = { here: trouble && TROUBLE(trouble, held), lost: LOST(held), dead: OUT_OF_DATE(held) }[standing];
   where.hidden = !text;
   say(where, text || "");
 }
@@ -194,22 +196,18 @@ async function begin() {
   const review = new Review(tree, references);
   const everything = ({ verdicts, present }) => review.follow(verdicts.map(([verdict, label], n) => [n, verdict, label, present[n]]));
   everything(state);
-  let { trouble } = state;
-  const server = new Server(state.version);
+  const server = new Server(state);
   const page = new Page(review, server);
-  const standing = () => banner(server, trouble);
+  page.pace = state.pace;
   server.addEventListener("news", ({ detail }) => {
-    ({ trouble } = detail);
+    page.pace = detail.pace;
     page.deciding.hear(detail);
-    standing();
+    page.frame.refresh();
   });
-  server.addEventListener("state", ({ detail }) => {
-    ({ trouble } = detail);
-    everything(detail);
-  });
-  server.addEventListener("standing", standing);
+  server.addEventListener("state", ({ detail }) => everything(detail));
+  server.addEventListener("standing", () => banner(server));
   addEventListener("beforeunload", (event) => server.held && event.preventDefault());
-  standing();
+  banner(server);
   page.frame.arrange();
   page.advance();
 }
