@@ -15,6 +15,7 @@
     ├── ImageError               1   one image cannot be used
     │   └── ImageTooLarge        1   it has more pixels than allowed
     ├── TreeUnavailable          1   the review tree cannot be read, or is still changing
+    ├── MoveRefused              1   an image of a review tree cannot be moved as was asked
     └── JobError                 1   a run could not be done
 
 A message says what failed and on what; `hint` says what to do next. The command line prints both and
@@ -107,6 +108,10 @@ class ImageTooLarge(ImageError):
 
 class TreeUnavailable(DupekitError):
     """A review tree cannot be read, has no marker, or is still changing."""
+
+
+class MoveRefused(DupekitError):
+    """An image of a review tree cannot be moved as was asked. It lies where it lay."""
 
 
 class JobError(DupekitError):

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dupekit.cli.completion import complete_tree
-from dupekit.cli.output import ProjectOption, open_project, say
+from dupekit.cli.output import ProjectOption, say
 from dupekit.cli.tables import LEAST
 from dupekit.cli.terminal import shortened
+from dupekit.cli.trees import what_to_follow
 from dupekit.files.names import printable
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from dupekit.review.manifest import Manifest
     from dupekit.review.watch.pace import Count, Headway
     from dupekit.review.watch.watcher import Snapshot
 
@@ -46,13 +46,14 @@ def watch(
     # A ledger that another program has locked is waited for in SQLite, where Python hears of no Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        path, manifest, kept_in = _what_to_watch(tree, project)
+        followed = what_to_follow(tree, project, "watch")
     finally:
         signal.signal(signal.SIGINT, before)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    seen = _with_headway(follow(path, manifest, kept_in, stop=stop, poll_s=poll))
+    path = followed.tree
+    seen = _with_headway(follow(path, followed.manifest, followed.kept_in, stop=stop, poll_s=poll))
     kept = _log(path, seen, quiet=quiet) if quiet or not sys.stdout.isatty() else _show(path, seen)
     if not kept:
         raise typer.Exit(1)  # what was last said says why
@@ -60,49 +61,6 @@ def watch(
 
 Seen = Iterator[tuple["Snapshot", "Headway | None", str]]
 """The last: when something was done last, by the clock on the wall."""
-
-
-def _what_to_watch(tree: Path | None, project: Path | None) -> tuple[Path, Manifest, Path]:
-    """A tree of the project, or, where there is no project, one that came from elsewhere; its manifest; and where to keep
-    what is seen."""
-    from dupekit.errors import NotAProject, TreeUnavailable, UsageError
-    from dupekit.review.listing import require_marker
-    from dupekit.review.manifest import MARKER
-    from dupekit.review.verdicts import tree_manifest
-
-    if tree is not None:
-        _require_there(tree)
-    try:
-        opened = open_project(project)
-        export, path = opened.tree(tree)
-    except (NotAProject, TreeUnavailable) as error:
-        if tree is None and project is None and isinstance(error, NotAProject):
-            raise UsageError(
-                "Which review tree? It may be left out within a project only.",
-                hint="Name it: dupekit watch TREE, the folder with the images. Or name a project with -p.",
-            ) from None
-        if tree is None or project is not None:
-            raise
-        path = tree.absolute()
-        require_marker(path)
-        return path, tree_manifest(path), path / MARKER
-    _require_there(path)
-    return path, opened.manifest_of(export, path), opened.folder_of(export)
-
-
-def _require_there(tree: Path) -> None:
-    """Raises TreeUnavailable where nothing lies at this path; what else is wrong with it, others say."""
-    from dupekit.errors import TreeUnavailable
-
-    try:
-        tree.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise TreeUnavailable(
-            f"{tree} does not exist.",
-            hint="Check the path and that its share is mounted. Nothing was taken as deleted.",
-        ) from None
-    except OSError:
-        return
 
 
 def _with_headway(snapshots: Iterator[Snapshot]) -> Seen:

@@ -69,6 +69,23 @@ class Cache:
                 hint="A trainer makes it: was the cache deleted? Run `dupekit train` again.",
             ) from None
 
+    def vectors(self, digests: Sequence[str]) -> Rows | None:
+        """The rows of these images in the cached array that has most of them, of equals the one filled last; of arrays whose
+        rows are vectors of real numbers, as features are. `at` is -1 for an image that it has no row of. None where no array has
+        any of them."""
+        best: tuple[int, int, Rows] | None = None
+        for layout in sorted(self.folder.glob("*/array.json")):
+            try:
+                array = self.stored(layout.parent.name)
+                if len(array.shape) == 1 and array.dtype.kind == "f":
+                    rows = array.known(digests)
+                    worth = (int((rows.at >= 0).sum()), layout.with_name("index.bin").stat().st_mtime_ns)
+                    if worth[0] and (best is None or worth > best[:2]):
+                        best = (*worth, rows)
+            except (CacheError, OSError, ValueError):  # damaged, or being deleted
+                continue
+        return best[2] if best else None
+
     def pixels(
         self, images: Images, *, size_px: int, channels: int, fit: Fit = "pad", progress: Progress = silent
     ) -> Rows:
@@ -137,6 +154,15 @@ class CachedArray:
                 hint="A trainer fills it: was the cache deleted? Run `dupekit train` again.",
             )
         return self._rows(found)
+
+    def known(self, digests: Sequence[str]) -> Rows:
+        """The rows of images by their digests, as far as there are any: `at` is -1 for the others."""
+        found = self._find(digests)
+        if (found < 0).all():
+            return Rows(np.empty((0, *self.shape), self.dtype), found)
+        memory = self._memory()
+        found[found >= len(memory)] = -1
+        return Rows(memory, found)
 
     def _rows(self, found: NDArray[np.int64]) -> Rows:
         return Rows(self._memory() if len(found) else np.empty((0, *self.shape), self.dtype), found)

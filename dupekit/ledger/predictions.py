@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.rounds import RunState
+from dupekit.rounds.confusion import Confused
 from dupekit.system.stamp import now
 
 
@@ -80,6 +81,25 @@ def of_round(ledger: Ledger, round_number: int) -> Iterator[Prediction]:
         (round_number,),
     ):
         yield Prediction(path, label)
+
+
+def confused(ledger: Ledger, round_number: int) -> list[Confused]:
+    """How often images of each class were taken for each class, over all predictions of a round; by given, then predicted class.
+    The given label is that which votes were counted under."""
+    # Numbers are grouped, and names looked up for what comes out: joined first, names were sorted for every prediction.
+    found = ledger.rows(
+        """
+        SELECT g.name, p.name, n FROM (
+            SELECT tallies.given AS given, predicted, count(*) AS n FROM runs
+            CROSS JOIN predictions ON run = runs.id
+            CROSS JOIN tallies ON tallies.round = runs.round AND tallies.image = predictions.image
+            WHERE runs.round = ? GROUP BY 1, 2)
+        JOIN classes AS g ON g.id = given JOIN classes AS p ON p.id = predicted
+        ORDER BY g.name, p.name
+        """,
+        (round_number,),
+    )
+    return [Confused(*row) for row in found]
 
 
 def counts(ledger: Ledger) -> dict[int, int]:

@@ -96,7 +96,7 @@ def judge(
     """The verdict on every exported file, from where it lies now; `digest` as in `match`, `index` of the manifest."""
     index = index or Index(manifest)
     found = match(index, files, digest)
-    verdicts = [_verdict(file, found.place.get(file.path), index.places) for file in manifest.files]
+    verdicts = [verdict_at(file, found.place.get(file.path), index.places) for file in manifest.files]
     return Review(verdicts, sorted(found.unknown, key=sort_key))
 
 
@@ -141,7 +141,8 @@ def digest_of(tree: Path, path: str) -> str:
 _SPECIAL = {RIGHT: Verdict.CORRECT, EXPUNGE: Verdict.EXPUNGE, UNSURE: Verdict.UNSURE}
 
 
-def _verdict(file: ExportedFile, now_at: str | None, places: Places) -> FileVerdict:
+def verdict_at(file: ExportedFile, now_at: str | None, places: Places) -> FileVerdict:
+    """The verdict on a file that lies at a path of the tree, or was deleted."""
     if now_at is None:
         return FileVerdict(file, Verdict.CORRECT, file.given, None)
     place = places.of(now_at)

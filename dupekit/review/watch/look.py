@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dupekit.errors import TreeUnavailable
@@ -38,6 +38,8 @@ class Look:
     remedy: str = ""
     misspelt: Mapping[str, str] = field(default_factory=dict)
     """New class -> the class of the dataset whose name is nearly its own."""
+    began_s: float = 0.0
+    """When the look began that the review is of, in seconds of the monotonic clock: what was moved later it may not know."""
 
 
 class Looker:
@@ -73,7 +75,8 @@ class Looker:
                     self._restless()
                     return
                 review = self._judged(files)
-                self.found, self._seen = Look(review, misspelt=misspelt(review, self._manifest)), first
+                near = misspelt(review, self._manifest)
+                self.found, self._seen = Look(review, misspelt=near, began_s=started), first
                 self._root = identity(self._tree)
         except TreeUnavailable as error:
             # What was deleted or moved while it was read is no trouble, if a later look finds the tree in order.
@@ -117,7 +120,7 @@ class Looker:
         self.busy += 1
         if self.busy == _LONG:
             note = "The tree keeps changing while it is read; these figures are of an earlier look."
-            self.found, self._seen = Look(self.found.review, note), None
+            self.found, self._seen = replace(self.found, trouble=note), None
 
     def _gone(self, error: TreeUnavailable) -> None:
         if self.found.review is not None or self.found.trouble != error.message:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.errors import TreeUnavailable
+from dupekit.errors import LockedError, TreeUnavailable
 from dupekit.files.lock import exclusive
 from dupekit.files.write import write_lines
 from dupekit.review.event_log import EVENTS, Event, append_events
@@ -57,6 +57,10 @@ class Snapshot:
     """Whether after.txt holds what the review says."""
     misspelt: Mapping[str, str]
     """New class -> the class of the dataset whose name is nearly its own."""
+    began_s: float
+    """When the look began that the review is of, by the same clock: what was moved later it may not know."""
+    beside: bool
+    """Whether another watcher has the tree, and keeps after.txt."""
 
 
 def follow(
@@ -66,6 +70,7 @@ def follow(
     *,
     stop: threading.Event,
     poll_s: float | None = None,
+    beside: bool = False,
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
@@ -73,8 +78,8 @@ def follow(
     that has no project, the tree's marker folder. after.txt is current before a snapshot is yielded, or the snapshot
     says that it is not `kept`.
 
-    Raises LockedError where the tree, or one that took its place, has a watcher already, and TreeUnavailable where it cannot be read at the start;
-    later it waits until it can. `stop` is set when the generator ends, however it ends.
+    Raises LockedError where the tree, or one that took its place, has a watcher already; with `beside` it follows beside
+    that one and keeps nothing until that has ended. Raises TreeUnavailable where the tree cannot be read at the start; later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
     looker = Looker(tree, manifest)
     looker.look_until_it_rests()
@@ -82,7 +87,7 @@ def follow(
         raise TreeUnavailable(looker.found.trouble or "", hint=looker.found.remedy)
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
-    with contextlib.closing(_Lock(tree)) as lock:
+    with contextlib.closing(_Lock(tree, beside=beside)) as lock:
         lock.hold()
         threading.Thread(target=_wake, args=(stop, heard), daemon=True).start()
         try:
@@ -103,20 +108,29 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
 class _Lock:
     """The lock of the tree that lies there now: one that was put aside or unmounted took its own along."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, *, beside: bool) -> None:
         self._file = tree / MARKER / "watch.lock"
+        self._beside = beside
+        self.elsewhere = False
+        """Whether another watcher holds it, beside which this one works."""
         # Some network file systems give a file another number whenever they are asked.
         self._numbered = not is_network(tree)
         self._held: tuple[int, int] | None = None
         self._stack = contextlib.ExitStack()
 
     def hold(self) -> None:
-        """Raises LockedError where another watcher holds it."""
+        """Raises LockedError where another watcher holds it, unless this one may work beside it."""
         if self._held is not None and (not self._numbered or _number(self._file) == self._held):
             return
         self.close()
-        self._stack.enter_context(exclusive(self._file, "watch"))
-        self._held = _number(self._file)
+        try:
+            self._stack.enter_context(exclusive(self._file, "watch"))
+        except LockedError:
+            if not self._beside:
+                raise
+            self.elsewhere = True
+        else:
+            self._held, self.elsewhere = _number(self._file), False
 
     def doubt(self) -> None:
         """The tree cannot be read, and when it can, it may be another one."""
@@ -156,14 +170,22 @@ def _rounds(
         else:
             with contextlib.suppress(OSError):  # it has just gone away; the next look sees it
                 lock.hold()
-        state = (looker.found, ears.deaf)
+        state = (looker.found, ears.deaf, lock.elsewhere)
         at_rest = not looker.busy or len(events) >= _AT_ONCE
         if last or told != state or (events and at_rest):
-            review, trouble = looker.found.review, looker.found.trouble or ears.deaf
-            failed = _keep(review, events, kept_in)
-            said = " ".join(filter(None, (trouble, failed))) or None
-            kept, misspelt = review is not None and not failed, looker.found.misspelt
-            yield Snapshot(review, said, events, last, time.monotonic(), kept, misspelt)
+            found = looker.found
+            failed = None if lock.elsewhere else _keep(found.review, events, kept_in)
+            yield Snapshot(
+                review=found.review,
+                trouble=" ".join(filter(None, (found.trouble or ears.deaf, failed))) or None,
+                events=events,
+                last=last,
+                at_s=time.monotonic(),
+                kept=found.review is not None and not failed and not lock.elsewhere,
+                misspelt=found.misspelt,
+                began_s=found.began_s,
+                beside=lock.elsewhere,
+            )
             told, events = (None, events) if failed else (state, [])
         if last:
             return

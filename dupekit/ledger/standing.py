@@ -1,0 +1,66 @@
+"""How each image of a round stands: what it was predicted as, and what was decided on it. What references are chosen from."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupekit.ledger.database import Ledger, understood
+from dupekit.review.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The verdict on an image that counts now."""
+
+    verdict: Verdict
+    label: str
+    """That it shall have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standings:
+    """Every image of a round, as columns of n sorted by `images`. Paths and labels are escaped text."""
+
+    images: NDArray[np.int64]
+    """The ledger's numbers."""
+    paths: list[str]
+    given: list[str]
+    digests: list[str]
+    """When votes were counted."""
+    probability_given: NDArray[np.float64]
+    ignored: NDArray[np.bool_]
+    """On the ignore list: confirmed, in whatever round."""
+    unchanged: NDArray[np.bool_]
+    """Its file still holds what was predicted."""
+    verdicts: dict[int, Current]
+    """What counts now of the images that were decided on, by their numbers."""
+
+
+def standings(ledger: Ledger, round_number: int) -> Standings:
+    """None of them while no pair of the round is complete."""
+    rows = ledger.rows(
+        """
+        SELECT image, path, g.name, tallies.digest, p_given,
+            CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END,
+            images.state = 'ok' AND images.digest = tallies.digest
+        FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
+        """,
+        (round_number,),
+    ).fetchall()
+    verdicts = ledger.rows(
+        "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
+    )
+    return Standings(
+        np.array([row[0] for row in rows], np.int64),
+        [row[1] for row in rows],
+        [sys.intern(row[2]) for row in rows],
+        [row[3] for row in rows],
+        np.array([row[4] for row in rows], np.float64),
+        np.array([row[5] for row in rows], bool),
+        np.array([row[6] for row in rows], bool),
+        {image: Current(understood(Verdict, verdict), label) for image, verdict, label in verdicts},
+    )

@@ -1,0 +1,84 @@
+"""The images of a tree as a browser gets them: decoded by us and coded anew without loss, so that no file of the tree reaches it
+as it is."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from dupekit.dataset.image_file import MAX_PIXELS
+from dupekit.dataset.shown import shown_image
+from dupekit.files.inside import read_inside
+
+FILE_MAX_BYTES = 200_000_000
+"""A larger file is not read: 50 million pixels take no more, however they are stored."""
+KEPT_BYTES = 24_000_000
+"""So much is kept of what was sent: some thousand images of plankton, or twenty photographs."""
+_STRETCH = (1.0, 99.0)
+"""Percentiles that become black and white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is sent."""
+
+    content: bytes
+    media_type: str
+
+
+class Images:
+    """Makes pictures of files in one tree. May be called from any thread."""
+
+    def __init__(self, tree: Path, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._tree, self._max_pixels = tree, max_pixels
+        self._lock = threading.Lock()
+        self._at_work = threading.BoundedSemaphore(2)
+        """An image of many pixels takes much memory while it is decoded."""
+        self._kept: OrderedDict[tuple[str, bool], Picture] = OrderedDict()
+        self._kept_bytes = 0
+
+    def of(self, path: str, name: str, *, stretched: bool = False) -> Picture:
+        """The image at an escaped path of the tree. `name` says which image that is, whatever its path: one with the same name
+        is not read again. Raises OSError where it cannot be read, ImageError where it is none."""
+        key = (name, stretched)
+        with self._lock:
+            if (kept := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
+                return kept
+        with self._at_work:
+            content = read_inside(self._tree, path, at_most=FILE_MAX_BYTES)
+            picture = _coded(content, self._max_pixels, stretched=stretched)
+        with self._lock:
+            before = self._kept.pop(key, None)
+            self._kept[key] = picture
+            self._kept_bytes += len(picture.content) - (len(before.content) if before else 0)
+            while self._kept_bytes > KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1].content)
+        return picture
+
+
+def _coded(content: bytes, max_pixels: int, *, stretched: bool) -> Picture:
+    image = shown_image(content, max_pixels=max_pixels)
+    if stretched:
+        image = _stretched(image)
+    out = io.BytesIO()
+    # The quickest compression: it travels on one machine, or through a tunnel.
+    image.save(out, "PNG", compress_level=1)
+    return Picture(out.getvalue(), "image/png")
+
+
+def _stretched(image: PillowImage.Image) -> PillowImage.Image:
+    """Contrast stretched, the same for all channels, so that colours stay."""
+    counts = np.asarray(image.histogram()).reshape(-1, 256).sum(axis=0)
+    shares = counts.cumsum() / counts.sum() * 100
+    low, high = (int(np.searchsorted(shares, share)) for share in _STRETCH)
+    if high <= low:
+        return image
+    table = np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255).round().astype(int).tolist()
+    return image.point(table * len(image.getbands()))
