@@ -13,8 +13,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** A class's name, apart from the direction in which the text around it runs. */
-export const named = (label, tag = "bdi") => element(tag, { className: "name", dir: "auto", title: label }, label);
+/** A class's name, apart from the direction in which the text around it runs; where it is too long it breaks after a "_". */
+export function named(label, tag = "bdi") {
+  const parts = label.split(/(?<=[_-])/).flatMap((part) => [element("wbr"), part]);
+  return element(tag, { className: "name", dir: "auto", title: label }, ...parts.slice(1));
+}
 
 /** A button that the keyboard reaches, but that a click does not give the focus: the keys stay the page's. */
 export function button(properties, press, ...children) {

@@ -57,8 +57,9 @@ export class Frame {
 
   #progress() {
     const { page, review } = this;
-    const at = page.mode === "one" && !page.ended ? `${number(page.one.current + 1)} of ` : "";
-    say(find("position"), `${at}${number(review.size)}, ${number(review.decided)} decided`);
+    const [decided, size] = [number(review.decided), number(review.size)];
+    const isOne = page.mode === "one" && !page.ended;
+    say(find("position"), isOne ? `${number(page.one.current + 1)} of ${size}, ${decided} decided` : `${decided} of ${size} decided`);
     const { per_hour: perHour, left_s: leftS } = page.pace;
     say(find("pace"), perHour && leftS ? `about ${Math.max(1, Math.round(perHour / 60))} a minute, some ${time(leftS)} left` : "");
     const bar = find("progress");
@@ -70,15 +71,15 @@ export class Frame {
   #decisions() {
     const { page, review } = this;
     const pair = review.pairs[page.mode === "one" && page.one.current !== null ? review.images[page.one.current].pair : page.grid.filter.pair];
-    const of = { right: pair.given, suggested: pair.suggested };
-    const now = page.mode === "one" && page.one.current !== null ? review.shown[page.one.current].kind : null;
+    const now = page.mode === "one" && page.one.current !== null ? review.shown[page.one.current] : null;
+    const of = { right: pair.given, suggested: pair.suggested, class: now?.kind === "moved" ? now.label : "" };
     for (const [decision, { kind }] of Object.entries(DECISIONS)) {
       const item = find(`decide-${decision}`);
       if (of[decision] !== undefined) {
         say(item.lastChild, of[decision]);
         item.lastChild.title = of[decision];
       }
-      item.setAttribute("aria-pressed", String(kind === now));
+      item.setAttribute("aria-pressed", String(kind === now?.kind));
       item.disabled = page.ended;
     }
   }

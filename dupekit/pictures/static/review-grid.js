@@ -274,10 +274,10 @@ const address = (n) => `image/${n}?stretched=0`;
 /** "24 images: label right, they stay in Copepod? …" */
 function question(count, { decision, label }, pair) {
   const target = { right: pair.given, suggested: pair.suggested, class: label }[decision];
-  const words = decision === "class" ? "move to" : DECISIONS[decision].words.toLowerCase();
+  const words = decision === "class" ? "move to " : `${DECISIONS[decision].words.toLowerCase()}${target ? ", " : ""}`;
   return [
     `${images(count)}: `,
-    element("strong", {}, words), ...(target ? [" ", named(target, "strong")] : []), "? ",
-    element("kbd", {}, "Enter"), " yes  ", element("kbd", {}, "Esc"), " no. Click an image to leave it out.",
+    element("strong", {}, words), ...(target ? [named(target, "strong")] : []), "? ",
+    element("kbd", {}, "Enter"), " yes, ", element("kbd", {}, "Esc"), " no. Click an image to leave it out.",
   ];
 }

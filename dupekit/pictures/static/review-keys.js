@@ -9,7 +9,7 @@ export const KEYS = [
   { keys: ["u"], words: "unsure", act: "unsure" },
   { keys: ["x"], words: "throw out: a bad image", act: "expunge" },
   { keys: ["z", "Ctrl+z"], show: "z", words: "take back, as often as you like", act: "undo" },
-  { keys: ["n"], words: "next open", hint: "next open", act: "open" },
+  { keys: ["n"], words: "next open", act: "open" },
   { keys: ["g"], words: "grid, or one by one", hint: "grid or one by one", act: "mode" },
   { keys: ["ArrowLeft"], show: "←", words: "the image before", where: "one", hint: "back", act: "before" },
   { keys: ["ArrowRight"], show: "→", words: "the next image", where: "one", hint: "on", act: "after" },

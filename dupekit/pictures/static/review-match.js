@@ -16,16 +16,15 @@ function wordBegins(wanted, name) {
   return false;
 }
 
-/** From 3 on, more the farther the letters lie apart; null where they do not occur so. */
+/** From 3 on, more the farther the letters lie apart from a word's beginning on; null where they do not occur so. */
 function lettersInOrder(wanted, name) {
-  let at = -1;
-  let first = -1;
-  for (const letter of wanted) {
-    at = name.indexOf(letter, at + 1);
-    if (at < 0) return null;
-    if (first < 0) first = at;
+  let least = null;
+  for (const { index: first } of name.matchAll(/[\p{L}\p{N}]+/gu)) {
+    let at = first - 1;
+    const found = name[first] === wanted[0] && [...wanted].every((letter) => (at = name.indexOf(letter, at + 1)) >= 0);
+    if (found && (least === null || at - first < least)) least = at - first;
   }
-  return 3 + (at - first) / 1000;
+  return least === null ? null : 3 + least / 1000;
 }
 
 /** The classes that a text can mean, the likeliest first; all in their order where there is no text. */
