@@ -169,6 +169,9 @@ def _came_along(evidence: Evidence, exported: str, rest: str) -> str | None:
     if not same:
         return None
     place, home = now[-same], then[-same]
+    # Into `_right/a`, while `a` stands where it was: the review page moves single files so, and leaves their folders.
+    if same_name_key(place) == same_name_key(home) and same_name_key(home) in evidence.listing.folders:
+        return None
     # Where such a folder was exported to, too, files may have been carried to it one by one.
     fresh = same_name_key(place) not in evidence.places.homes or same_name_key(place) == same_name_key(home)
     return home if fresh or evidence.gone(home) else None

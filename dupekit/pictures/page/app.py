@@ -20,16 +20,20 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from dupekit.errors import ImageError
+from dupekit.files.inside import read_inside
 from dupekit.pictures.page.decisions import Decisions, Outcome
-from dupekit.pictures.page.facts import facts
+from dupekit.pictures.page.facts import facts, references
 from dupekit.pictures.page.guard import BODY_MAX_BYTES
 from dupekit.pictures.page.images import Images, Picture
 from dupekit.pictures.page.state import Opinion, State
 from dupekit.pictures.templates import render
 from dupekit.review.manifest import Manifest
 from dupekit.review.moves import Decision
+from dupekit.review.reference_index import read_index, read_thumbnail
 from dupekit.review.verdicts import Verdict
 
+FILE_MAX_BYTES = 200_000_000
+"""A larger file is not read: 50 million pixels take no more, however they are stored."""
 _ALIVE_S = 15.0
 """So often an idle stream of events sends a line, so that one whose reader has gone is noticed."""
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -62,9 +66,12 @@ class Page:
     """What the requests are answered from. All of it may be used from any thread."""
 
     def __init__(self, tree: Path, manifest: Manifest, state: State, decisions: Decisions) -> None:
-        self.manifest, self.state, self.decisions = manifest, state, decisions
-        self.images = Images(tree)
+        self.tree, self.manifest, self.state, self.decisions = tree, manifest, state, decisions
+        self.images = Images()
         self.facts = JSONResponse(facts(manifest, tree)).body
+        index = read_index(tree)
+        self.references = JSONResponse(references(manifest, index)).body
+        self.thumbnails = [one.file for one in index.thumbnails] if index else []
         self.page = render("review.html")
         self.static = {
             file.name: (file.read_bytes(), _TYPES[Path(file.name).suffix])
@@ -84,6 +91,8 @@ class Page:
                 Route("/", self._page),
                 Route("/static/{name}", self._static),
                 Route("/tree", self._tree),
+                Route("/references", self._references),
+                Route("/reference/{number}", self._reference),
                 Route("/state", self._state),
                 Route("/image/{number}", self._image),
                 Route("/events", self._events),
@@ -104,6 +113,19 @@ class Page:
     async def _tree(self, _: Request) -> Response:
         return Response(self.facts, media_type="application/json")
 
+    async def _references(self, _: Request) -> Response:
+        return Response(self.references, media_type="application/json")
+
+    def _reference(self, request: Request) -> Response:
+        file = self.thumbnails[_number(request.path_params["number"], len(self.thumbnails))]
+        return self._picture(lambda: self.images.of(file, lambda: self._thumbnail(file)))
+
+    def _thumbnail(self, file: str) -> bytes:
+        content = read_thumbnail(self.tree, file)
+        if content is None:
+            raise FileNotFoundError(file)
+        return content
+
     def _state(self, _: Request) -> Response:
         return JSONResponse(self.state.whole())
 
@@ -113,7 +135,14 @@ class Page:
         if found.now_at is None:
             return PlainTextResponse("This image was deleted from the tree.\n", 404)
         stretched = request.query_params.get("stretched") == "1"
-        return self._picture(lambda: self.images.of(found.now_at or "", str(number), stretched=stretched))
+        path = found.now_at
+        return self._picture(
+            lambda: self.images.of(
+                str(number),
+                lambda: read_inside(self.tree, path, at_most=FILE_MAX_BYTES),
+                stretched=stretched,
+            )
+        )
 
     @staticmethod
     def _picture(make: Callable[[], Picture]) -> Response:

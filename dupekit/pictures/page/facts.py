@@ -8,6 +8,7 @@ from typing import Any
 
 from dupekit.files.names import escape, same_name_key
 from dupekit.review.manifest import Manifest
+from dupekit.review.reference_index import ReferenceIndex
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -40,6 +41,18 @@ def facts(manifest: Manifest, tree: Path) -> dict[str, Any]:
             }
             for file in manifest.files
         ],
+    }
+
+
+def references(manifest: Manifest, index: ReferenceIndex | None) -> dict[str, Any]:
+    """Typical images and look-alikes, by the numbers of their thumbnails; none where the tree has none."""
+    if index is None:
+        return {"thumbnails": [], "classes": {}, "beside": []}
+    beside = [index.beside.get(file.path) for file in manifest.files]
+    return {
+        "thumbnails": [one.model_dump(exclude={"file"}) for one in index.thumbnails],
+        "classes": index.classes,
+        "beside": [[one.given, one.suggested, one.alike] if one else [[], [], []] for one in beside],
     }
 
 

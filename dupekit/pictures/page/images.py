@@ -6,18 +6,15 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.shown import shown_image
-from dupekit.files.inside import read_inside
 
-FILE_MAX_BYTES = 200_000_000
-"""A larger file is not read: 50 million pixels take no more, however they are stored."""
 KEPT_BYTES = 24_000_000
 """So much is kept of what was sent: some thousand images of plankton, or twenty photographs."""
 _STRETCH = (1.0, 99.0)
@@ -33,27 +30,28 @@ class Picture:
 
 
 class Images:
-    """Makes pictures of files in one tree. May be called from any thread."""
+    """Makes pictures of image files, and keeps the last ones. May be called from any thread."""
 
-    def __init__(self, tree: Path, *, max_pixels: int = MAX_PIXELS) -> None:
-        self._tree, self._max_pixels = tree, max_pixels
+    def __init__(self, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
         self._lock = threading.Lock()
         self._at_work = threading.BoundedSemaphore(2)
         """An image of many pixels takes much memory while it is decoded."""
         self._kept: OrderedDict[tuple[str, bool], Picture] = OrderedDict()
         self._kept_bytes = 0
 
-    def of(self, path: str, name: str, *, stretched: bool = False) -> Picture:
-        """The image at an escaped path of the tree. `name` says which image that is, whatever its path: one with the same name
-        is not read again. Raises OSError where it cannot be read, ImageError where it is none."""
+    def of(self, name: str, read: Callable[[], bytes], *, stretched: bool = False) -> Picture:
+        """The image in the file that `read` reads, and that is not read again while the picture of that name is kept.
+
+        Raises what `read` raises, and ImageError where it is none.
+        """
         key = (name, stretched)
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return kept
         with self._at_work:
-            content = read_inside(self._tree, path, at_most=FILE_MAX_BYTES)
-            picture = _coded(content, self._max_pixels, stretched=stretched)
+            picture = _coded(read(), self._max_pixels, stretched=stretched)
         with self._lock:
             before = self._kept.pop(key, None)
             self._kept[key] = picture
