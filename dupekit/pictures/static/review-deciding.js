@@ -8,7 +8,8 @@ const RECENT = 5;
 
 /** Tells of "note" (detail: text, warn), "undone" (detail: numbers) and "recent". */
 export class Deciding extends EventTarget {
-  recent = [];
+  recent = []; // each class keeps its number as long as it is among them
+  #used = new Set(); // classes, the one chosen last at the end
   #client = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   #done = [];
 
@@ -114,7 +115,13 @@ export class Deciding extends EventTarget {
   }
 
   #remember(label) {
-    this.recent = [label, ...this.recent.filter((other) => other !== label)].slice(0, RECENT);
+    this.#used.delete(label);
+    this.#used.add(label);
+    if (!this.recent.includes(label)) {
+      const last = [...this.#used].find((other) => this.recent.includes(other));
+      const place = this.recent.length < RECENT ? this.recent.length : this.recent.indexOf(last);
+      this.recent[place] = label;
+    }
     this.dispatchEvent(new Event("recent"));
   }
 

@@ -58,7 +58,7 @@ export class OneByOne {
     const chip = find("question").lastChild;
     chip.hidden = kind === "open";
     chip.className = `verdict ${KINDS[kind].colour}`;
-    say(chip, verdictWords(kind, label));
+    say(chip, kind === "open" ? "" : verdictWords(kind, label));
     find("away").hidden = present;
     say(find("away"), present ? "" : `Deleted in the file manager: ${verdictWords(kind, label)}.`);
     find("frame").hidden = !present;
