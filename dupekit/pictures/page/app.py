@@ -86,7 +86,7 @@ class Page:
         self.state.wake()
 
     def app(self) -> Starlette:
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/", self._page),
                 Route("/static/{name}", self._static),
@@ -100,6 +100,8 @@ class Page:
                 Route("/undo", self._undo, methods=["POST"]),
             ]
         )
+        app.router.redirect_slashes = False
+        return app
 
     async def _page(self, _: Request) -> Response:
         return HTMLResponse(self.page)

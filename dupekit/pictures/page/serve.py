@@ -38,10 +38,12 @@ class ReviewServer:
         *,
         host: str = LOOPBACK,
         port: int = 0,
+        poll_s: float | None = None,
         seen: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
-        """`kept_in` as in `follow`; `seen` is told of every look at the tree, in the thread that takes it. Raises UsageError where the port is taken."""
+        """`kept_in` and `poll_s` as in `follow`; `seen` is told of every look at the tree, in the thread that takes it. Raises UsageError where the port is taken."""
         self._tree, self._manifest, self._kept_in, self._seen = tree, manifest, kept_in, seen
+        self._poll_s = poll_s
         moves = Moves(tree, manifest, Index(manifest))
         self.state = State(manifest, moves)
         self._decisions = Decisions(manifest, moves, self.state)
@@ -116,7 +118,12 @@ class ReviewServer:
     def _follow(self) -> None:
         try:
             for snapshot in follow(
-                self._tree, self._manifest, self._kept_in, stop=self._stopped, beside=True
+                self._tree,
+                self._manifest,
+                self._kept_in,
+                stop=self._stopped,
+                poll_s=self._poll_s,
+                beside=True,
             ):
                 self.state.found(snapshot)
                 self._seen(snapshot)
