@@ -1,6 +1,5 @@
 // Decisions: shown at once, sent in order, taken back without limit. An image that somebody else decided meanwhile is not overwritten.
 
-import { Refused } from "./review-server.js";
 import { images, verdictWords } from "./review-words.js";
 import { kindOf } from "./review-model.js";
 
@@ -36,7 +35,7 @@ export class Deciding extends EventTarget {
       ...(deciding === "class" && { label }),
       seen: before.map(([, verdict, was]) => [verdict, was]),
     };
-    this.#send("decide", () => body, outcomes).then((answer) => {
+    this.#send("decide", () => body, outcomes, (answer) => {
       action.id = answer?.moved.length ? answer.action : null;
       if (action.id === null) this.#done = this.#done.filter((other) => other !== action);
     });
@@ -88,19 +87,20 @@ export class Deciding extends EventTarget {
     })];
   }
 
-  async #send(address, body, expected) {
+  #send(address, body, expected, after = () => {}) {
     const numbers = expected.map(([n]) => n);
-    try {
-      const answer = await this.server.send(address, body);
-      this.review.answered(numbers, [...(answer?.moved ?? []), ...(answer?.refused ?? []).map((r) => [r.number, r.verdict, r.label])]);
-      this.#refused(answer?.refused ?? [], expected);
-      return answer;
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+    const answered = (answer) => {
+      const { moved, refused } = answer ?? { moved: [], refused: [] };
+      after(answer);
+      this.review.answered(numbers, [...moved, ...refused.map((r) => [r.number, r.verdict, r.label])]);
+      this.#refused(refused, expected);
+    };
+    const refused = (error) => {
+      after(null);
       this.review.answered(numbers, []);
       this.#note(`That could not be done. ${error.message}`, true);
-      return null;
-    }
+    };
+    this.server.send(address, body, answered, refused);
   }
 
   /** Says what was refused, but for what has come true anyway: an answer that was lost on its way. */

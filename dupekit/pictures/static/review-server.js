@@ -51,13 +51,12 @@ export class Server extends EventTarget {
     return this.#jobs.length;
   }
 
-  /** Sends `body()` to an address when all before it was answered; `body` may return null: then there is nothing to send. */
-  async send(address, body) {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ address, body, resolve, reject });
-      if (this.standing !== "here" || this.trouble) this.#tell();
-      this.#work();
-    });
+  /** Sends `body()` to an address when all before it was answered, and calls `answered` or, where it was Refused, `refused` before
+   *  the next is sent. `body` may return null: then there is nothing to send, and null is the answer. */
+  send(address, body, answered, refused) {
+    this.#jobs.push({ address, body, answered, refused });
+    if (this.standing !== "here" || this.trouble) this.#tell();
+    this.#work();
   }
 
   async #work() {
@@ -65,22 +64,29 @@ export class Server extends EventTarget {
     this.#sending = true;
     while (this.#jobs.length) {
       if (this.trouble) await new Promise((again) => this.#back.push(again));
-      const { address, body, resolve, reject } = this.#jobs[0];
+      const { address, body, answered, refused } = this.#jobs[0];
+      const what = body();
+      let done;
       try {
-        const what = body();
-        resolve(what === null ? null : await post(address, what));
-        this.#jobs.shift();
+        const answer = what === null ? null : await post(address, what);
+        done = () => answered(answer);
       } catch (error) {
-        if (error instanceof Refused) {
-          this.#jobs.shift();
-          reject(error);
-        } else {
-          this.#lost();
-          await new Promise((again) => this.#back.push(again));
-        }
+        if (error instanceof Refused) done = () => refused(error);
+        else await this.#again();
+      }
+      if (done) {
+        this.#jobs.shift();
+        done();
       }
     }
     this.#sending = false;
+  }
+
+  /** Waits until the server answers again. */
+  async #again() {
+    const back = new Promise((again) => this.#back.push(again));
+    this.#lost();
+    await back;
   }
 
   #listen() {
