@@ -20,7 +20,7 @@ export class Deciding extends EventTarget {
 
   /** Decides on images; `label` for the decision "class". Returns whether there was anything to do. */
   decide(numbers, decision, label = null) {
-    if (label !== null) this.#remember(label);
+    if (label !== null) this.remember(label);
     const [deciding, outcomes] = this.#outcomes(numbers, decision, label);
     if (!outcomes.length) return false;
     const before = outcomes.map(([n]) => [n, this.review.shown[n].verdict, this.review.shown[n].label]);
@@ -114,7 +114,8 @@ export class Deciding extends EventTarget {
     this.#note(`Image ${n + 1} was not changed: ${reason} It is now: ${now}.${more}`, true);
   }
 
-  #remember(label) {
+  /** Among the classes chosen last. */
+  remember(label) {
     this.#used.delete(label);
     this.#used.add(label);
     if (!this.recent.includes(label)) {

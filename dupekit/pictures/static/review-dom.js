@@ -19,10 +19,8 @@ export function named(label, tag = "bdi") {
   return element(tag, { className: "name", dir: "auto", title: label }, ...parts.slice(1));
 }
 
-/** A button that the keyboard reaches, but that a click does not give the focus: the keys stay the page's. */
 export function button(properties, press, ...children) {
   const made = element("button", { type: "button", ...properties }, ...children);
-  made.addEventListener("pointerdown", (event) => event.preventDefault());
   made.addEventListener("click", press);
   return made;
 }

@@ -27,7 +27,8 @@ export class Grid {
     this.review = review;
     this.selection = new Selection(this.#cells, () => this.#mark());
     new ResizeObserver(() => this.#fit()).observe(this.#cells);
-    find("size").addEventListener("input", (event) => this.resize(Number(event.target.value)));
+    find("size").addEventListener("input", ({ target }) => this.resize(Number(target.value)));
+    find("size").addEventListener("change", ({ target }) => target.blur()); // the keys are the page's again
     find("pairs").replaceChildren(...review.pairs.map((pair, i) => this.#pairButton(pair, i)));
     review.addEventListener("change", ({ detail }) => this.#change(detail));
   }

@@ -30,6 +30,8 @@ class Page {
     review.addEventListener("change", ({ detail }) => this.#changed(detail));
     this.deciding.addEventListener("undone", ({ detail }) => detail.length && this.#reveal(detail[0]));
     document.addEventListener("keydown", (event) => this.#press(event));
+    // A click gives no button the focus: Enter and Space stay the page's. The Tab key reaches them all.
+    document.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
   }
 
   get view() {
@@ -143,7 +145,9 @@ class Page {
   async #otherClass() {
     if (this.ended) return;
     const label = await this.dialog.ask();
-    if (label !== null) this.decide("class", label);
+    if (label === null) return;
+    this.deciding.remember(label);
+    this.decide("class", label);
   }
 
   #recent(i) {

@@ -35,11 +35,17 @@ def servers() -> Iterator[ExitStack]:
 @pytest.fixture
 def review(servers: ExitStack, open_page: Callable[..., Page], tmp_path: Path) -> Review:
     """The servers outlive the pages, which would complain."""
-    from tests.pictures.page import reviewing
+    from tests.pictures.page import reviewing, serving
 
-    def review(suggested: Mapping[str, str], *, made: Mapping[str, Any] = {}, **opened: Any) -> Reviewing:
+    def review(
+        suggested: Mapping[str, str],
+        *,
+        made: Mapping[str, Any] = {},
+        served: Mapping[str, Any] = {},
+        **opened: Any,
+    ) -> Reviewing:
         tree = reviewing.make_tree(tmp_path, suggested, **made)
-        page = servers.enter_context(served(tree))
+        page = servers.enter_context(serving.served(tree, **served))
         return reviewing.Reviewing(tree, open_page(page.server.address, **opened))
 
     return review

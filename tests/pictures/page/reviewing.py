@@ -126,4 +126,5 @@ class Reviewing:
 
 
 Review = Callable[..., Reviewing]
-"""Makes a tree (options as `make_tree`), serves it, and opens its page (options as `open_page`)."""
+"""Makes a tree (`made`: options of `make_tree`), serves it (`served`: options of `ReviewServer`), and opens its
+page (options as `open_page`)."""

@@ -104,9 +104,7 @@ def test_undo_goes_back_to_the_tree_as_it_was(review: Review) -> None:
 def test_type_ahead_takes_a_beginning_a_part_or_letters_and_a_new_class_only_where_it_is_chosen(
     review: Review,
 ) -> None:
-    at = review(
-        FIVE, made={"classes": ("amoeba", "big_amoeba", "ciliate", "copepod", "Détritus", "diatom")}
-    )
+    at = review(FIVE, made={"classes": ("amoeba", "big_amoeba", "ciliate", "copepod", "Détritus", "diatom")})
     options = at.page.locator("#class-list li")
     at.press("c")
     at.type("oeb")
