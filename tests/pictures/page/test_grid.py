@@ -60,7 +60,7 @@ def test_selection_by_click_shift_frame_and_keys(at: Reviewing) -> None:
     at.press("Escape", "Control+a")
     expect(at.chosen).to_have_count(9)
     at.press("Escape")
-    at.on_disk({path: ("expunge", "copepod") for path in COPEPODS[:3]})
+    at.on_disk(dict.fromkeys(COPEPODS[:3], ("expunge", "copepod")))
 
 
 def test_whole_page_is_decided_with_a_second_key_only(at: Reviewing) -> None:
@@ -82,7 +82,7 @@ def test_whole_page_is_decided_with_a_second_key_only(at: Reviewing) -> None:
     at.says("7 images: suggestion right. z takes it back.")
     expect(at.asking).to_be_hidden()
     done = [path for i, path in enumerate(COPEPODS) if i not in (0, 4)]
-    at.on_disk({path: ("relabel", "diatom") for path in done})
+    at.on_disk(dict.fromkeys(done, ("relabel", "diatom")))
     # What is left of the page is asked for; when it is done, the next pair comes.
     at.press("u")
     expect(at.asking).to_contain_text("2 images: unsure?")
@@ -138,7 +138,7 @@ def test_pairs_in_order_of_size_pages_and_double_click(at: Reviewing) -> None:
     expect(at.cells.first).to_have_attribute("data-number", "2")
     at.button("Next page").click()
     at.press("x", "Enter")  # a page: the next that is open comes
-    at.on_disk({path: ("expunge", "copepod") for path in COPEPODS[shown : 2 * shown]})
+    at.on_disk(dict.fromkeys(COPEPODS[shown : 2 * shown], ("expunge", "copepod")))
     at.filter(kind="thrown out")
     expect(at.page.locator("#page-of")).to_contain_text(f"{len(at.verdicts())} images")
     at.cells.first.dblclick()
