@@ -11,7 +11,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "command", ["import dupekit", "import dupekit.cli.app", "import dupekit_torch, dupekit_probe"]
+    "command",
+    [
+        "import dupekit",
+        "import dupekit.cli.app",
+        "import dupekit.cli.review",
+        "import dupekit.review.watch.watcher",
+        "import dupekit_torch, dupekit_probe",
+    ],
 )
 def test_nothing_heavy_is_imported_early(command: str) -> None:
     code = f"{command}\nimport sys; print(*sys.modules)"
@@ -19,7 +26,8 @@ def test_nothing_heavy_is_imported_early(command: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "onnxruntime", "onnx"} & set(loaded)
-    if "plugins" not in command and "_" not in command:
+    assert not {"jinja2", "starlette", "uvicorn"} & set(loaded)
+    if "watcher" not in command and "_" not in command:
         assert not {"numpy", "pydantic", "sqlite_utils", "watchdog"} & set(loaded)
 
 

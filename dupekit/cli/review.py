@@ -68,10 +68,11 @@ def _server(host: str, *, allow: bool) -> Any:
     try:
         from dupekit.pictures.page.serve import ReviewServer, is_loopback
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "dupekit":
+        missing = (error.name or "").partition(".")[0]
+        if missing == "dupekit":
             raise
         raise UsageError(
-            f"The review page needs a server, and {error.name} is not installed.",
+            f"The review page needs a server, and {missing} is not installed.",
             hint='Install it: pip install "dupekit[review]". Or review with the file manager, and `dupekit watch`.',
         ) from None
     if not allow and not is_loopback(host):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import stat
 import sys
@@ -140,6 +141,7 @@ def _moved_by_system(source: Folder, name: str, target: Folder, new: str) -> boo
     raise OSError(number, os.strerror(number), str(source.path / name), None, str(target.path / new))
 
 
+@functools.cache
 def _system_call() -> tuple[Any, int]:
     library = ctypes.CDLL(None, use_errno=True)
     for name, flag in _NO_REPLACE.items():

@@ -297,6 +297,7 @@ def test_help_is_there_for_every_command() -> None:
         "status",
         "flag",
         "export",
+        "review",
         "watch",
         "withdraw",
         "collect",

@@ -127,6 +127,13 @@ WORK = {
     "all done": each(*(rename(name, f"_done/{name}") for name in ("big", "middle", "small", "tiny"))),
     "a sub-folder done": rename("middle/deep", "_done/deep"),
     "files done and right": each(carry("middle", "_done", 3), carry("middle", "_right")),
+    "each file by itself, as the review page moves them": each(
+        carry("big", "_right/big"),
+        carry("big/cruise", "_right/big/cruise", 8),
+        carry("big/cruise", "rare"),
+        carry("middle", "_expunge/middle"),
+        carry("middle/deep", "_done/middle/deep"),
+    ),
     "_unsure put into a class, and made in one": each(
         carry("big", "big/_unsure", 2), carry("middle", "_unsure", 3), rename("_unsure", "small/_unsure")
     ),

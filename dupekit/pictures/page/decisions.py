@@ -48,7 +48,7 @@ class Decisions:
     manifest: Manifest
     moves: Moves
     state: State
-    decided: set[int] = field(default_factory=set)
+    _touched: set[int] = field(default_factory=set)
     """Numbers of the images that were moved."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _actions: dict[int, list[_Move]] = field(default_factory=dict)
@@ -68,9 +68,10 @@ class Decisions:
         same: list[int] = []
         refused = []
         with self._lock:
+            new = self.state.new_labels() if label else []
             for number, shown in zip(numbers, seen, strict=True):
                 try:
-                    move = self._decide(number, decision, label, shown)
+                    move = self._decide(number, decision, label, shown, new)
                 except MoveRefused as error:
                     refused.append(Refusal(number, error.message))
                 else:
@@ -80,11 +81,13 @@ class Decisions:
                         same.append(number)
             return self._ended(done, same, refused, client)
 
-    def _decide(self, number: int, decision: Decision, label: str | None, seen: Opinion) -> _Move | None:
+    def _decide(
+        self, number: int, decision: Decision, label: str | None, seen: Opinion, new: list[str]
+    ) -> _Move | None:
         """None where it is so already."""
         self._require_tree()
         file, now = self.manifest.files[number], self.state.verdict(number)
-        wanted = self.moves.wanted(file, decision, label, new=self.state.new_labels() if label else ())
+        wanted = self.moves.wanted(file, decision, label, new=new)
         if (now.verdict, now.label) == (wanted.verdict, wanted.label):
             return None
         if Opinion(now.verdict, now.label) != seen:
@@ -119,9 +122,14 @@ class Decisions:
                     done.append(_Move(was.number, was.after, was.before))
             return self._ended(done, [], refused, client)
 
+    @property
+    def decided(self) -> int:
+        """How many images were moved and are not open now."""
+        return sum(self.state.opinion(number).verdict is not Verdict.OPEN for number in self._touched)
+
     def _ended(self, done: list[_Move], same: list[int], refused: list[Refusal], client: str) -> Outcome:
         action = next(self._numbers)
-        self.decided.update(move.number for move in done)
+        self._touched.update(move.number for move in done)
         self._actions[action] = done
         moved = [move.number for move in done]
         if moved:

@@ -92,7 +92,7 @@ class ReviewServer:
     @property
     def decided(self) -> int:
         """How many images were decided through it."""
-        return len(self._decisions.decided)
+        return self._decisions.decided
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serves until `stop`; `ready` is called once the tree was looked at. Raises what `follow` raises at the start."""

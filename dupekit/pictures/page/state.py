@@ -141,6 +141,11 @@ class State:
         for listener in self._listeners:
             listener()
 
+    @property
+    def waiting(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
         """`listener` is called whenever something changed; it must return at once."""
