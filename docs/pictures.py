@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
-import select
 import shutil
 import subprocess
 import sys
