@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 IMAGES = DOCS / "images"
-WINDOW = (1120, 700)
-"""Of the pages, in pixels; a README is some 830 pixels wide, so that text in them stays readable."""
-SCALE = 1.5
+WINDOW, SCALE = (1280, 800), 1.25
+"""Of the pages: pixels of the style sheet, and of the screen for each of them."""
 LARGEST = 200_000
 """Bytes of a picture: they are in the repository for ever."""
 LARGEST_DRAWING = 60_000
@@ -64,9 +63,9 @@ def main() -> None:
     terminal = Recording(workdir)
     terminal.run("init digits -p project", last=4)
     terminal.enter("project")
-    terminal.run("train --set image_size=64", last=3)
-    terminal.run("flag", first=9, last=3)
-    terminal.run("export", last=8)
+    terminal.run("train --set image_size=64", last=5)
+    terminal.run("flag", first=9, last=2)
+    terminal.run("export --enlarge auto", first=2, last=2)
 
     from playwright.sync_api import sync_playwright
 
@@ -78,11 +77,11 @@ def main() -> None:
         decide(tree, manifest, truth, range(SHOWN_FIRST))
         with reviewed(project.path) as address:
             for dark in (False, True):
-                show_review(browser, address, dark=dark)
+                show_review(browser, address, right_of(manifest, truth), dark=dark)
         decide(tree, manifest, truth, range(SHOWN_FIRST, len(manifest.files)))
         terminal.comment("somebody looks at the images: dupekit review")
         terminal.run("collect", last=4)
-        terminal.run("status", first=8, last=3)
+        terminal.run("status", last=6)
         terminal.run("apply ../digits-corrected", last=3)
         terminal.save(IMAGES / "terminal.svg")
         terminal.run("report")
@@ -102,6 +101,11 @@ def decide(tree: Path, manifest: Manifest, truth: dict[str, str], which: range) 
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         real_path(tree, file.path).rename(target)
+
+
+def right_of(manifest: Manifest, truth: dict[str, str]) -> list[bool]:
+    """Whether the suggestion is right, image for image."""
+    return [truth[file.original.rpartition("/")[2]] == file.suggested for file in manifest.files]
 
 
 # --- the terminal
@@ -182,12 +186,18 @@ def reviewed(project: Path) -> Iterator[str]:
             server.terminate()
 
 
-def show_review(browser: Browser, address: str, *, dark: bool) -> None:
+def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool) -> None:
     page = opened(browser, address, dark=dark)
     page.locator("#one").wait_for()
     photograph(page, "review-one", dark=dark)
     page.keyboard.press("g")
-    page.locator("#grid").wait_for()
+    pairs = page.locator("#pairs button").all()
+    max(pairs, key=lambda pair: int(pair.locator(".number").inner_text().replace("✓", "0"))).click()
+    page.keyboard.press("a")  # the whole page, but for those that are clicked out
+    for cell in page.locator("#cells [data-number]").all():
+        if not right[int(cell.get_attribute("data-number") or "")]:
+            cell.click()
+    page.locator("#asking").wait_for()
     photograph(page, "review-grid", dark=dark)
     page.context.close()
 
