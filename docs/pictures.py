@@ -192,7 +192,7 @@ def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool
     photograph(page, "review-one", dark=dark)
     page.keyboard.press("g")
     pairs = page.locator("#pairs button").all()
-    max(pairs, key=lambda pair: int(pair.locator(".number").inner_text().replace("✓", "0"))).click()
+    max(pairs, key=lambda pair: int((pair.locator(".number").text_content() or "").replace("✓", "0"))).click()
     page.keyboard.press("a")  # the whole page, but for those that are clicked out
     for cell in page.locator("#cells [data-number]").all():
         if not right[int(cell.get_attribute("data-number") or "")]:
