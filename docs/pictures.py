@@ -104,8 +104,8 @@ def decide(tree: Path, manifest: Manifest, truth: dict[str, str], which: range) 
 
 
 def right_of(manifest: Manifest, truth: dict[str, str]) -> list[bool]:
-    """Whether the suggestion is right, image for image."""
-    return [truth[file.original.rpartition("/")[2]] == file.suggested for file in manifest.files]
+    """Whether the label is right, image for image."""
+    return [truth[file.original.rpartition("/")[2]] == file.given for file in manifest.files]
 
 
 # --- the terminal
@@ -193,7 +193,7 @@ def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool
     page.keyboard.press("g")
     pairs = page.locator("#pairs button").all()
     max(pairs, key=lambda pair: int((pair.locator(".number").text_content() or "").replace("✓", "0"))).click()
-    page.keyboard.press("a")  # the whole page, but for those that are clicked out
+    page.keyboard.press("r")  # the whole page, but for those that are clicked out
     for cell in page.locator("#cells [data-number]").all():
         if not right[int(cell.get_attribute("data-number") or "")]:
             cell.click()
