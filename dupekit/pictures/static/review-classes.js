@@ -19,18 +19,26 @@ export class ClassDialog {
     this.review = review;
     this.#text.addEventListener("input", () => this.#offer());
     this.#dialog.addEventListener("keydown", (event) => this.#press(event));
-    this.#dialog.addEventListener("close", () => this.#answer?.(this.#dialog.returnValue || null));
+    this.#dialog.addEventListener("close", () => this.#dialog.open || this.#finish(null));
     this.#dialog.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   }
 
   /** The class chosen, or null. */
   ask() {
     this.#text.value = "";
-    this.#dialog.returnValue = "";
     this.#dialog.showModal();
     this.#text.focus();
     this.#offer();
     return new Promise((answer) => (this.#answer = answer));
+  }
+
+  /** At once, and not when the browser tells of it: the next key may come before. */
+  #finish(label) {
+    const answer = this.#answer;
+    this.#answer = null;
+    this.#text.blur();
+    this.#dialog.close();
+    answer?.(label);
   }
 
   #offer() {
@@ -46,7 +54,7 @@ export class ClassDialog {
     const inner = made ? ["Make a new class: ", named(label)] : [named(label)];
     const item = element("li", { id: `class-${i}`, role: "option", "aria-selected": "false", className: made ? "made" : "" }, ...inner);
     item.addEventListener("pointerdown", (event) => event.preventDefault());
-    item.addEventListener("click", () => this.#dialog.close(label));
+    item.addEventListener("click", () => this.#finish(label));
     return item;
   }
 
@@ -71,7 +79,7 @@ export class ClassDialog {
     } else if (event.key === "Enter" && !event.isComposing) {
       event.preventDefault();
       const option = this.#options[this.#active];
-      if (option) this.#dialog.close(option.label);
+      if (option) this.#finish(option.label);
     }
   }
 }

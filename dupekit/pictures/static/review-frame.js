@@ -2,7 +2,7 @@
 
 import { button, element, find, key, named, say } from "./review-dom.js";
 import { KEYS } from "./review-keys.js";
-import { DECISIONS, KINDS, images, number, time } from "./review-words.js";
+import { DECISIONS, KINDS, decisions, images, number, time } from "./review-words.js";
 
 const MODES = { one: "One by one", grid: "Grid" };
 
@@ -33,7 +33,7 @@ export class Frame {
     const { mode } = this.page;
     for (const [name, item] of Object.entries(MODES)) find(`mode-${name}`).setAttribute("aria-pressed", String(name === mode));
     const hints = KEYS.filter((entry) => entry.hint && (entry.where ?? mode) === mode);
-    find("hints").replaceChildren(...hints.flatMap((entry) => [key(entry.show ?? entry.keys[0]), ` ${entry.hint} `]));
+    find("hints").replaceChildren(...hints.map((entry) => element("span", {}, key(entry.show ?? entry.keys[0]), ` ${entry.hint}`)));
     const [none] = find("filter-pair").options;
     none.disabled = mode === "grid";
     this.refresh();
@@ -71,7 +71,7 @@ export class Frame {
   #decisions() {
     const { page, review } = this;
     const pair = review.pairs[page.mode === "one" && page.one.current !== null ? review.images[page.one.current].pair : page.grid.filter.pair];
-    const now = page.mode === "one" && page.one.current !== null ? review.shown[page.one.current] : null;
+    const now = page.mode === "one" && !page.ended ? review.shown[page.one.current] : null;
     const of = { right: pair.given, suggested: pair.suggested, class: now?.kind === "moved" ? now.label : "" };
     for (const [decision, { kind }] of Object.entries(DECISIONS)) {
       const item = find(`decide-${decision}`);
@@ -150,7 +150,8 @@ export class Frame {
   #end() {
     const { counts, size } = this.review;
     say(find("end-title"), `All ${images(size)} are decided.`);
-    say(find("end-text"), "Tell the person who gave you the work. You can close this page. Nothing is lost.");
+    const { held } = this.page.server;
+    say(find("end-text"), held ? `Wait a moment: ${decisions(held)} still to be saved.` : "Tell the person who gave you the work. You can close this page. Nothing is lost.");
     find("end-counts").replaceChildren(...Object.entries(KINDS).filter(([kind]) => counts[kind]).flatMap(([kind, { words, colour }]) => [
       element("dt", {}, element("span", { className: `verdict ${colour}` }, words)),
       element("dd", { className: "number" }, number(counts[kind])),

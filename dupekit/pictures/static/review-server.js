@@ -80,6 +80,7 @@ export class Server extends EventTarget {
       }
     }
     this.#sending = false;
+    this.#tell();
   }
 
   /** Waits until the server answers again. */

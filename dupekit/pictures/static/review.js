@@ -21,6 +21,7 @@ class Page {
 
   constructor(review, server) {
     this.review = review;
+    this.server = server;
     this.deciding = new Deciding(review, server);
     this.picture = new Picture(find("frame"), find("scale-bar"), find("scale-text"));
     this.one = new OneByOne(review, this.picture);
@@ -209,7 +210,10 @@ async function begin() {
     page.frame.refresh();
   });
   server.addEventListener("state", ({ detail }) => everything(detail));
-  server.addEventListener("standing", () => banner(server));
+  server.addEventListener("standing", () => {
+    banner(server);
+    page.frame.refresh();
+  });
   addEventListener("beforeunload", (event) => server.held && event.preventDefault());
   banner(server);
   page.frame.arrange();
