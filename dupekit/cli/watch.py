@@ -95,7 +95,7 @@ def _log(path: Path, seen: Seen, *, quiet: bool) -> bool:
         if reached is not None and not reached.all.open and (before is None or before.all.open):
             lines.append("everything is done: it can be collected")
         if snapshot.last:
-            kept = snapshot.kept
+            kept = snapshot.kept or snapshot.beside
             lines.append(_stopped(snapshot))
         for line in lines:
             say(f"{now()} {line}")
@@ -114,7 +114,7 @@ def _show(path: Path, seen: Seen) -> bool:
             for screen.shows in seen:
                 snapshot, *_ = screen.shows
                 screen.draw()
-                kept = snapshot.kept
+                kept = snapshot.kept or snapshot.beside
     return kept
 
 
@@ -176,6 +176,8 @@ def _guesses(snapshot: Snapshot) -> list[str]:
 
 
 def _stopped(snapshot: Snapshot) -> str:
+    if snapshot.beside:
+        return "stopped; another watcher or review page goes on, and keeps after.txt"
     return "stopped; after.txt is current" if snapshot.kept else "stopped; after.txt is NOT current"
 
 

@@ -23,6 +23,7 @@ from dupekit.files.write import read_lines
 from dupekit.project import Project
 from dupekit.review.manifest import MARKER
 from dupekit.system.mounts import is_network
+from tests.pictures.page.serving import served
 from tests.review.trees import (
     A_IN_B,
     ONE_IN_B,
@@ -230,3 +231,33 @@ def test_collect_from_a_client(share, tmp_path, trained: Project) -> None:
             assert sum(v.verdict == "correct" for v in found.review.verdicts) == 1
         with pytest.raises(TreeUnavailable, match="not available"):
             trained.collect(here)
+
+
+@mounting
+def test_two_people_review_on_pages_of_their_own(share, tmp_path) -> None:
+    """One beside the server, the other on a client, where neither the system's way to move nor second names exist."""
+    tree = make_tree(tmp_path)
+    with (
+        share.served(),
+        share.mounted(tmp_path / "mnt") as here,
+        served(here, poll_s=0.5) as client,
+        served(tree) as server,
+    ):
+        taken = tree / "_right" / "a" / "x_09_1.png"
+        taken.parent.mkdir()
+        taken.write_text("a note")
+        right = client.decide([0], "right")
+        assert right["moved"] == [[0, "correct", "a"]]
+        assert taken.read_text() == "a note"
+        new = client.decide([1, 2], "class", "new class")
+        assert [moved[0] for moved in new["moved"]] == [1, 2]
+        check(tree, RIGHT_1 | dict.fromkeys(("a/2.png", "b/3.png"), ("relabel", "new class")))
+        server.until_shown(2, "relabel", "new class")
+        server.decide([2], "expunge")
+        # It may not have looked yet, and is told all the same.
+        (refused,) = client.undo(new["action"])["refused"]
+        assert refused["number"] == 2
+        client.until_shown(2, "expunge", "b")
+        assert client.undo(right["action"])["moved"] == [[0, "open", "a"]]
+        check(tree, {"b/3.png": ("expunge", "b")})
+        assert (taken.read_text(), len(list(tree.rglob("*_09_*")))) == ("a note", 5)

@@ -11,6 +11,7 @@ import contextlib
 import hmac
 import ipaddress
 import secrets
+import time
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_MAX_BYTES = 1_000_000
+TICKET_S = 60.0
 
 _POLICY = "; ".join(
     (
@@ -52,12 +54,14 @@ class Guard:
         a network (a number, which no foreign name can be made to lead to)."""
         self._app, self._token = app, token.encode()
         self._hosts, self._anywhere = {host.lower() for host in hosts}, anywhere
-        self._ticket: bytes | None = None
+        self._ticket: tuple[bytes, float] | None = None
+        """And until when it is good."""
 
     def ticket(self) -> str:
-        """Opens the page once, in place of the token: for the browser's command line, which others on this machine can see."""
+        """Opens the page once and soon, in place of the token: for the browser's command line, which others on this machine
+        can see."""
         ticket = secrets.token_urlsafe(32)
-        self._ticket = ticket.encode()
+        self._ticket = ticket.encode(), time.monotonic() + TICKET_S
         return ticket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,14 +89,25 @@ class Guard:
             )
         first, slash, rest = scope["path"].removeprefix("/").partition("/")
         given = first.encode("utf-8", "surrogateescape")
-        if self._ticket is not None and hmac.compare_digest(given, self._ticket) and scope["method"] == "GET":
-            self._ticket = None
+        if scope["method"] == "GET" and self._is_ticket(given):
             return RedirectResponse(f"/{self._token.decode()}/", 303)
         if not hmac.compare_digest(given, self._token) or not slash:
             return _refused(404, "Nothing is here. Use the whole address that dupekit printed.")
-        scope["path"] = scope["raw_path"] = None
         scope["path"], scope["raw_path"] = f"/{rest}", f"/{rest}".encode("utf-8", "surrogateescape")
         return self._of_page(scope["method"], rest, headers)
+
+    def _is_ticket(self, given: bytes) -> bool:
+        """Whether it is the one that was given out; it is used up then."""
+        if self._ticket is None:
+            return False
+        ticket, until = self._ticket
+        if time.monotonic() > until:
+            self._ticket = None
+            return False
+        if not hmac.compare_digest(given, ticket):
+            return False
+        self._ticket = None
+        return True
 
     def _of_page(self, method: str, path: str, headers: Headers) -> Response | None:
         if method not in ("GET", "POST"):

@@ -25,6 +25,8 @@ from dupekit.review.watch.watcher import Snapshot, follow
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 1
+_LAST_LOOK_S = 15.0
+"""So long the last look may take, after which after.txt is current; a share that hangs would have it wait for ever."""
 
 
 class ReviewServer:
@@ -96,7 +98,7 @@ class ReviewServer:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serves until `stop`; `ready` is called once the tree was looked at. Raises what `follow` raises at the start."""
-        follower = threading.Thread(target=self._follow, name="follow")
+        follower = threading.Thread(target=self._follow, name="follow", daemon=True)
         follower.start()
         try:
             self._looked.wait()
@@ -107,7 +109,7 @@ class ReviewServer:
                 asyncio.run(self._server.serve(sockets=[self._socket]))
         finally:
             self.stop()
-            follower.join()
+            follower.join(_LAST_LOOK_S)
             self._socket.close()
 
     def stop(self) -> None:
@@ -123,7 +125,6 @@ class ReviewServer:
                 self._kept_in,
                 stop=self._stopped,
                 poll_s=self._poll_s,
-                beside=True,
             ):
                 self.state.found(snapshot)
                 self._seen(snapshot)

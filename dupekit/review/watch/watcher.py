@@ -70,7 +70,7 @@ def follow(
     *,
     stop: threading.Event,
     poll_s: float | None = None,
-    beside: bool = False,
+    command: str = "watch",
 ) -> Iterator[Snapshot]:
     """Yields the tree's state at the start, after every change, and once more when `stop` is set.
 
@@ -78,8 +78,9 @@ def follow(
     that has no project, the tree's marker folder. after.txt is current before a snapshot is yielded, or the snapshot
     says that it is not `kept`.
 
-    Raises LockedError where the tree, or one that took its place, has a watcher already; with `beside` it follows beside
-    that one and keeps nothing until that has ended. Raises TreeUnavailable where the tree cannot be read at the start; later it waits until it can. `stop` is set when the generator ends, however it ends.
+    Where another watcher has the tree, or one that took its place, it follows `beside` that one, and keeps nothing until
+    that has ended. `command` is how others call this one. Raises TreeUnavailable where the tree cannot be read at the
+    start; later it waits until it can. `stop` is set when the generator ends, however it ends.
     """
     looker = Looker(tree, manifest)
     looker.look_until_it_rests()
@@ -87,7 +88,7 @@ def follow(
         raise TreeUnavailable(looker.found.trouble or "", hint=looker.found.remedy)
     heard: Heard = queue.SimpleQueue()
     ears = Ears(tree, heard)
-    with contextlib.closing(_Lock(tree, beside=beside)) as lock:
+    with contextlib.closing(_Lock(tree, command)) as lock:
         lock.hold()
         threading.Thread(target=_wake, args=(stop, heard), daemon=True).start()
         try:
@@ -108,26 +109,24 @@ def _wake(stop: threading.Event, heard: Heard) -> None:
 class _Lock:
     """The lock of the tree that lies there now: one that was put aside or unmounted took its own along."""
 
-    def __init__(self, tree: Path, *, beside: bool) -> None:
+    def __init__(self, tree: Path, command: str) -> None:
         self._file = tree / MARKER / "watch.lock"
-        self._beside = beside
+        self._command = command
         self.elsewhere = False
-        """Whether another watcher holds it, beside which this one works."""
+        """Whether another watcher holds it."""
         # Some network file systems give a file another number whenever they are asked.
         self._numbered = not is_network(tree)
         self._held: tuple[int, int] | None = None
         self._stack = contextlib.ExitStack()
 
     def hold(self) -> None:
-        """Raises LockedError where another watcher holds it, unless this one may work beside it."""
+        """Takes it, unless it is held here or elsewhere."""
         if self._held is not None and (not self._numbered or _number(self._file) == self._held):
             return
         self.close()
         try:
-            self._stack.enter_context(exclusive(self._file, "watch"))
+            self._stack.enter_context(exclusive(self._file, self._command))
         except LockedError:
-            if not self._beside:
-                raise
             self.elsewhere = True
         else:
             self._held, self.elsewhere = _number(self._file), False

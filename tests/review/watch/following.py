@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from dupekit.errors import LockedError
 from dupekit.review.verdicts import tree_manifest
 from dupekit.review.watch.watcher import Snapshot, follow
 
@@ -23,14 +22,9 @@ class Watching:
         self.snapshots: list[Snapshot] = []
         manifest = tree_manifest(tree)
 
-        self.failed: LockedError | None = None
-
         def work() -> None:
-            try:
-                for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
-                    self.said.put(snapshot)
-            except LockedError as error:
-                self.failed = error
+            for snapshot in follow(tree, manifest, kept_in, stop=self.stop, **options):
+                self.said.put(snapshot)
 
         self.thread = threading.Thread(target=work)
         self.thread.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.errors import LockedError, TreeUnavailable
+from dupekit.errors import TreeUnavailable
 from dupekit.files.write import digest_file, read_lines
 from dupekit.review.listing import Listing, list_tree
 from dupekit.review.manifest import MARKER
@@ -159,11 +159,21 @@ def test_looking_alone_finds_everything(tree, watch, monkeypatch) -> None:
     assert watching.until(lambda s: counts(s)["correct"] == 20)
 
 
-def test_a_second_watcher_is_refused(tree, watch) -> None:
-    watch().until(lambda _: True)
-    second = follow(tree, tree_manifest(tree), tree / MARKER, stop=threading.Event())
-    with pytest.raises(LockedError, match="`dupekit watch`, process"):
-        next(second)
+def test_a_second_watcher_keeps_nothing_until_the_first_has_ended(tree, watch, tmp_path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first, second = (watch(tmp_path / name, poll_s=0.5) for name in ("first", "second"))
+    one, other = first.until(lambda _: True), second.until(lambda _: True)
+    if one.beside:  # which of them was quicker is chance
+        first, second, other = second, first, one
+    assert (other.beside, other.kept) == (True, False)
+    next((tree / "c0").glob("*.png")).unlink()
+    assert second.until(lambda s: counts(s)["correct"] == 1).beside
+    assert len(list(tmp_path.glob("*/after.txt"))) == 1
+    first.end()
+    assert second.until(lambda s: not s.beside).kept
+    assert len(list(tmp_path.glob("*/after.txt"))) == 2
+    assert second.end().kept
 
 
 def test_a_folder_that_is_no_tree_is_refused(tree) -> None:
