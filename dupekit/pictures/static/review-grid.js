@@ -270,7 +270,7 @@ export class Grid {
   }
 }
 
-const address = (n) => `image/${n}?stretched=0`;
+const address = (n) => `image/${n}?small=1`;
 
 /** "24 images: label right, they stay in Copepod? …" */
 function question(count, { decision, label }, pair) {

@@ -2,7 +2,8 @@
 
 const LADDER = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48];
 const AT_MOST = 16; // by itself; larger ones are only blur
-const KEPT = 48;
+const KEPT = 16;
+const NOTCH = 50; // so far a wheel turns for one step; a finger on a pad turns it little by little
 
 /** Pictures fetched and decoded ahead of time, the oldest thrown away. */
 class Store {
@@ -31,6 +32,7 @@ export class Picture {
   #image = null;
   #factor = 1;
   #fitted = true;
+  #turned = 0;
 
   constructor(frame, bar, text) {
     this.#frame = frame;
@@ -112,6 +114,9 @@ export class Picture {
   #wheel(event) {
     if (event.ctrlKey || event.metaKey) return; // the browser's own zoom
     event.preventDefault();
+    this.#turned = Math.sign(event.deltaY) === Math.sign(this.#turned) ? this.#turned + event.deltaY : event.deltaY;
+    if (Math.abs(this.#turned) < NOTCH && event.deltaMode === WheelEvent.DOM_DELTA_PIXEL) return;
+    this.#turned = 0;
     const place = this.#frame.getBoundingClientRect();
     this.zoom(event.deltaY < 0 ? 1 : -1, event.clientX - place.left, event.clientY - place.top);
   }

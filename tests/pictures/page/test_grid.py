@@ -154,3 +154,21 @@ def test_all_done_in_the_grid_comes_to_the_end(at: Reviewing) -> None:
     at.on_disk({path: ("correct", path.split("/")[0]) for path in PAIRS})
     at.press("g")
     at.shows(0)
+
+
+def test_large_images_come_small_and_whole(review: Review) -> None:
+    at = review(numbered("copepod", "diatom", 2), made={"size": (90, 900)})
+    at.shows(0)
+    at.press("g")
+    natural, shown = "image => [image.naturalWidth, image.naturalHeight]", at.cells.first.locator("img")
+    expect(shown).to_be_visible()
+    at.page.wait_for_function("() => document.querySelector('.cell img').complete")
+    assert shown.evaluate(natural) == [64, 640]
+    cell, image = at.cells.first.bounding_box(), shown.bounding_box()
+    assert cell
+    assert image
+    assert cell["y"] <= image["y"]
+    assert image["y"] + image["height"] <= cell["y"] + cell["height"]
+    at.press("g")
+    assert at.page.locator("#frame img").evaluate(natural) == [90, 900]
+    at.on_disk({})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from dupekit.project import Project
 from dupekit.review.style import Style
 from tests.browser import HOSTILE, LAPTOP
-from tests.pictures.page.reviewing import Review, numbered
+from tests.pictures.page.reviewing import Review, Reviewing, numbered
+from tests.pictures.page.serving import served
 from tests.support import tree_state
 
 pytestmark = pytest.mark.browser
@@ -221,11 +226,37 @@ def test_scale_bar_is_in_pixels_of_the_original(review: Review, enlarge: int) ->
         bar = at.page.locator("#scale-bar").bounding_box()["width"]  # type: ignore[index]
         assert bar == pytest.approx(length * factor, abs=0.6)
     assert width % 20 == 0  # fitted: a whole or half factor
+    image.hover()
+    at.page.mouse.wheel(0, -100)
+    expect(at.page.locator("#scale-text")).not_to_contain_text(words.split(" ")[-1])
+    at.press("0")
     at.press("s")
     at.shows(0)
     assert image.get_attribute("src") == "image/0?stretched=1"
     at.press("s")
     assert image.get_attribute("src") == "image/0?stretched=0"
+    at.on_disk({})
+
+
+def test_typical_images_of_both_classes_stand_beside(
+    trained: Project, tmp_path: Path, servers: ExitStack, open_page: Callable[..., Page]
+) -> None:
+    trained.export(tmp_path / "tree")
+    page = servers.enter_context(served(tmp_path / "tree"))
+    at = Reviewing(tmp_path / "tree", open_page(page.server.address))
+    given, suggested = at.question.locator("strong").all_inner_texts()
+    for where, label in (("#given", given), ("#suggested", suggested)):
+        thumbs = at.page.locator(f"{where} .thumb img")
+        assert thumbs.count() == 5
+        for thumb in thumbs.all():
+            assert (thumb.get_attribute("alt") or "").startswith(f"{label}, ")
+            assert thumb.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    at.press("c")
+    at.type(given[:3])
+    expect(at.page.locator("#class-sample .thumb img")).to_have_count(6)
+    at.press("Escape", "g")
+    expect(at.page.locator("#typical-given .thumb img")).to_have_count(6)
+    expect(at.page.locator("#typical-suggested .thumb img")).to_have_count(6)
     at.on_disk({})
 
 
