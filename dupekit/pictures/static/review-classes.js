@@ -76,6 +76,9 @@ export class ClassDialog {
     if (event.key in steps) {
       event.preventDefault();
       this.#activate(Math.max(last < 0 ? -1 : 0, Math.min(last, this.#active + steps[event.key])));
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      this.#finish(null);
     } else if (event.key === "Enter" && !event.isComposing) {
       event.preventDefault();
       const option = this.#options[this.#active];

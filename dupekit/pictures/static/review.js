@@ -176,7 +176,8 @@ class Page {
 
   #changed(numbers) {
     if (numbers.includes(this.one.current)) this.one.refresh();
-    this.frame.refresh();
+    if (this.ended && this.review.counts.open) this.advance(); // somebody else took one back
+    else this.frame.refresh();
   }
 
   #press(event) {

@@ -98,11 +98,19 @@ def test_second_page_follows_and_is_not_overruled(review: Review, open_page: Cal
     late.says("It is now: thrown out.")
     late.press("ArrowLeft")
     expect(late.question.locator(".verdict")).to_have_text("thrown out")
-    # Both undo their own.
+    # Both undo their own; at the end, what is open again comes back.
     beside.press("z")
     beside.says("There is nothing more to take back.")
+    beside.press("n", "a", "a", "a")
+    expect(beside.end).to_contain_text("You can close this page.")
     at.press("z")
-    at.on_disk({"copepod/0000.png": ("correct", "copepod")})
+    beside.shows(1)
+    at.on_disk(
+        {
+            "copepod/0000.png": ("correct", "copepod"),
+            **{f"copepod/000{number}.png": ("relabel", "diatom") for number in (2, 3, 4)},
+        }
+    )
 
 
 def test_page_follows_the_file_manager(review: Review) -> None:
