@@ -204,19 +204,18 @@ export class Grid {
     const { name } = this.review.images[n];
     const cell = element("div", { role: "option", className: "cell", tabIndex: -1, title: name });
     cell.dataset.number = n;
-    if (this.review.shown[n].present) {
-      const picture = element("img", { src: address(n), alt: "", draggable: false, decoding: "async" });
-      picture.addEventListener("load", () => this.#enlarge(picture));
-      cell.append(picture);
-    }
     cell.append(element("span", { className: "verdict" }));
     this.#label(cell);
     return cell;
   }
 
-  #enlarge(picture) {
-    const original = picture.naturalWidth / this.review.enlarged;
-    picture.style.width = `${original * ENLARGE}px`; // and no larger than the cell, by the style sheet
+  #picture(n) {
+    const picture = element("img", { src: address(n), alt: "", draggable: false, decoding: "async" });
+    picture.addEventListener("load", () => {
+      const original = picture.naturalWidth / this.review.enlarged;
+      picture.style.width = `${original * ENLARGE}px`; // and no larger than the cell, by the style sheet
+    });
+    return picture;
   }
 
   #label(cell) {
@@ -229,7 +228,10 @@ export class Grid {
     chip.className = `verdict ${KINDS[kind].colour}`;
     chip.hidden = kind === "open";
     say(chip, words);
-    if (!present) cell.querySelector("img")?.remove();
+    const picture = cell.querySelector("img");
+    const broken = picture?.complete && !picture.naturalWidth; // it was asked for while somebody moved it
+    if (broken || !present) picture?.remove();
+    if (present && (broken || !picture)) cell.prepend(this.#picture(n));
   }
 
   /** Shows what is chosen, where the keyboard is, and the question on a whole page. */

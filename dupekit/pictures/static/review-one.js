@@ -40,7 +40,7 @@ export class OneByOne {
     if (this.current === n) return this.refresh();
     this.current = n;
     const image = this.review.images[n];
-    this.picture.show(image, this.review.enlarged, `Image ${n + 1}: ${image.name}`);
+    this.#show(image);
     this.#question(image);
     const [given, suggested, alike] = image.beside;
     this.#column(find("given"), "Now in", image.given, given);
@@ -49,6 +49,10 @@ export class OneByOne {
     find("alike-row").hidden = !alike.length;
     this.refresh();
     this.#prepare();
+  }
+
+  #show(image) {
+    this.picture.show(image, this.review.enlarged, `Image ${image.number + 1}: ${image.name}`);
   }
 
   /** What can change while the image stays. */
@@ -62,6 +66,7 @@ export class OneByOne {
     find("away").hidden = present;
     say(find("away"), present ? "" : `Deleted in the file manager: ${verdictWords(kind, label)}.`);
     find("frame").hidden = !present;
+    if (present && this.picture.broken) this.#show(this.review.images[this.current]);
   }
 
   #question(image) {

@@ -66,11 +66,10 @@ export class Picture {
     this.fit();
   }
 
-  clear() {
-    this.#image = null;
-    this.#frame.replaceChildren();
-    this.#bar.style.width = "0";
-    this.#text.textContent = "";
+  /** Whether the image did not come: it was asked for while somebody moved it. */
+  get broken() {
+    const picture = this.#image?.picture;
+    return Boolean(picture?.complete && !picture.naturalWidth);
   }
 
   /** By the largest whole or half factor that the space allows. */

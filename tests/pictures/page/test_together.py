@@ -116,7 +116,9 @@ def test_second_page_follows_and_is_not_overruled(review: Review, open_page: Cal
 def test_page_follows_the_file_manager(review: Review) -> None:
     at = review(FIVE)
     at.shows(0)
-    (at.tree / "copepod" / "diatom_09_0000.png").unlink()
+    file = at.tree / "copepod" / "diatom_09_0000.png"
+    content = file.read_bytes()
+    file.unlink()
     expect(at.page.locator("#away")).to_have_text("Deleted in the file manager: label right.")
     at.says("Deleted in the file manager: image 1, label right.")
     at.press("x")
@@ -127,6 +129,17 @@ def test_page_follows_the_file_manager(review: Review) -> None:
     expect(at.cells).to_have_count(3)
     (at.tree / "copepod" / "diatom_09_0003.png").unlink()
     expect(at.cells.nth(1)).to_have_text("label right, deleted in the file manager")
+    expect(at.cells.nth(1).locator("img")).to_have_count(0)
+    # Out of the trash again: it can be seen again.
+    at.filter(kind="label right")
+    expect(at.cells).to_have_count(2)
+    file.write_bytes(content)
+    at.says("Somebody else: image 1, open.")
+    expect(at.cells.first.locator("img")).to_be_visible()
+    at.filter(kind="open")
+    expect(at.cells).to_have_count(3)
+    at.cells.first.click()
+    at.press("r")
     at.press("u", "Enter")
     expect(at.end).to_be_visible()
     at.on_disk(
