@@ -254,6 +254,7 @@ export class Grid {
       const cell = this.#cells.querySelector(`[data-number="${n}"]`);
       if (cell) this.#label(cell);
     }
+    this.selection.drop(numbers); // what somebody else decided meanwhile is not overruled by a key that was meant before
     for (const pair of new Set(numbers.map((n) => this.review.images[n].pair))) this.#count(pair);
   }
 

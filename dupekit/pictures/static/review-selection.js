@@ -25,6 +25,12 @@ export class Selection {
     this.#changed();
   }
 
+  /** Numbers that are not chosen any more. */
+  drop(numbers) {
+    const dropped = numbers.filter((n) => this.chosen.delete(n));
+    if (dropped.length) this.#changed();
+  }
+
   toggle(n) {
     if (!this.chosen.delete(n)) this.chosen.add(n);
     this.#last = n;

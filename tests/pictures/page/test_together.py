@@ -113,6 +113,25 @@ def test_second_page_follows_and_is_not_overruled(review: Review, open_page: Cal
     )
 
 
+def test_what_somebody_else_decides_is_not_chosen_any_more(
+    review: Review, open_page: Callable[..., Page]
+) -> None:
+    at = review(FIVE)
+    beside = Reviewing(at.tree, open_page(at.page.url))
+    at.press("g", "r")
+    expect(at.asking).to_contain_text("5 images: label right")
+    beside.press("x")
+    expect(at.asking).to_contain_text("4 images: label right")
+    at.press("Enter")
+    expect(at.end).to_be_visible()
+    at.on_disk(
+        {
+            "copepod/0000.png": ("expunge", "copepod"),
+            **{f"copepod/000{number}.png": ("correct", "copepod") for number in range(1, 5)},
+        }
+    )
+
+
 def test_page_follows_the_file_manager(review: Review) -> None:
     at = review(FIVE)
     at.shows(0)
