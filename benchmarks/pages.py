@@ -135,7 +135,7 @@ def doubtful(plankton: Path, place: Path) -> Project:
             seen.save(target)
     project = Project.create(place / "images", place / "project")
     project.scan()
-    if project.train(Choices(trainer="probe", pairs=3, seed=SEED)).failed:
+    if project.train(Choices(trainer="probe", pairs=2, seed=SEED, options={"image_size": 64})).failed:
         sys.exit("The training failed.")
     return project
 

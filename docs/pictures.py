@@ -61,11 +61,11 @@ def main() -> None:
     workdir.mkdir(parents=True)
     truth = {name: true for name, (true, _) in write_digits(workdir / "digits").items()}
     terminal = Recording(workdir)
-    terminal.run("init digits -p project", last=4)
+    terminal.run("init digits -p project", last=2)
     terminal.enter("project")
     terminal.run("train --set image_size=64", last=5)
-    terminal.run("flag", first=9, last=2)
-    terminal.run("export --enlarge auto", first=2, last=2)
+    terminal.run("flag", first=8, last=2)
+    terminal.run("export --enlarge auto", first=3, last=2)
 
     from playwright.sync_api import sync_playwright
 
@@ -81,7 +81,7 @@ def main() -> None:
         decide(tree, manifest, truth, range(SHOWN_FIRST, len(manifest.files)))
         terminal.comment("somebody looks at the images: dupekit review")
         terminal.run("collect", last=4)
-        terminal.run("status", last=6)
+        terminal.run("status", last=4)
         terminal.run("apply ../digits-corrected", last=3)
         terminal.save(IMAGES / "terminal.svg")
         terminal.run("report")
