@@ -54,6 +54,7 @@ def read_me() -> str:
     told = re.sub(
         r'<p><img src="images/([a-z-]+)\.svg" alt="[^"]*" /></p>', _drawing, told.replace("$", "$$")
     )
+    told = re.sub(r'<a href="[a-z]+\.md">(.*?)</a>', r"\1", told)  # the other pages do not lie in a tree
     told = told.replace("<li>☐", '<li class="box">☐')
     before, heading, rest = told.partition("<h2>")
     frame = (DOCS / "read_me_frame.html").read_text(encoding="utf-8")

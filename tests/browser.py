@@ -63,9 +63,14 @@ def launched(playwright: Playwright) -> Browser:
     )
 
 
-def context(browser: Browser, viewport: tuple[int, int], *, dark: bool) -> BrowserContext:
+def context(
+    browser: Browser, viewport: tuple[int, int], *, dark: bool = False, scale: float = 1
+) -> BrowserContext:
+    """A browser's window as of another person."""
     made = browser.new_context(
-        viewport={"width": viewport[0], "height": viewport[1]}, color_scheme="dark" if dark else "light"
+        viewport={"width": viewport[0], "height": viewport[1]},
+        color_scheme="dark" if dark else "light",
+        device_scale_factor=scale,
     )
     made.set_default_timeout(TIMEOUT_S * 1000)
     return made

@@ -26,24 +26,34 @@ def generate(what: str) -> str:
 
 def test_every_link_leads_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#]+)", text) + re.findall(r'src(?:set)?="([^"]+)"', text):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_drawing_is_used_and_stands_alone() -> None:
-    """Read on a white ground also where a page is dark, and without fetching anything."""
+def test_every_picture_is_used_and_none_is_large() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    drawings = sorted((ROOT / "docs" / "images").iterdir())
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert f"images/{picture.name}" in text, picture.name
+        assert picture.stat().st_size < 200_000, "they are in the repository for ever"
+
+
+def test_every_drawing_stands_alone() -> None:
+    """Read on a white ground also where a page is dark, and without fetching anything."""
+    drawings = {drawing.name: drawing for drawing in (ROOT / "docs" / "images").glob("*.svg")}
+    for drawing in drawings.values():
+        assert not re.search(r"url\((?!#)|@import|<script|<image", drawing.read_text()), drawing.name
+        for element in ElementTree.parse(drawing).iter():
+            assert element.attrib.get("href", "#").startswith("#"), drawing.name
+    terminal = ElementTree.parse(drawings.pop("terminal.svg")).getroot()
+    assert next(terminal.iterfind("{*}rect")).attrib["fill"] == "#ffffff"
     assert len(drawings) == 4
-    for drawing in drawings:
-        assert f"](images/{drawing.name})" in text
+    for drawing in drawings.values():  # in the page for technicians
         root = ElementTree.parse(drawing).getroot()
         names = [element.tag.rpartition("}")[2] for element in root]
         ground = root[names.index("rect")]
         width, height = root.attrib["viewBox"].split()[2:]
         assert ground.attrib == {"width": width, "height": height, "fill": "#fff"}, drawing.name
-        for element in root.iter():
-            assert element.attrib.get("href", "#").startswith("#"), drawing.name
 
 
 def test_the_page_on_preparing_runs(trained: Project, tmp_path: Path) -> None:
@@ -77,6 +87,9 @@ def test_every_option_is_in_the_reference() -> None:
 def test_the_page_in_a_review_tree_is_the_technicians() -> None:
     packaged = (ROOT / "dupekit" / "review" / "read_me.html").read_text(encoding="utf-8")
     assert packaged == generate("read_me"), "run: python docs/generate.py"
+    targets = re.findall(r'(?:href|src)="([^"]*)"', packaged)
+    assert targets, "it lies in the tree alone: links lead within it"
+    assert [target for target in targets if not target.startswith(("#", "data:"))] == []
 
 
 def test_the_page_on_plugins_runs() -> None:

@@ -69,7 +69,7 @@ def play(
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty.", hint="Name a folder that does not exist yet.")
     dataset = folder / "digits"
-    truth = _write_digits(dataset)
+    truth = write_digits(dataset)
     planted = {name for name, (true, given) in truth.items() if true != given}
     say(f"{len(truth)} digits in {dataset}, {len(planted)} of them in a wrong folder (seed {SEED}).")
 
@@ -107,8 +107,8 @@ def play(
     )
 
 
-def _write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
-    """Writes the digits into class folders; returns file name -> true and given label."""
+def write_digits(dataset: Path) -> dict[str, tuple[str, str]]:
+    """Writes the digits into class folders, some of them into a wrong one; returns file name -> true and given label."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -136,13 +136,14 @@ class Page:
         found = self.state.verdict(number)
         if found.now_at is None:
             return PlainTextResponse("This image was deleted from the tree.\n", 404)
-        stretched = request.query_params.get("stretched") == "1"
+        stretched, small = (request.query_params.get(name) == "1" for name in ("stretched", "small"))
         path = found.now_at
         return self._picture(
             lambda: self.images.of(
                 str(number),
                 lambda: read_inside(self.tree, path, at_most=FILE_MAX_BYTES),
                 stretched=stretched,
+                small=small,
             )
         )
 

@@ -17,6 +17,8 @@ from dupekit.dataset.shown import shown_image
 
 KEPT_BYTES = 24_000_000
 """So much is kept of what was sent: some thousand images of plankton, or twenty photographs."""
+SMALL_PX = 640
+"""The longer side of a small picture, at most: for a page of many, each 320 pixels or less on a screen of the finest kind."""
 _STRETCH = (1.0, 99.0)
 """Percentiles that become black and white."""
 
@@ -37,21 +39,23 @@ class Images:
         self._lock = threading.Lock()
         self._at_work = threading.BoundedSemaphore(2)
         """An image of many pixels takes much memory while it is decoded."""
-        self._kept: OrderedDict[tuple[str, bool], Picture] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, bool], Picture] = OrderedDict()
         self._kept_bytes = 0
 
-    def of(self, name: str, read: Callable[[], bytes], *, stretched: bool = False) -> Picture:
+    def of(
+        self, name: str, read: Callable[[], bytes], *, stretched: bool = False, small: bool = False
+    ) -> Picture:
         """The image in the file that `read` reads, and that is not read again while the picture of that name is kept.
 
         Raises what `read` raises, and ImageError where it is none.
         """
-        key = (name, stretched)
+        key = (name, stretched, small)
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return kept
         with self._at_work:
-            picture = _coded(read(), self._max_pixels, stretched=stretched)
+            picture = _coded(read(), self._max_pixels, stretched=stretched, small=small)
         with self._lock:
             before = self._kept.pop(key, None)
             self._kept[key] = picture
@@ -61,8 +65,10 @@ class Images:
         return picture
 
 
-def _coded(content: bytes, max_pixels: int, *, stretched: bool) -> Picture:
+def _coded(content: bytes, max_pixels: int, *, stretched: bool, small: bool) -> Picture:
     image = shown_image(content, max_pixels=max_pixels)
+    if small:
+        image.thumbnail((SMALL_PX, SMALL_PX))
     if stretched:
         image = _stretched(image)
     out = io.BytesIO()
