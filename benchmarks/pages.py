@@ -10,7 +10,8 @@ frame after the image is decoded and stands in the page, by the browser's clock;
 Memory: that of the server's process, its largest, after it has shown the images.
 
 The simulated expert: a round on PLANKTON with 5 % of its labels made wrong, and its first 300 suspects. The known truth
-decides in three ways: one by one, by pages of the grid, and in the file manager as the technician's page says. What
+decides in four ways: one by one, by pages of the grid, in the grid where a pair has many images and else one by one, and in
+the file manager as the technician's page says (to leave a file counts nothing, to mark one a click). What
 `collect` reads must be the same.
 """
 
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 TREES = (300, 1000, 5000)
 PRESSES, PAIRS = 200, 40
 CLASSES, SEED = 10, 1
+MANY = 4
+"""Images of a pair, from which on the expert who uses both ways takes the grid."""
+Decision = tuple[str, str]
+"""A key, and the class that is meant."""
 
 CLOCK = """
 const painted = () => new Promise((done) => requestAnimationFrame(() => {
@@ -79,6 +84,7 @@ def main() -> None:
     )
     parser.add_argument("plankton", type=Path)
     parser.add_argument("workdir", type=Path)
+    parser.add_argument("--only", choices=("speed", "expert"), help="half of it")
     arguments = parser.parse_args()
     workdir: Path = arguments.workdir.absolute()
     workdir.mkdir(parents=True)
@@ -87,8 +93,10 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = launched(playwright)
-            speed(arguments.plankton, workdir / "speed", browser)
-            expert(arguments.plankton, workdir / "expert", browser)
+            if arguments.only != "expert":
+                speed(arguments.plankton, workdir / "speed", browser)
+            if arguments.only != "speed":
+                expert(arguments.plankton, workdir / "expert", browser)
             print(f"\n{machine()}, Chromium {browser.version}")
             browser.close()
     finally:
@@ -181,15 +189,15 @@ def expert(plankton: Path, place: Path, browser: Browser) -> None:
         sys.exit("The training failed.")
     exported = project.export()
     files, original = exported.manifest.files, exported.tree
-    trees = {way: shutil.copytree(original, place / way) for way in ("one by one", "grid", "file manager")}
+    trees = {way: shutil.copytree(original, place / way) for way in (*WAYS, "file manager")}
     right = [decision(file, truth[file.original]) for file in files]
     print(f"\nThe simulated expert: {len(files)} images, {dict(Counter(what for what, _ in right))}")
     counted = {}
-    for way, work in (("one by one", one_by_one), ("grid", by_pages)):
+    for way, work in WAYS.items():
         with reviewed(trees[way]) as (address, _):
             page = opened(browser, address)
             hand = Hand(page)
-            work(hand, right)
+            work(hand, files, right, set(range(len(files))))
             page.locator("#end h2").wait_for()
             page.wait_for_timeout(1000)  # the last answers
             page.context.close()
@@ -206,8 +214,7 @@ def expert(plankton: Path, place: Path, browser: Browser) -> None:
         print(f"{way:14}{total:6} in all, {total / len(files):.2f} an image: {told}")
 
 
-def decision(file: ExportedFile, true: str) -> tuple[str, str]:
-    """The key, and the class that is meant."""
+def decision(file: ExportedFile, true: str) -> Decision:
     return {file.given: ("r", true), file.suggested: ("a", true)}.get(true, ("c", true))
 
 
@@ -222,8 +229,8 @@ class Hand:
         self.page.keyboard.press(key)
         self.counts["keys"] += 1
 
-    def click(self, number: int) -> None:
-        self.page.locator(f'#cells [data-number="{number}"]').click()
+    def click(self, what: str) -> None:
+        self.page.locator(what).click()
         self.counts["clicks"] += 1
 
     def decide(self, key: str, label: str) -> None:
@@ -245,39 +252,58 @@ class Hand:
             self.press("Enter")
 
 
-def one_by_one(hand: Hand, right: list[tuple[str, str]]) -> None:
-    for i, (key, label) in enumerate(right):
-        hand.page.locator(f'#frame img[data-number="{i}"]').wait_for()
-        hand.decide(key, label)
-
-
-def by_pages(hand: Hand, right: list[tuple[str, str]]) -> None:
-    """Each page of a pair: what most of its images are, with those that are not clicked out; then the rest in the same way."""
-    hand.press("g")
-    left = set(range(len(right)))
+def one_by_one(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
+    image = hand.page.locator("#frame img")
     while left:
-        hand.page.locator("#cells [data-number]:not(.decided)").first.wait_for()
-        cells = hand.page.locator("#cells [data-number]:not(.decided)").all()
-        here = [int(cell.get_attribute("data-number") or "") for cell in cells]
+        number = int(image.get_attribute("data-number") or "")
+        if number in left:
+            hand.decide(*right[number])
+            left.remove(number)
+        else:
+            hand.press("n")
+        if left:
+            hand.page.locator(f'#frame img:not([data-number="{number}"])').wait_for()
+
+
+def by_pages(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
+    """Each page of a pair: what most of its images are, but for those that are clicked out; then the rest in the same way."""
+    hand.press("g")
+    hand.click("#pairs button:first-child")  # of most images; the others follow by themselves
+    pages(hand, right, left)
+
+
+def both(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
+    """Pairs of `MANY` images and more by pages, the others one by one."""
+    sizes = Counter((file.given, file.suggested) for file in files)
+    many = {i for i in left if sizes[files[i].given, files[i].suggested] >= MANY}
+    by_pages(hand, files, right, many)
+    hand.press("g")
+    one_by_one(hand, files, right, {i for i in left if sizes[files[i].given, files[i].suggested] < MANY})
+
+
+def pages(hand: Hand, right: list[Decision], left: set[int]) -> None:
+    while left:
+        cells = hand.page.locator("#cells [data-number]:not(.decided)")
+        cells.first.wait_for()
+        here = [int(cell.get_attribute("data-number") or "") for cell in cells.all()]
         ((most, _),) = Counter(right[i] for i in here).most_common(1)
-        others = [i for i in here if right[i] != most]
         meant = [i for i in here if right[i] == most]
-        if len(meant) < len(others) and len(meant) < len(here) - 1:
-            for i in meant:  # fewer clicks than the whole page without the others
-                hand.click(i)
+        others = [i for i in here if right[i] != most]
+        if len(meant) <= len(others):  # they are chosen first: fewer clicks than leaving the others out
+            for i in meant:
+                hand.click(f'#cells [data-number="{i}"]')
             hand.decide(*most)
         else:
             hand.decide(*most)
             for i in others:
-                hand.click(i)
+                hand.click(f'#cells [data-number="{i}"]')
             hand.press("Enter")
-        left -= set(meant)
-        if left:
-            settled = "numbers => numbers.every(n => !document.querySelector(`#cells [data-number='${n}']:not(.decided)`))"
-            hand.page.wait_for_function(settled, arg=meant)
+        left.difference_update(meant)
+        gone = "numbers => numbers.every(n => !document.querySelector(`#cells [data-number='${n}']:not(.decided)`))"
+        hand.page.wait_for_function(gone, arg=meant)
 
 
-def in_file_manager(tree: Path, files: list[ExportedFile], right: list[tuple[str, str]]) -> Counter[str]:
+def in_file_manager(tree: Path, files: list[ExportedFile], right: list[Decision]) -> Counter[str]:
     """As the technician's page says: delete what is right, leave what is as suggested, move the rest; then the folders."""
     counts: Counter[str] = Counter()
     for file, (key, label) in zip(files, right, strict=True):
@@ -296,6 +322,9 @@ def in_file_manager(tree: Path, files: list[ExportedFile], right: list[tuple[str
         {file.given for file, (key, _) in zip(files, right, strict=True) if key == "r"}
     )
     return counts
+
+
+WAYS = {"one by one": one_by_one, "grid": by_pages, "both": both}
 
 
 # --- the page
