@@ -168,17 +168,27 @@ def ignored(ledger: Ledger, round_number: int, rule: Rule) -> int:
     return _count(ledger, round_number, rule, _IGNORED)
 
 
+_NOT_BEFORE = """
+    CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END"""
+
+
 def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many suspects a round had, whatever has become of the images since: without what was put on the ignore list in
     rounds before it."""
     found: int = ledger.value(
-        f"""
-        SELECT count(*) {_CANDIDATES} AND {_BY_RULE}
-        AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END
-        """,
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE}",
         (round_number, rule.name, rule.threshold, round_number),
     )
     return found
+
+
+def suspects_of_round(ledger: Ledger, round_number: int, rule: Rule, *, limit: int) -> list[Suspect]:
+    """The first of these, most suspicious first: decided or not."""
+    found = ledger.rows(
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} ORDER BY score DESC, path LIMIT ?",
+        (round_number, rule.name, rule.threshold, round_number, limit),
+    )
+    return [Suspect(*row) for row in found]
 
 
 def images_of(ledger: Ledger, round_number: int) -> Columns | None:

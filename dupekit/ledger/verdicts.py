@@ -45,17 +45,9 @@ class Outstanding:
 
 @contextlib.contextmanager
 def worked_out_once(ledger: Ledger) -> Iterator[None]:
-    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew: SQLite
-    takes a temporary table before a view of its name."""
-    views = ("opinions", "current_verdicts", "ignores")
-    try:
-        for view in views:
-            ledger.rows(f"CREATE TEMP TABLE {view} AS SELECT * FROM main.{view}")
+    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew."""
+    with ledger.apart("opinions", "current_verdicts", "ignores"):
         yield
-    finally:
-        for view in views:
-            with contextlib.suppress(LedgerError):  # while an error ends a query halfway, its table cannot go
-                ledger.rows(f"DROP TABLE IF EXISTS temp.{view}")
 
 
 @dataclass(frozen=True, slots=True)
