@@ -11,6 +11,7 @@ from pathlib import Path
 from dupekit.jobs.files import JobFile, ResultFile, RoundFile
 from dupekit.ledger import Ledger
 from dupekit.review.manifest import Manifest
+from dupekit.review.reference_index import ReferenceIndex
 from dupekit.settings import Settings
 
 MODELS = {
@@ -19,6 +20,7 @@ MODELS = {
     "job": JobFile,
     "result": ResultFile,
     "manifest": Manifest,
+    "reference": ReferenceIndex,
 }
 
 

@@ -133,6 +133,16 @@ def dimensions(ledger: Ledger, images: Iterable[int]) -> NDArray[np.int64]:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
+def numbers(ledger: Ledger, paths: Iterable[str]) -> dict[str, int]:
+    """Path -> number, of those that there ever were, in their order."""
+    found = {}
+    for path in paths:
+        number = ledger.value("SELECT id FROM images WHERE path = ?", (path,))
+        if number is not None:
+            found[path] = number
+    return found
+
+
 def record_classes(ledger: Ledger, names: Iterable[str]) -> None:
     """Adds the classes that are not there yet."""
     with ledger.write() as db:

@@ -14,12 +14,15 @@ from typing import NamedTuple
 from dupekit.errors import TreeUnavailable
 from dupekit.files.names import escape, is_clutter, is_trash, same_name_key
 from dupekit.review.manifest import BESIDE, MARKER
+from dupekit.review.reference_index import FILE_NAME, FOLDER, INDEX
 from dupekit.system.mounts import is_network
 
 _ATTEMPTS, _PAUSE_S = 21, 0.25
 
 _NAMES = r"(manifest\.json|before\.txt|after\.txt|events\.jsonl|watch\.lock|watch\.lock\.holder)"
-_OWN = re.compile(rf"{re.escape(MARKER)}/({_NAMES}|\.{_NAMES}\..+\.partial)")
+_OWN = re.compile(
+    rf"{re.escape(MARKER)}/({_NAMES}|\.{_NAMES}\..+\.partial|{FOLDER}/({FILE_NAME}|{re.escape(INDEX)}))"
+)
 """What dupekit puts in the marker folder."""
 
 _BESIDE = frozenset(map(same_name_key, BESIDE))

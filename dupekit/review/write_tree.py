@@ -35,6 +35,7 @@ from dupekit.review.manifest import (
     Manifest,
     write_manifest,
 )
+from dupekit.review.reference_index import reference_folder
 from dupekit.review.style import PLAIN, Order, Stratum, Style
 from dupekit.rounds.rules import Suspect
 from dupekit.system.progress import Progress, silent
@@ -125,14 +126,15 @@ def write_tree(
     *,
     style: Style = PLAIN,
     max_pixels: int = MAX_PIXELS,
+    references: Callable[[Manifest, Path], None] = lambda _manifest, _folder: None,
     ready: Callable[[Manifest], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
     progress: Progress = silent,
 ) -> Manifest:
     """Copies the images to `destination`, which must not exist.
 
     Returns the manifest with what only the copies tell, as it stands in the tree: their sizes and digests, and when they
-    were written; what `ready` makes of it is entered before the tree appears, and left when it is there. Raises UsageError
-    where `destination` exists, DatasetChanged where an image is no longer what the scan saw.
+    were written; what `ready` makes of it is entered before the tree appears, and left when it is there. `references` makes the
+    folder of reference pictures, if any. Raises UsageError where `destination` exists, DatasetChanged where an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(
@@ -167,6 +169,7 @@ def write_tree(
         written = manifest.model_copy(update={"files": files, "settled_us": settled_ns // 1000})
         write_manifest(written, marker / "manifest.json")
         write_lines(marker / "before.txt", [file.path for file in manifest.files])
+        references(written, reference_folder(partial))
         with ready(written):
             partial.rename(destination)
     except BaseException:

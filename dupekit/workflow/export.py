@@ -27,6 +27,7 @@ from dupekit.system.progress import Progress
 from dupekit.system.stamp import now
 from dupekit.workflow.exports import clear_cut_off, keep
 from dupekit.workflow.flag import counted, rule_in_force
+from dupekit.workflow.reference_folder import write_references
 from dupekit.workflow.selection import Again, Selection, checked
 from dupekit.workflow.session import Session
 
@@ -218,6 +219,7 @@ def _written(
             tree,
             style=style,
             max_pixels=session.settings.max_pixels,
+            references=lambda written, folder: write_references(folder, session, written, progress=progress),
             ready=recorded,
             progress=progress,
         )

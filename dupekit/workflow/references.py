@@ -31,6 +31,8 @@ class References:
     """None where the cache has no features."""
     in_space: NDArray[np.bool_]
     """Which images have features."""
+    without: NDArray[np.bool_]
+    """Which stand for nothing, and are like nothing."""
     _directions: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def typical(self, label: str, count: int) -> list[Reference]:
@@ -80,7 +82,7 @@ class References:
 
     def _offered(self, among: Collection[int] | None) -> NDArray[np.intp]:
         s = self.standings
-        good = self.in_space & s.unchanged
+        good = self.in_space & s.unchanged & ~self.without
         if among is not None:
             good &= np.isin(s.images, np.fromiter(among, np.int64, len(among)))
         seen: set[tuple[int, str]] = set()
@@ -119,10 +121,13 @@ class References:
         )
 
 
-def references(session: Session, number: int, *, candidates: int = 40) -> References:
+def references(
+    session: Session, number: int, *, candidates: int = 40, without: Collection[int] = ()
+) -> References:
     """Of a round, from what was counted and decided so far; reads only. Features are those in the cache, and never computed.
 
-    `beside` chooses among so many `candidates` of a class.
+    `beside` chooses among so many `candidates` of a class. The images in `without`, and their byte-identical copies, are no
+    references.
     """
     ledger = session.ledger
     found = standing.standings(ledger, number)
@@ -130,15 +135,16 @@ def references(session: Session, number: int, *, candidates: int = 40) -> Refere
     verdicts = found.verdicts
     correct = [image for image, one in verdicts.items() if one.verdict is Verdict.CORRECT]
     otherwise = [image for image, one in verdicts.items() if one.verdict is not Verdict.CORRECT]
-    barred = np.isin(found.images, [*otherwise, *(one.image for one in suspects)]) | ~found.unchanged
     names, labels = np.unique(np.array(found.given, dtype=object), return_inverse=True)
     _, contents = np.unique(np.array(found.digests, "S64"), return_inverse=True)
+    left_out = np.isin(contents, contents[np.isin(found.images, list(without))])
+    barred = np.isin(found.images, [*otherwise, *(one.image for one in suspects)])
     by_class = typical(
         labels,
         found.probability_given,
         contents,
         confirmed=found.ignored | np.isin(found.images, correct),
-        barred=barred,
+        barred=barred | left_out | ~found.unchanged,
     )
     space, in_space = _space(session, found)
     return References(
@@ -148,6 +154,7 @@ def references(session: Session, number: int, *, candidates: int = 40) -> Refere
         contents=contents,
         space=space,
         in_space=in_space,
+        without=left_out,
     )
 
 
