@@ -25,6 +25,7 @@ from dupekit.cli.history import history
 from dupekit.cli.init import init
 from dupekit.cli.next_round import next_round
 from dupekit.cli.output import warn
+from dupekit.cli.report import report
 from dupekit.cli.scan import scan
 from dupekit.cli.status import status
 from dupekit.cli.terminal import Tone
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, scan, train, status, flag, export, watch, withdraw, collect, undo, history, apply):
+for command in (init, scan, train, status, flag, report, export, watch, withdraw, collect, undo, history, apply):
     app.command()(command)
 app.command("next")(next_round)
 app.command()(verify)

@@ -227,6 +227,12 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
     return {understood(Verdict, verdict): number for verdict, number in found}
 
 
+def disputed(ledger: Ledger, round_number: int) -> set[int]:
+    """The images of the round that two people differ on: they count as unsure."""
+    found = ledger.rows("SELECT image FROM current_verdicts WHERE round = ? AND disputed", (round_number,))
+    return {image for (image,) in found}
+
+
 _DECIDED = """
     FROM current_verdicts AS v
     CROSS JOIN tallies AS t ON t.round = v.round AND t.image = v.image

@@ -1,5 +1,5 @@
 /* One suspect: the image, and beside it typical images of both classes. */
-const FRAMES = { own: 216, beside: 84 };
+const FRAMES = { own: 216, beside: 78 };
 const WORDS = { own: "the image in question", given: "typical of", suggested: "typical of" };
 
 /** The card of a suspect; `place` is its number among those shown. */
@@ -34,8 +34,8 @@ function body(one) {
     sized(made, image, found);
   });
   const row = (words, at, share, pictures, kind) => make("div", { class: `class ${kind}` },
-    make("p", {}, make("span", { class: "quiet" }, words), " ", make("b", { class: "name", title: LABELS[at] }, LABELS[at]),
-      shareBar(share, kind)),
+    make("p", { class: "words quiet" }, words, shareBar(share, kind)),
+    make("p", { class: "name", title: LABELS[at] }, LABELS[at]),
     make("div", { class: "row" }, ...pictures.map((number) => frame(number, "beside", `${WORDS[kind]} ${LABELS[at]}`,
       (made, image, found) => {
         made.title = `${LABELS[at]}, ${found.width} × ${found.height} px`;

@@ -1,5 +1,5 @@
 /* What the review found, in numbers: histograms, yield by rank, rounds; and how the report was made. */
-const CHART = { width: 640, height: 220, left: 46, bottom: 34, top: 10 };
+const CHART = { width: 640, height: 220, left: 46, bottom: 40, top: 10 };
 
 /** A histogram of all images and of the suspects among them; counts on a logarithmic scale, since most images are no suspects. */
 function histogram({ edges, images, suspects }, label, tickOf) {
@@ -19,7 +19,7 @@ function histogram({ edges, images, suspects }, label, tickOf) {
   const ticks = images.map((_, i) => (i % every ? null : draw("text", { x: CHART.left + (i + 0.5) * step, y: base + 16, "text-anchor": "middle" }, tickOf(edges, i, false))));
   return draw("svg", { class: "chart", viewBox: `0 0 ${CHART.width} ${CHART.height}`, role: "img", "aria-label": label }, ...grid,
     ...images.map((n, i) => bar(n, i, "images")), ...suspects.map((n, i) => bar(n, i, "suspects")), ...ticks,
-    draw("text", { x: CHART.left + inner.width / 2, y: CHART.height - 3, "text-anchor": "middle" }, label));
+    draw("text", { x: CHART.left + inner.width / 2, y: CHART.height - 7, "text-anchor": "middle" }, label));
 }
 
 /** The share wrong from the most suspicious on; ranks that nobody looked at stay empty. */
@@ -34,9 +34,9 @@ function byRank(rows) {
   const bars = rows.flatMap((row, i) => [
     draw("rect", { class: "suspects", x: CHART.left + i * step + 2, width: step - 4, y: base - (row.share ?? 0) * inner.height, height: (row.share ?? 0) * inner.height },
       draw("title", {}, `${count(row.from_rank)} to ${count(row.to_rank)}: ${count(row.wrong)} of ${count(row.reviewed)} wrong`)),
-    draw("text", { x: CHART.left + (i + 0.5) * step, y: base + 16, "text-anchor": "middle" }, `–${count(row.to_rank)}`)]);
+    draw("text", { x: CHART.left + (i + 0.5) * step, y: base + 16, "text-anchor": "middle" }, `to ${count(row.to_rank)}`)]);
   return draw("svg", { class: "chart", viewBox: `0 0 ${CHART.width} ${CHART.height}`, role: "img", "aria-label": "Share wrong by rank" },
-    ...grid, ...bars, draw("text", { x: CHART.left + inner.width / 2, y: CHART.height - 3, "text-anchor": "middle" }, "rank, most suspicious first"));
+    ...grid, ...bars, draw("text", { x: CHART.left + inner.width / 2, y: CHART.height - 7, "text-anchor": "middle" }, "rank, most suspicious first"));
 }
 
 function shareTable(rows, heading) {

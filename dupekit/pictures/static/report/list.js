@@ -1,5 +1,5 @@
 /* The list of suspects: only what can be seen is in the page, however long it is. */
-const CARD = { width: 590, height: 322, gap: 14 };
+const CARD = { width: 590, height: 334, gap: 14 };
 const AHEAD = 2;
 
 const list = byId("list");
@@ -13,6 +13,7 @@ function showList() {
   state.at = Math.min(state.at, Math.max(shown.length - 1, 0));
   byId("left").textContent = shown.length === SUSPECTS.length ? counted(shown.length, "suspect")
     : `${count(shown.length)} of ${counted(SUSPECTS.length, "suspect")}`;
+  byId("clear").hidden = !["given", "suggested", "low", "high", "verdict", "text"].some((name) => state[name] !== FRESH[name]);
   emptyList();
   layOut();
   select(state.at, { focus: false, top: true });

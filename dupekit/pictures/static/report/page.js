@@ -13,7 +13,8 @@ function showAll() {
     tab.setAttribute("aria-selected", current);
     tab.tabIndex = current ? 0 : -1;
   }
-  byId("filters").hidden = state.view !== "suspects";
+  for (const id of ["filters", "left"]) byId(id).hidden = state.view !== "suspects";
+  byId("clear").hidden = true;
   byId("given").value = state.given;
   byId("suggested").value = state.suggested;
   byId("low").value = state.low ?? "";
@@ -128,7 +129,8 @@ function prepareFoot() {
   const planned = DATA.pairsPlanned > DATA.pairs ? ` of ${DATA.pairsPlanned} planned` : "";
   const first = SUSPECTS.length < DATA.total ? ` Here are the ${count(SUSPECTS.length)} most suspicious of ${count(DATA.total)}.` : "";
   byId("foot").textContent = `Round ${DATA.round}, ${counted(DATA.pairs, "pair")}${planned} of models. Suspects have ${DATA.rule}.${first}`
-    + " Sizes within a card can be compared: a larger image is shown larger, by the root of its size unless “True to scale” is on.";
+    + " The suspect fills its frame. Of the typical images beside it a larger one is shown larger, by the root of its size."
+    + " “True to scale” shows all images of a card at one scale.";
 }
 
 readAddress();
