@@ -144,9 +144,7 @@ class Project:
         with self._writing("flag") as session:
             return flag(session, rule=rule, threshold=threshold)
 
-    def report(
-        self, out: Path | None = None, *, limit: int = LIMIT, progress: Progress = silent
-    ) -> Reported:
+    def report(self, out: Path | None = None, *, limit: int = LIMIT, progress: Progress = silent) -> Reported:
         """Writes one page of the last round's suspects, the `limit` most suspicious, beside typical images, with what is known of
         the round; default rounds/NN/report.html. It needs nothing else and takes no lock: a training may go on meanwhile.
 

@@ -44,7 +44,21 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes three times as long
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, scan, train, status, flag, report, export, watch, withdraw, collect, undo, history, apply):
+for command in (
+    init,
+    scan,
+    train,
+    status,
+    flag,
+    report,
+    export,
+    watch,
+    withdraw,
+    collect,
+    undo,
+    history,
+    apply,
+):
     app.command()(command)
 app.command("next")(next_round)
 app.command()(verify)

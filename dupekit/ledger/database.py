@@ -132,7 +132,9 @@ class Ledger:
         finally:
             self._apart = before
             for name in names:
-                with contextlib.suppress(LedgerError):  # while an error ends a query halfway, its table cannot go
+                with contextlib.suppress(
+                    LedgerError
+                ):  # while an error ends a query halfway, its table cannot go
                     self.rows(f"DROP TABLE IF EXISTS temp.{name}")
 
     def rows(self, sql: str, values: tuple[Any, ...] = ()) -> Rows:

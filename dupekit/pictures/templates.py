@@ -1,4 +1,7 @@
-"""HTML from templates: what is filled in is escaped, so that names that are markup stay text."""
+"""HTML from templates: what is filled in is escaped, so that names that are markup stay text.
+
+Jinja is loaded when a page is made, and not by commands that make none.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def render(template: str, **values: Any) -> str:
@@ -19,20 +23,18 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def render_alone(
-    template: str, *, styles: Sequence[str], scripts: Sequence[str] = (), **values: Any
-) -> str:
+def render_alone(template: str, *, styles: Sequence[str], scripts: Sequence[str] = (), **values: Any) -> str:
     """A page that needs no other file and reaches for none: files of `static/`, one after the other, are its one style sheet
     and its one script, and its policy lets nothing else be applied or run.
 
     The template has `policy` for a meta element, `style` and `script`, to be put between tags as they are.
     """
+    from markupsafe import Markup
+
     style = "".join(map(static, styles))
     script = '"use strict";\n' + "".join(map(static, scripts)) if scripts else ""
     sources = f"script-src '{_hash(script)}'; " if scripts else ""
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; {sources}base-uri 'none'; form-action 'none'"
-    )
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; {sources}base-uri 'none'; form-action 'none'"
     return render(template, policy=policy, style=Markup(style), script=Markup(script), **values)
 
 
@@ -43,6 +45,8 @@ def static(name: str) -> str:
 
 def json_block(value: Any) -> Markup:
     """JSON to stand within a script element of the type application/json: nothing in it can end the element."""
+    from markupsafe import Markup
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -56,6 +60,9 @@ def _hash(text: str) -> str:
 
 @functools.cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
     environment = Environment(
         loader=PackageLoader("dupekit.pictures"),
         autoescape=True,

@@ -14,8 +14,8 @@ import numpy as np
 from dupekit.errors import NothingToDo
 from dupekit.files.names import escape, unescape
 from dupekit.files.write import atomic_write
-from dupekit.ledger import convergence, predictions, rounds, tallies, verdicts
 from dupekit.ledger import agreement as counted_agreement
+from dupekit.ledger import convergence, predictions, rounds, tallies, verdicts
 from dupekit.ledger.convergence import Acceptance
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.tallies import Scores
@@ -162,7 +162,7 @@ def _suspects(session: Session, current: Round, rule: Rule, limit: int) -> list[
     rows = []
     for one in found:
         verdict = decided.get(one.image)
-        decision = verdict and Decision(verdict.verdict, verdict.label, one.image in disputed)
+        decision = Decision(verdict.verdict, verdict.label, one.image in disputed) if verdict else None
         beside = (typical.beside(one.image, label, BESIDE) for label in (one.given, one.suggested))
         rows.append(SuspectRow(one, decision, *beside))
     return rows
