@@ -13,6 +13,7 @@ from dupekit import Choices
 from dupekit.api import TRAINERS, VALIDATORS
 from dupekit.project import Project
 from dupekit.testing import make_dataset, register
+from tests.browser import browser, open_page  # noqa: F401 - fixtures
 from tests.support import moved_project
 
 # A shared machine is sometimes slow; pytest-timeout stops what hangs.
