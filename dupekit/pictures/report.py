@@ -260,6 +260,8 @@ def similar_order(counts: NDArray[np.int64]) -> NDArray[np.intp]:
     The second eigenvector of the normalised Laplacian of the shares confused, made symmetric: M. Fiedler, Czechoslovak
     Mathematical Journal 25 (1975).
     """
+    if len(counts) < 3:
+        return np.arange(len(counts))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     alike = shares + shares.T
     np.fill_diagonal(alike, 0)
@@ -267,5 +269,5 @@ def similar_order(counts: NDArray[np.int64]) -> NDArray[np.intp]:
     scale = 1 / np.sqrt(alike.sum(axis=1))
     laplacian = np.eye(len(alike)) - scale[:, None] * alike * scale
     _, vectors = np.linalg.eigh(laplacian)
-    found: NDArray[np.intp] = np.argsort(vectors[:, min(1, len(alike) - 1)] * scale, kind="stable")
+    found: NDArray[np.intp] = np.argsort(vectors[:, 1] * scale, kind="stable")
     return found
