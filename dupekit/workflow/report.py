@@ -13,7 +13,6 @@ import numpy as np
 
 from dupekit.errors import NothingToDo
 from dupekit.files.names import escape, unescape
-from dupekit.files.write import atomic_write
 from dupekit.ledger import agreement as counted_agreement
 from dupekit.ledger import convergence, predictions, rounds, tallies, verdicts
 from dupekit.ledger.convergence import Acceptance
@@ -39,7 +38,7 @@ from dupekit.workflow.advice import standing
 from dupekit.workflow.agreement import agreement
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.ingest import count_votes
-from dupekit.workflow.page_place import page_place
+from dupekit.workflow.page_place import page_place, write_page
 from dupekit.workflow.references import references
 from dupekit.workflow.session import Session
 
@@ -110,8 +109,7 @@ def report(session: Session, out: Path | None, *, limit: int = LIMIT, progress: 
         with stage(progress, "reading the ledger"):
             values = _values(session, current, limit)
         gallery = Gallery(dataset_of(session, current), session.settings.max_pixels)
-    with atomic_write(file) as opened:
-        written = page.write_report(opened, values, gallery, progress=progress)
+    written = write_page(file, lambda out: page.write_report(out, values, gallery, progress=progress))
     return Reported(
         file=file,
         round=values.round,
@@ -243,11 +241,11 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
     about = [
         ("project", escape(str(session.root))),
         ("dataset", escape(str(dataset_of(session, current)))),
-        ("round begun", current.begun),
-        ("report made", now()),
+        ("round begun", _clock(current.begun)),
+        ("report made", _clock(now())),
         ("images in the round", f"{current.images:,}"),
         ("pairs", f"{current.tallied_pairs} of {current.pairs}"),
-        ("time of all runs", f"{seconds / 60:,.0f} minutes"),
+        ("time of all runs", f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"),
     ]
     plan = [(name, _shown(value)) for name, value in _flat(current.plan)]
     return [
@@ -256,6 +254,10 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
         ("Settings of the project", _project_settings(session.settings)),
         ("Versions", _versions()),
     ]
+
+
+def _clock(stamp: str) -> str:
+    return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _project_settings(settings: Settings) -> list[tuple[str, str]]:

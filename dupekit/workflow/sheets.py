@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dupekit.files.names import sort_key
-from dupekit.files.write import atomic_write
 from dupekit.ledger import images, predictions
 from dupekit.pictures import sheets as page
 from dupekit.pictures.gallery import Gallery
@@ -16,7 +15,7 @@ from dupekit.pictures.sheets import Look, Sheet
 from dupekit.review.manifest import Manifest
 from dupekit.rounds.confusion import confusion
 from dupekit.system.progress import Progress, stage
-from dupekit.workflow.page_place import page_place
+from dupekit.workflow.page_place import page_place, write_page
 from dupekit.workflow.references import References, references
 from dupekit.workflow.report import dataset_of, last_round
 from dupekit.workflow.session import Session
@@ -58,8 +57,9 @@ def class_sheets(session: Session, out: Path | None, *, progress: Progress) -> S
             made = _sheets(session, current.number, found, None, looks=LOOKS)
         gallery = Gallery(dataset_of(session, current), session.settings.max_pixels)
     title = f"{session.root.name}: classes of round {current.number}"
-    with atomic_write(file) as opened:
-        unreadable = page.write_sheets(opened, made, gallery, title=title, progress=progress)
+    unreadable = write_page(
+        file, lambda out: page.write_sheets(out, made, gallery, title=title, progress=progress)
+    )
     without = sum(not sheet.typical for sheet in made)
     return SheetsWritten(file, current.number, len(made), without, unreadable, file.stat().st_size)
 

@@ -144,6 +144,20 @@ def test_others_may_write_while_the_votes_are_counted_for_a_report(trained: Proj
     assert data_of(made.file.read_text())["pairs"] == 2  # as when it began
 
 
+def test_a_command_that_clears_away_what_was_left_does_not_end_a_report(trained: Project) -> None:
+    cleared = []
+
+    class Meanwhile:
+        cancelled = False
+
+        def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+            if stage == "making thumbnails" and not cleared:
+                cleared.append(Project(trained.path).flag())
+
+    assert trained.report(progress=Meanwhile()).file.is_file()
+    assert cleared
+
+
 def test_without_a_complete_pair_there_is_nothing_to_report(project: Project) -> None:
     with pytest.raises(NothingToDo, match="No round has been begun"):
         project.report()

@@ -49,7 +49,7 @@ function shareTable(rows, heading) {
 }
 
 function panel(heading, ...children) {
-  return make("div", { class: "panel" }, make("h2", {}, heading), ...children);
+  return make("div", { class: "panel" }, make("h2", {}, heading), make("div", { class: "scroller" }, ...children.filter(Boolean)));
 }
 
 function buildReview(section) {
@@ -84,7 +84,7 @@ function roundsTable() {
     { name: "reviewed", number: true, text: (row) => count(row.reviewed) },
     { name: "wrong", number: true, text: (row) => count(row.wrong) },
     { name: "share", number: true, text: (row) => percent(row.share) },
-    { name: "models agree", number: true, text: (row) => percent(row.agreement, 1) },
+    { name: "agree", hint: "of the models with the given labels", number: true, text: (row) => percent(row.agreement, 1) },
   ], DATA.rounds);
 }
 

@@ -86,8 +86,8 @@ function told(given, predicted) {
   return [
     make("b", { class: "name" }, LABELS[given]), given === predicted ? " recognised: " : " taken for ",
     ...(given === predicted ? [] : [make("b", { class: "name" }, LABELS[predicted]), ": "]),
-    `${percent(total ? n / total : 0, 1)} (${count(n)} of ${counted(total, "prediction")})`,
-    given === predicted ? "" : suspects ? `, ${counted(suspects, "suspect")}: click to see` : ", no suspect",
+    n ? `${percent(n / total, 1)} (${count(n)} of ${counted(total, "prediction")})` : "never",
+    given === predicted || !n ? "" : suspects ? `, ${counted(suspects, "suspect")}: click to see` : ", no suspect",
   ];
 }
 

@@ -56,10 +56,10 @@ function shareBar(share, kind, digits = 0) {
   return make("span", { class: "measured" }, bar, make("span", { class: "number" }, percent(share, digits)));
 }
 
-/** A table whose columns are {name, text(row) or cell(row), number, sort(row)}; those with `sort` sort it by a click. */
+/** A table whose columns are {name, hint, text(row) or cell(row), number, sort(row)}; those with `sort` sort it by a click. */
 function table(columns, rows, { caption = null, click = null } = {}) {
   const body = make("tbody");
-  const heads = columns.map((column) => make("th", { scope: "col", class: column.number ? "number" : null }));
+  const heads = columns.map((column) => make("th", { scope: "col", class: column.number ? "number" : null, title: column.hint }));
   let sorted = null;
   const fill = () => body.replaceChildren(...rows.map((row) => rowOf(columns, row, click)));
   columns.forEach((column, at) => {
