@@ -6,13 +6,15 @@ The archive holds a folder a class. 5 % of the labels are made wrong (half unifo
 Each repeat is a fresh project with fresh folders for what PyTorch compiles, so nothing is cached but by the file system;
 the commands are those of a user. Printed are the seconds of each command, of the trainings and predictions alone,
 held-out accuracy on the clean labels, average precision of the ranking, and device memory: n, median, spread, machine
-and versions, and how the trainings were done. It needs no network, asks nothing, and ends with an error where there is
+and versions, and how the trainings were done. Each run is told as it ends, so that what was done is seen also where the
+benchmark is cut off. It needs no network, asks nothing, and ends with an error where there is
 no CUDA device that PyTorch can use. `--device cpu --images 500 --pairs 1` tries the script itself anywhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import lzma
 import shutil
@@ -20,8 +22,9 @@ import statistics
 import sys
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,17 @@ from dupekit.project import Project
 # A photograph may be mirrored, but is not turned or seen upside down; moved by two pixels it is the same.
 OPTIONS = ("flips=horizontal", "rotations=false", "shift_px=2", "width=64", "epochs=16")
 
-TOLD = ("device", "precision", "compiled", "pixels", "image_size", "epochs", "batch_size", "micro_batch")
+TOLD = (
+    "device",
+    "precision",
+    "compiled",
+    "captured",
+    "pixels",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "micro_batch",
+)
 """What each run notes of itself that says how the figures came about."""
 
 
@@ -86,10 +99,11 @@ def one_round(
     began = time.perf_counter()
     run(seconds, "init", str(place / "planted"), "-p", str(project))
     settings = [part for option in options for part in ("--set", option)]
-    run(
-        seconds, "train", "-p", str(project), "--trainer", "torch", "--device", a.device, "--pairs", str(a.pairs),
-        "--seed", str(seed), *settings,
-    )  # fmt: skip
+    with each_run_told(project):
+        run(
+            seconds, "train", "-p", str(project), "--trainer", "torch", "--device", a.device, "--pairs", str(a.pairs),
+            "--seed", str(seed), *settings,
+        )  # fmt: skip
     run(seconds, "flag", "-p", str(project), "--json")
     whole = time.perf_counter() - began
     opened = Project(project)
@@ -108,6 +122,42 @@ def one_round(
     shutil.rmtree(project)
     told = {", ".join(f"{name} {result['notes'].get(name, '?')}" for name in TOLD) for _, result in results}
     return found, told
+
+
+@contextlib.contextmanager
+def each_run_told(project: Path) -> Iterator[None]:
+    """Prints what each run took, a line when its result is there."""
+    began, told, ended = time.perf_counter(), set[Path](), threading.Event()
+
+    def tell() -> None:
+        for file in sorted(set(project.glob("rounds/*/runs/*/result.json")) - told):
+            told.add(file)
+            result = json.loads(file.read_text())
+            parts = {
+                name: result.get(name) for name in ("seconds_training", "seconds_predicting", "agreement")
+            }
+            parts |= {
+                name: result.get("notes", {}).get(name)
+                for name in ("training_seconds", "compile_seconds", "loss")
+            }
+            print(
+                f"  {time.perf_counter() - began:6.1f} s {result['name']} {result['status']}",
+                parts,
+                flush=True,
+            )
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            tell()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        tell()
 
 
 def of_the_runs(results: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:

@@ -71,9 +71,7 @@ def main() -> None:
         a.network, Subset(test_set, order[:1024]), a.size, a.channels, len(train_set.classes), a.seed
     )
     network = network.to(a.device).to(memory_format=torch.channels_last)
-    descent = Descent(
-        network, learning_rate=a.rate, weight_decay=WEIGHT_DECAY[a.network], muon=a.network == "compact"
-    )
+    descent = Descent(network, weight_decay=WEIGHT_DECAY[a.network], muon=a.network == "compact")
     step, steps = 0, a.epochs * len(train)
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
     half_precision = a.device != "cpu"

@@ -29,6 +29,7 @@ from dupekit.workflow.advice import Advice, advice
 from dupekit.workflow.agreement import Agreement, agreement
 from dupekit.workflow.apply import Applied, apply
 from dupekit.workflow.collect import Collected, Confirm, Finished, ReviewTree, collect, find_tree
+from dupekit.workflow.explain import Explained, explain
 from dupekit.workflow.export import Exported, export
 from dupekit.workflow.flag import Flagged, flag
 from dupekit.workflow.ignore import Imported
@@ -159,6 +160,22 @@ class Project:
         rounds/NN/classes.html. Raises as `report`."""
         with self._reading() as session:
             return class_sheets(session, out, progress=progress)
+
+    def explain(self, image: str | Path, *, html: Path | None = None) -> Explained:
+        """All that is known of an image: of a path relative to the dataset, of a file in the dataset, or of one in a review tree
+        of the project. With `html` also as a page that needs no other file; it takes the place of an earlier one.
+
+        Changes nothing else. Raises UsageError for an image that is unknown, with names that are near.
+        """
+        with self._reading() as session:
+            found = explain(session, str(image))
+            if html:
+                from dupekit.workflow.explain_page import (
+                    write_explain_page,
+                )  # Jinja2, which few commands need
+
+                write_explain_page(session, found, html)
+            return found.explained
 
     def export(
         self,

@@ -19,6 +19,7 @@ from dupekit.cli import ignore, plugins
 from dupekit.cli.apply import apply
 from dupekit.cli.collect import collect
 from dupekit.cli.demo import demo
+from dupekit.cli.explain import explain
 from dupekit.cli.export import export
 from dupekit.cli.flag import flag
 from dupekit.cli.history import history
@@ -51,6 +52,7 @@ for command in (
     status,
     flag,
     report,
+    explain,
     export,
     watch,
     withdraw,

@@ -37,6 +37,7 @@ class PredictionReader:
                 self.images: NDArray[np.int64] = np.lib.format.read_array(file, allow_pickle=False)
             self._rows = self._stack.enter_context(archive.open("probabilities.npy"))
             shape, self._dtype = _header(self._rows)
+            self._first = self._rows.tell()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             self._stack.close()
             raise self._damaged(error) from None
@@ -54,6 +55,23 @@ class PredictionReader:
             f"{self.path} cannot be read: {error}.",
             hint="Delete its folder and run `dupekit train` again: only this run is repeated.",
         )
+
+    def of(self, image: int) -> NDArray[np.floating[Any]] | None:
+        """The probabilities of one image, (classes,), by themselves; None where it is not among the rows."""
+        row = int(np.searchsorted(self.images, image))
+        if row == len(self.images) or self.images[row] != image:
+            return None
+        size = self.n_classes * self._dtype.itemsize
+        at = self._rows.tell()
+        try:
+            self._rows.seek(self._first + row * size)
+            found = np.frombuffer(self._rows.read(size), self._dtype)
+            self._rows.seek(at)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise self._damaged(error) from None
+        if len(found) != self.n_classes:
+            raise self._damaged(EOFError("it ends too early"))
+        return found
 
     def until(self, image: int) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
         """The next rows, up to but without this image number: numbers (k,), probabilities (k, classes)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,17 +51,29 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
         FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
         """,
         (round_number,),
-    ).fetchall()
+    )
+    paths: list[str] = []
+    given: list[str] = []
+    digests: list[str] = []
+
+    def figures() -> Iterator[tuple[int, float, int, int]]:
+        for image, path, label, digest, *rest in rows:  # one by one, for there may be millions
+            paths.append(path)
+            given.append(sys.intern(label))
+            digests.append(digest)
+            yield (image, *rest)
+
+    table = np.fromiter(figures(), np.dtype("i8, f8, ?, ?"))
     verdicts = ledger.rows(
         "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
     )
     return Standings(
-        np.array([row[0] for row in rows], np.int64),
-        [row[1] for row in rows],
-        [sys.intern(row[2]) for row in rows],
-        [row[3] for row in rows],
-        np.array([row[4] for row in rows], np.float64),
-        np.array([row[5] for row in rows], bool),
-        np.array([row[6] for row in rows], bool),
+        table["f0"],
+        paths,
+        given,
+        digests,
+        table["f1"],
+        table["f2"],
+        table["f3"],
         {image: Current(understood(Verdict, verdict), label) for image, verdict, label in verdicts},
     )

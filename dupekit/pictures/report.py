@@ -22,8 +22,6 @@ from dupekit.rounds.rules import Rule, RuleName, Suspect
 from dupekit.rounds.yields import Yield
 from dupekit.system.progress import Progress, silent
 
-MARK = b"<!DOCTYPE html>\n<!-- dupekit: "
-"""How a page begins that dupekit wrote, and may so replace."""
 BLOCK = 240
 """Thumbnails that stand together in the page, and are looked up together."""
 _FIRST = "@@FIRST@@"

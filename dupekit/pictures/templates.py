@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+MARK = b"<!DOCTYPE html>\n<!-- dupekit: "
+"""How a page begins that dupekit wrote, and may so replace."""
+
 
 def render(template: str, **values: Any) -> str:
     """The page of a template in `templates/`, such as "report.html"; a value that it asks for and does not get is an error."""

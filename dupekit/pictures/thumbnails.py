@@ -30,6 +30,10 @@ class Thumbnail:
         return f"data:image/webp;base64,{base64.b64encode(self.content).decode('ascii')}"
 
 
+LOSSLESS_PX = 512
+"""Up to this side a large picture is kept as it is: its single pixels are seen."""
+
+
 def thumbnail(content: bytes, *, side_px: int, max_pixels: int = MAX_PIXELS) -> Thumbnail:
     """Of an image file's content; an image whose longer side has more than `side_px` pixels is shrunk to that, a smaller one
     keeps its size. Raises ImageError for what is no image."""
@@ -38,4 +42,14 @@ def thumbnail(content: bytes, *, side_px: int, max_pixels: int = MAX_PIXELS) -> 
     image.thumbnail((side_px, side_px), PillowImage.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "WEBP", quality=QUALITY, method=4)
+    return Thumbnail(out.getvalue(), width, height)
+
+
+def large(content: bytes, *, side_px: int, max_pixels: int = MAX_PIXELS) -> Thumbnail:
+    """The same to be looked at closely: pixel for pixel where it is small."""
+    image = shown_image(content, max_pixels=max_pixels)
+    width, height = image.size
+    image.thumbnail((side_px, side_px), PillowImage.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "WEBP", lossless=max(image.size) <= LOSSLESS_PX, quality=92, method=4)
     return Thumbnail(out.getvalue(), width, height)

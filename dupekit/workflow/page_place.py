@@ -12,7 +12,7 @@ from dupekit.errors import UsageError
 from dupekit.files.paths import make_parent, new_place
 from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
-from dupekit.pictures.report import MARK
+from dupekit.pictures.templates import MARK
 from dupekit.review.manifest import refuse_inside_tree
 from dupekit.workflow.session import Session
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from dupekit.errors import ImageError
-from dupekit.files.paths import real_path
 from dupekit.ledger import images, predictions
-from dupekit.pictures.thumbnails import Thumbnail, thumbnail
+from dupekit.pictures.gallery import Gallery, Picture
+from dupekit.pictures.thumbnails import Thumbnail
 from dupekit.review.manifest import Manifest
 from dupekit.review.reference_index import Beside, ReferenceIndex, ReferenceThumbnail, write_index
 from dupekit.rounds.confusion import confusion
 from dupekit.rounds.references import Reference
-from dupekit.system.devices import cores
-from dupekit.system.parallel import in_order
-from dupekit.system.progress import Progress
+from dupekit.system.progress import Progress, stage
 from dupekit.workflow.references import References, references
 from dupekit.workflow.session import Session
 
@@ -62,7 +56,8 @@ def write_references(folder: Path, session: Session, manifest: Manifest, *, prog
     """Makes `folder` with the references of a tree. Where anything is in the way it is left out, and nothing else fails."""
     try:
         folder.mkdir()
-        wanted = _wanted(session, manifest)
+        with stage(progress, "choosing references"):
+            wanted = _wanted(session, manifest)
         made = _pictures(folder, session, wanted.in_order(), progress)
         write_index(folder, _index(wanted, made))
     except Exception as error:  # whatever it is: the tree does without
@@ -106,34 +101,20 @@ def _pictures(
     folder: Path, session: Session, wanted: Iterable[Reference], progress: Progress
 ) -> dict[str, Thumbnail]:
     """Writes the pictures, as far as there is room; digest -> what was made of it."""
-    chosen = list({one.digest: one for one in wanted}.values())
+    chosen = list({one.digest: Picture(one.path, one.digest) for one in wanted}.values())
+    gallery = Gallery(session.dataset, session.settings.max_pixels)
     made: dict[str, Thumbnail] = {}
     left = MAX_BYTES
-    with ThreadPoolExecutor(cores()) as threads:
-        make = partial(_picture, session.dataset, session.settings.max_pixels)
-        for done, (one, picture) in enumerate(
-            zip(chosen, in_order(threads, make, chosen, ahead=4 * cores()), strict=True)
-        ):
-            progress("reference pictures", done, len(chosen))
-            if picture is None:
-                continue
+    for one, picture in zip(
+        chosen, gallery.thumbnails(chosen, side_px=SIDE_PX, progress=progress), strict=False
+    ):
+        if isinstance(picture, Thumbnail):
             left -= len(picture.content)
             if left < 0:
                 break
             (folder / _name(one.digest)).write_bytes(picture.content)
             made[one.digest] = picture
-    progress("reference pictures", len(chosen), len(chosen))
     return made
-
-
-def _picture(dataset: Path, max_pixels: int, one: Reference) -> Thumbnail | None:
-    try:
-        content = real_path(dataset, one.path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != one.digest:
-            return None
-        return thumbnail(content, side_px=SIDE_PX, max_pixels=max_pixels)
-    except (OSError, ImageError):
-        return None
 
 
 def _index(wanted: _Wanted, made: dict[str, Thumbnail]) -> ReferenceIndex:

@@ -12,10 +12,12 @@ import torch
 
 from dupekit.api import Model, PluginError, Progress, TrainTask, stage
 from dupekit_torch.device import description, give_back_memory, peak_memory_mib
+from dupekit_torch.fit.descent import Descent
 from dupekit_torch.fit.loss import compiled, image_weights, loss_function
-from dupekit_torch.fit.schedule import Schedule, schedule
+from dupekit_torch.fit.schedule import Schedule, schedule, with_muon
+from dupekit_torch.fit.step import Step
 from dupekit_torch.fit.training import Fitted, Training, fit
-from dupekit_torch.network.classifier import build
+from dupekit_torch.network.classifier import build, draws
 from dupekit_torch.options import Options
 from dupekit_torch.pixels.augment import Augmentation
 from dupekit_torch.pixels.batches import Batch, TrainingSet
@@ -35,42 +37,57 @@ def schedule_of(task: TrainTask[Options]) -> Schedule:
 
 
 class Lane:
-    """Trains runs one after the other, with so many threads; `beside` others, on CUDA in a stream of its own."""
+    """Trains runs one after the other, with so many threads; on CUDA in a stream of its own. First it is compiled."""
 
-    def __init__(self, shared: Shared, *, threads: int, beside: bool) -> None:
+    def __init__(self, shared: Shared, *, threads: int) -> None:
         self.shared, self.threads = shared, threads
-        self.network = build(shared.spec, seed=0).to(shared.device)
-        self.network.to(memory_format=torch.channels_last)  # 1.1 to 1.5 times as fast on CPU
-        self.loss = loss_function(
-            self.network,
+        network = build(shared.spec, seed=0).to(shared.device)
+        network.to(memory_format=torch.channels_last)  # 1.1 to 1.5 times as fast on CPU
+        loss = loss_function(
+            network,
             shared.input,
             device=shared.device,
             smoothing=shared.options.label_smoothing,
             autocast=shared.autocast,
         )
+        on_gpu = shared.device.type == "cuda"
+        descent = Descent(
+            network,
+            weight_decay=shared.options.weight_decay,
+            muon=with_muon(shared.options),
+            products=torch.bfloat16 if on_gpu and shared.autocast else torch.float32,
+        )
+        self.step = Step(network, loss, descent, shared.device)
         self.compiled: bool | None = None
         self.compile_seconds = 0.0
-        self.parts = 1
         self.stream: torch.cuda.Stream | None = None
-        if beside and shared.device.type == "cuda":
+        if on_gpu:
             self.stream = torch.cuda.Stream(shared.device)  # type: ignore[no-untyped-call]
             torch.cuda.synchronize(shared.device)  # pixels and weights were put there in another one
 
     def compile(self, batch: int, progress: Progress) -> None:
-        """Compiles the step, once for all runs; where that fails, it stays as it is."""
+        """Compiles the step, and on CUDA captures it, once for all runs; where that fails, it stays as it is.
+
+        Nothing may train beside it.
+        """
         if self.compiled is not None:
             return
         began = time.monotonic()
         wanted, faster = self.shared.options.compile, None
+        on_gpu = self.shared.device.type == "cuda"
         # On CPU compiling takes a minute and gains nothing.
-        if wanted == "on" or (wanted == "auto" and self.shared.device.type == "cuda"):
+        if wanted == "on" or (wanted == "auto" and on_gpu):
             with (
                 stage(progress, "compiling"),
                 self._entered(),
             ):  # what is compiled for another number of threads is compiled again
                 trial = Batch.trial(self.shared.source, batch)
-                faster = compiled(self.loss, trial, required=wanted == "on")
-        self.loss, self.compiled = faster or self.loss, faster is not None
+                faster = compiled(self.step.loss, trial, required=wanted == "on")
+                self.step.loss = faster or self.step.loss
+                # A graph would draw the same random numbers whatever the seed.
+                if on_gpu and not draws(self.step.network):
+                    self.step.capture(trial)
+        self.compiled = faster is not None
         self.compile_seconds = round(time.monotonic() - began, 3)
 
     def run(self, task: TrainTask[Options], progress: Progress) -> Model:
@@ -80,20 +97,12 @@ class Lane:
         """
         with self._entered():
             training = self._training(task)
-            self.compile(training.schedule.batch, progress)
-            fitted = fit(
-                self.network,
-                self.loss,
-                training,
-                reset=lambda: self._reset(task.seed),
-                progress=progress,
-                parts=self.parts,
-            )
-            self.parts = fitted.parts
+            fitted = fit(self.step, training, reset=lambda: self._reset(task.seed), progress=progress)
             notes = self._notes(training.schedule, fitted)
             model = Model(task.workdir / "model.onnx", "onnx", task.classes, self.shared.input, notes)
             self._export(model, training.images, progress)
-            give_back_memory(self.shared.device)
+            if not self.step.captured:  # whose memory is the graph's, and stays
+                give_back_memory(self.shared.device)
             return model
 
     @contextlib.contextmanager
@@ -119,11 +128,11 @@ class Lane:
             torch.tensor(task.pool.log_sizes()[task.rows], device=there),
         )
         shown = Augmentation(self.shared.symmetries, options.shift_px)
-        return Training(images, schedule_of(task), shown, options.weight_decay, task.seed)
+        return Training(images, schedule_of(task), shown, task.seed)
 
     def _reset(self, seed: int) -> None:
-        """The parameters of a new network, put into the one that is there (and perhaps compiled)."""
-        self.network.load_state_dict(build(self.shared.spec, seed=seed).state_dict())
+        """The parameters of a new network, put into the one that is there (and perhaps compiled and captured)."""
+        self.step.network.load_state_dict(build(self.shared.spec, seed=seed).state_dict())
 
     def _export(self, model: Model, images: TrainingSet, progress: Progress) -> None:
         pixels = self.shared.source.pixels(images.rows[:CHECKED_IMAGES]).cpu().numpy()
@@ -131,7 +140,7 @@ class Lane:
         if self.shared.input.log_size:
             check.append(images.sizes[:CHECKED_IMAGES].cpu())
         with stage(progress, "exporting"):
-            self.shared.exporter.write(self.network, model, check=tuple(check))
+            self.shared.exporter.write(self.step.network, model, check=tuple(check))
 
     def _notes(self, schedule: Schedule, fitted: Fitted) -> dict[str, Any]:
         shared = self.shared
@@ -144,13 +153,14 @@ class Lane:
             "loss": fitted.loss,
             "training_seconds": round(fitted.seconds, 3),
             "images_per_second": round(schedule.steps * schedule.batch / max(fitted.seconds, 1e-9), 1),
-            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "parameters": sum(p.numel() for p in self.step.network.parameters()),
             "image_size": shared.input.size_px,
             "channels": shared.input.channels,
             "pixels": "resident" if isinstance(shared.source, Resident) else "stream",
             "device": description(shared.device),
             "precision": "bfloat16" if shared.autocast else "float32",
             "compiled": self.compiled,
+            "captured": self.step.captured,
             "compile_seconds": self.compile_seconds,
             "memory_mib": round(peak_memory_mib(shared.device)),
             "torch": torch.__version__,

@@ -69,7 +69,8 @@ class Options:
         "auto", "auto: bfloat16 autocast where the GPU or processor has it, else float32"
     )
     compile: Literal["auto", "on", "off"] = _option(
-        "auto", "torch.compile; auto: on CUDA, and plain PyTorch where it fails"
+        "auto",
+        "torch.compile, and on CUDA a step as one CUDA graph; auto: on CUDA, and plain PyTorch where it fails",
     )
     pixels: Literal["auto", "resident", "stream"] = _option(
         "auto",
@@ -77,7 +78,8 @@ class Options:
     )
 
     runs_at_once: Annotated[int, Ge(0), Le(64)] = _option(
-        0, "trainings that go on side by side; 0: on CPU as many as the cores keep busy, on CUDA one"
+        0,
+        "trainings that go on side by side; 0: on CPU as many as the cores keep busy, on CUDA as many as fit, up to four",
     )
 
     def __post_init__(self) -> None:

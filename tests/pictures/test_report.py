@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from dupekit.pictures.gallery import SIDES, Gallery, Picture
-from dupekit.pictures.report import BLOCK, MARK, similar_order
+from dupekit.pictures.report import BLOCK, similar_order
+from dupekit.pictures.templates import MARK
 from dupekit.pictures.thumbnails import Thumbnail
 from tests.browser import HOSTILE
 from tests.pictures.reports import made_up, written

@@ -18,8 +18,8 @@ from PIL import Image
 from dupekit.errors import NothingToDo
 from dupekit.pictures import sheets as pages
 from dupekit.pictures.gallery import Gallery, Picture
-from dupekit.pictures.report import MARK
 from dupekit.pictures.sheets import Look, Sheet, section, write_sheets
+from dupekit.pictures.templates import MARK
 from dupekit.pictures.thumbnails import Thumbnail
 from dupekit.project import Project
 from dupekit.review.manifest import READ_ME

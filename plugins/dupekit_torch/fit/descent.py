@@ -16,9 +16,14 @@ class Descent:
 
     Weights of convolutions lie as channels_last, and PyTorch's fused step on a CPU copies whatever is not contiguous, at
     every step: both are given views that are (1.6 instead of 2.6 ms a step, for 1.2 million weights under AdamW).
+
+    It lives as long as its network, for one training after the other, and what it keeps stays where it is in memory.
+    `products` is what Muon's matrix products are computed in.
     """
 
-    def __init__(self, model: nn.Module, *, learning_rate: float, weight_decay: float, muon: bool) -> None:
+    def __init__(
+        self, model: nn.Module, *, weight_decay: float, muon: bool, products: torch.dtype = torch.float32
+    ) -> None:
         filters = {
             part.weight for part in model.modules() if isinstance(part, nn.Conv2d) and part.groups == 1
         }
@@ -32,20 +37,30 @@ class Descent:
                 groups["matrices"].append(view)
             else:
                 groups["decayed" if parameter.ndim > 1 else "others"].append(view)
-        self._muon = Muon(groups["matrices"], weight_decay=weight_decay)
+        self._muon = Muon(groups["matrices"], weight_decay=weight_decay, products=products)
         self._adam = torch.optim.AdamW(
             [
                 {"params": groups["decayed"], "weight_decay": weight_decay},
                 {"params": groups["others"], "weight_decay": 0.0},
             ],
-            lr=learning_rate,
             fused=True,
         )
 
-    def step(self, learning_rate: float) -> None:
-        """One step down the gradients, which are then forgotten."""
+    def reset(self) -> None:
+        """Forgets, in place, all that was: the next step is as the first of a new one."""
+        self._muon.reset()
+        for state in self._adam.state.values():
+            for value in state.values():
+                value.zero_()
+        for parameter, view in self._pairs:
+            parameter.grad = view.grad = None
+
+    def step(self, learning_rate: float | Tensor) -> None:
+        """One step down the gradients, which are then forgotten. A captured one needs the rate as a tensor on the device."""
+        # PyTorch refuses to capture without this word, and warns of it elsewhere; a fused step is the same with it.
+        capturing = isinstance(learning_rate, Tensor) and torch.cuda.is_current_stream_capturing()
         for group in self._adam.param_groups:
-            group["lr"] = learning_rate
+            group["lr"], group["capturable"] = learning_rate, capturing
         for parameter, view in self._pairs:
             if parameter.grad is not None:
                 view.grad = _in_memory_order(parameter.grad).reshape(view.shape)

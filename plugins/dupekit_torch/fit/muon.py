@@ -26,47 +26,83 @@ class Muon:
     """Moves matrices (rows, columns) float32 down their gradients, with Nesterov's momentum and decoupled decay.
 
     `iterations` is how often the polynomial of Newton and Schulz is applied: five, as is usual, gave no better networks
-    than three.
+    than three. `products` is what the matrix products are computed in; momentum and matrices stay float32. Jordan computes
+    them in bfloat16.
+
+    Matrices of equally many rows (columns, if these are fewer) go through the polynomial as one stack. A step starts no
+    kernel for each matrix that it could start for all, and reads nothing from the device, so that a CUDA graph can hold it.
     """
 
     def __init__(
-        self, matrices: Sequence[Tensor], *, weight_decay: float, momentum: float = 0.9, iterations: int = 3
+        self,
+        matrices: Sequence[Tensor],
+        *,
+        weight_decay: float,
+        momentum: float = 0.9,
+        iterations: int = 3,
+        products: torch.dtype = torch.float32,
     ) -> None:
         self._matrices = matrices
         self._held = [torch.zeros_like(matrix) for matrix in matrices]
-        self._decay, self._momentum, self._iterations = weight_decay, momentum, iterations
+        self._decay, self._momentum = weight_decay, momentum
+        self._iterations, self._products = iterations, products
+
+    def reset(self) -> None:
+        """Forgets all momentum, in place."""
+        for held in self._held:
+            held.zero_()
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """One step; a matrix without a gradient stays."""
-        for matrix, held in zip(self._matrices, self._held, strict=True):
-            if matrix.grad is None:
-                continue
-            held.lerp_(matrix.grad, 1 - self._momentum)
-            ahead = matrix.grad.lerp(held, self._momentum)
-            length = LENGTH * max(matrix.shape) ** 0.5
-            matrix.mul_(1 - learning_rate * self._decay)
-            matrix.add_(orthogonal(ahead, self._iterations), alpha=-learning_rate * length)
+    def step(self, learning_rate: float | Tensor) -> None:
+        """One step; a matrix without a gradient stays. On CUDA the rate may be a tensor of one number there."""
+        moved = [
+            (matrix, held, matrix.grad)
+            for matrix, held in zip(self._matrices, self._held, strict=True)
+            if matrix.grad is not None
+        ]
+        if not moved:
+            return
+        matrices, held, gradients = zip(*moved, strict=True)
+        torch._foreach_lerp_(held, gradients, 1 - self._momentum)
+        ahead = torch._foreach_lerp(gradients, held, self._momentum)
+        torch._foreach_mul_(matrices, 1 - learning_rate * self._decay)
+        stacks: dict[int, list[int]] = {}
+        for at, matrix in enumerate(matrices):
+            stacks.setdefault(min(matrix.shape), []).append(at)
+        for stack in stacks.values():
+            steps = [_wide(ahead[at]).to(self._products) for at in stack]
+            factors = orthogonalising(steps, self._iterations)
+            lengths = [LENGTH * max(matrices[at].shape) ** 0.5 for at in stack]
+            torch._foreach_mul_(factors.unbind(), lengths)
+            factors = (factors * -learning_rate).to(self._products)
+            for at, factor, step in zip(stack, factors, steps, strict=True):
+                _wide(matrices[at]).add_(factor @ step)
 
 
-def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
-    """About the nearest matrix with orthogonal rows, or columns if these are fewer: all singular values near 1, after one
-    or more iterations.
+def _wide(matrix: Tensor) -> Tensor:
+    """Seen with no more rows than columns."""
+    return matrix if len(matrix) <= matrix.shape[1] else matrix.T
 
-    The iteration X ← (a + b X Xᵀ + c (X Xᵀ)²) X goes on with the small X Xᵀ alone, and X is multiplied by all of it once
-    at the end: half of the operations where columns are nine times the rows, as of most filters.
+
+def orthogonalising(matrices: Sequence[Tensor], iterations: int) -> Tensor:
+    """Of matrices X with n rows each, and no fewer columns: (k, n, n) float32, so that their products with X are about the
+    nearest matrices with orthogonal rows; all singular values near 1, after one or more iterations.
+
+    The iteration X ← (a + b X Xᵀ + c (X Xᵀ)²) X, which begins with X of norm 1, goes on with the small X Xᵀ alone, and X is
+    multiplied by all of it once at the end: half of the operations where columns are nine times the rows, as of most
+    filters.
     """
-    if len(matrix) > matrix.shape[1]:
-        return orthogonal(matrix.T, iterations).T
-    x = matrix / (matrix.norm() + 1e-7)
-    gram = x @ x.T
+    gram = torch.stack([x @ x.T for x in matrices])
+    # X Xᵀ has the squared norm of X on its diagonal.
+    norm = gram.diagonal(dim1=1, dim2=2).float().sum(1).sqrt()[:, None, None] + 1e-7
+    gram = (gram / norm**2).to(gram.dtype)
     product: Tensor | None = None
     for left in reversed(range(iterations)):
-        factor = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
-        factor.diagonal().add_(_A)
+        factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal(dim1=1, dim2=2).add_(_A)
         product = factor if product is None else factor @ product
         if left:
             gram = factor @ gram @ factor
     assert product is not None
-    result: Tensor = product @ x
+    result: Tensor = product / norm
     return result

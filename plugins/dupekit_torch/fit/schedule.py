@@ -44,8 +44,6 @@ class Schedule:
     batch: int
     steps: int
     learning_rate: float
-    muon: bool
-    """Whether Muon moves the filters of convolutions, or AdamW moves all."""
 
     @property
     def looks(self) -> int:
@@ -66,7 +64,12 @@ def schedule(images: int, options: Options, *, pool: int) -> Schedule:
     epochs = options.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, enough))
     rate = options.learning_rate or _top_rate(options) * min(MOST_GROWTH, math.sqrt(batch / 32))
     steps = max(1, math.ceil(epochs * images / batch))
-    return Schedule(images, epochs, batch, steps, rate, muon=not options.pretrained)
+    return Schedule(images, epochs, batch, steps, rate)
+
+
+def with_muon(options: Options) -> bool:
+    """Whether Muon moves the filters of convolutions, or AdamW moves all."""
+    return not options.pretrained
 
 
 def _top_rate(options: Options) -> float:

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from dupekit.api import JobError, PluginError, Progress
 from dupekit_torch.device import is_out_of_memory
-from dupekit_torch.fit.descent import Descent
-from dupekit_torch.fit.loss import Loss
 from dupekit_torch.fit.progress import Meter
 from dupekit_torch.fit.schedule import Schedule, one_cycle
-from dupekit_torch.network.classifier import Classifier, draws
+from dupekit_torch.fit.step import Step
+from dupekit_torch.network.classifier import draws
 from dupekit_torch.pixels.augment import Augmentation
-from dupekit_torch.pixels.batches import Batch, TrainingSet, batches
+from dupekit_torch.pixels.batches import TrainingSet, batches
 
 log = logging.getLogger("dupekit.torch")
 
@@ -33,7 +32,6 @@ class Training:
     images: TrainingSet
     schedule: Schedule
     augmentation: Augmentation
-    weight_decay: float
     seed: int
 
 
@@ -48,16 +46,8 @@ class Fitted:
     """In so many parts a batch went through the network: one, unless memory did not suffice."""
 
 
-def fit(
-    network: Classifier,
-    loss: Loss,
-    training: Training,
-    *,
-    reset: Callable[[], None],
-    progress: Progress,
-    parts: int = 1,
-) -> Fitted:
-    """Trains the network in place from what `reset` makes it.
+def fit(step: Step, training: Training, *, reset: Callable[[], None], progress: Progress) -> Fitted:
+    """Trains the step's network in place from the weights that `reset` gives it.
 
     Where the network itself draws random numbers, the process's random state is set to the seed, so that no other
     training may go on beside it.
@@ -71,15 +61,15 @@ def fit(
     device = training.images.source.device
     while True:
         reset()
-        network.zero_grad(set_to_none=True)
+        step.reset()
         try:
-            with seeded(device, training.seed) if draws(network) else contextlib.nullcontext():
-                mean_loss = _steps(network, loss, training, parts, progress)
-            return Fitted(mean_loss, time.monotonic() - began, parts)
+            with seeded(device, training.seed) if draws(step.network) else contextlib.nullcontext():
+                mean_loss = _steps(step, training, progress)
+            return Fitted(mean_loss, time.monotonic() - began, step.parts)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        parts *= 2
+        parts = 2 * step.parts
         if (
             training.schedule.batch // parts < 2
         ):  # batch normalisation has nothing to normalise by in one image
@@ -89,47 +79,27 @@ def fit(
             )
         at_once = math.ceil(training.schedule.batch / parts)
         log.warning("out of memory: the run begins again with %d images at once", at_once)
+        step.in_parts(parts)
         if device.type == "cuda":
-            network.zero_grad(set_to_none=True)
+            step.reset()
             torch.cuda.empty_cache()
 
 
-def _steps(network: Classifier, loss: Loss, training: Training, parts: int, progress: Progress) -> float:
+def _steps(step: Step, training: Training, progress: Progress) -> float:
     """All steps of a training; the mean loss of the last epoch."""
     images, schedule = training.images, training.schedule
-    descent = Descent(
-        network,
-        learning_rate=schedule.learning_rate,
-        weight_decay=training.weight_decay,
-        muon=schedule.muon,
-    )
-    network.train()
+    step.network.train()
     losses: deque[Tensor] = deque(maxlen=max(1, math.ceil(schedule.images / schedule.batch)))
     meter = Meter(schedule, progress, images.source.device)
     drawn = batches(
         images, training.augmentation, size=schedule.batch, count=schedule.steps, seed=training.seed
     )
-    for step, batch in enumerate(drawn):
+    for number, batch in enumerate(drawn):
         if progress.cancelled:
             raise JobError("The training was cancelled.")
-        losses.append(_gradients(loss, batch, parts))
-        descent.step(schedule.learning_rate * one_cycle(step, schedule.steps))
-        meter.show(step + 1, losses[-1])
+        losses.append(step(batch, schedule.learning_rate * one_cycle(number, schedule.steps)))
+        meter.show(number + 1, losses[-1])
     return float(torch.stack(tuple(losses)).mean())
-
-
-def _gradients(loss: Loss, batch: Batch, parts: int) -> Tensor:
-    """Adds them up in the network; the batch's loss."""
-    if parts == 1:
-        mean = loss(batch)
-        mean.backward()  # type: ignore[no-untyped-call]
-        return mean.detach()
-    total = torch.zeros((), device=batch.pixels.device)
-    for part in batch.parts(parts):
-        mean = loss(part) * (len(part.pixels) / len(batch.pixels))
-        mean.backward()  # type: ignore[no-untyped-call]
-        total += mean.detach()
-    return total
 
 
 @contextlib.contextmanager

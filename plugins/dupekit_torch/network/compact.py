@@ -53,6 +53,8 @@ class Compact(nn.Module):
         self.stem.weight.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = functional.relu(self.stem(pixels))
-        features: Tensor = self.stages(x).amax((2, 3))
+        x = self.stages(functional.relu(self.stem(pixels)))
+        # Not amax: its gradient goes where a value equals the greatest one, and PyTorch's compiler computes the values anew
+        # without rounding them to bfloat16 as the greatest one was. Then none is equal, and the gradient is 0 / 0.
+        features: Tensor = functional.max_pool2d(x, x.shape[2:]).flatten(1)
         return features

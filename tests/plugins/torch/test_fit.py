@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,12 @@ from dupekit_torch.fit.descent import Descent  # noqa: E402
 from dupekit_torch.fit.loss import compiled, image_weights, loss_function  # noqa: E402
 from dupekit_torch.fit.muon import Muon  # noqa: E402
 from dupekit_torch.fit.schedule import one_cycle, schedule  # noqa: E402
+from dupekit_torch.fit.step import Step  # noqa: E402
+from dupekit_torch.fit.training import repeatable  # noqa: E402
+from dupekit_torch.network.classifier import Spec, build  # noqa: E402
+from dupekit_torch.network.stem import whitening_filters  # noqa: E402
 from dupekit_torch.pixels.batches import Batch  # noqa: E402
+from dupekit_torch.worker import lanes_on_gpu  # noqa: E402
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -38,8 +45,6 @@ def test_schedule_rises_and_falls() -> None:
 def test_pretrained_networks_are_tuned_gently() -> None:
     scratch = schedule(1000, Options(model="torchvision:resnet18"), pool=2000)
     tuned = schedule(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
-    assert scratch.muon
-    assert not tuned.muon
     assert tuned.learning_rate < scratch.learning_rate / 5
 
 
@@ -64,7 +69,7 @@ def stepped(part: torch.nn.Conv2d, *, with_muon: bool) -> torch.Tensor:
     """How one step of `Descent` moves the filters for a random gradient: a matrix, a row a filter, in parts of the rate."""
     part.to(memory_format=torch.channels_last)
     before = part.weight.detach().clone()
-    descent = Descent(part, learning_rate=0.1, weight_decay=0.0, muon=with_muon)
+    descent = Descent(part, weight_decay=0.0, muon=with_muon)
     part.weight.grad = torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(1))
     descent.step(0.01)
     assert part.weight.grad is None
@@ -94,6 +99,42 @@ def test_muon_is_pytorchs_own(shape: tuple[int, int]) -> None:
         their_muon.step()
         # Theirs computes in bfloat16, of 8 bits.
         assert float((ours - theirs).norm()) < 0.02 * float((ours - before).norm())
+
+
+def random_matrices(*shapes: tuple[int, int]) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(4)
+    return [torch.randn(shape, generator=random) for shape in shapes]
+
+
+def test_muon_moves_each_matrix_as_if_it_were_alone() -> None:
+    """Those of equally many rows are computed as one stack, and columns count as rows where they are fewer."""
+    shapes = [(12, 108), (12, 40), (108, 12), (7, 9)]
+    together, alone = random_matrices(*shapes), random_matrices(*shapes)
+    unmoved = random_matrices((12, 12))[0]
+    kept = unmoved.clone()
+    muons = [
+        Muon([*together, unmoved], weight_decay=0.1),
+        *(Muon([matrix], weight_decay=0.1) for matrix in alone),
+    ]
+    for step in range(3):
+        for matrices in (together, alone):
+            for matrix, gradient in zip(matrices, random_matrices(*shapes), strict=True):
+                matrix.grad = gradient + step
+        for muon in muons:
+            muon.step(0.02)
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other)
+    assert torch.equal(unmoved, kept)  # it has no gradient
+
+
+def test_muon_in_bfloat16_goes_nearly_the_same_way() -> None:
+    exact, rounded = random_matrices((64, 576)), random_matrices((64, 576))
+    before = exact[0].clone()
+    for matrices, products in ((exact, torch.float32), (rounded, torch.bfloat16)):
+        matrices[0].grad = random_matrices((64, 576), (64, 576))[1]
+        Muon(matrices, weight_decay=0.1, products=products).step(0.02)
+        assert matrices[0].dtype == torch.float32
+    assert float((exact[0] - rounded[0]).norm()) < 0.02 * float((exact[0] - before).norm())
 
 
 @pytest.mark.parametrize(
@@ -182,6 +223,121 @@ def test_a_compiled_loss_is_the_same(loss: Any) -> None:
     assert faster is not loss
     batch = trial()
     torch.testing.assert_close(faster(batch), loss(batch))
+
+
+def small_batch(seed: int, device: Any) -> Batch:
+    random = torch.Generator().manual_seed(seed)
+    columns = (
+        torch.randint(0, 256, (8, 32, 32, 1), dtype=torch.uint8, generator=random),
+        torch.randint(0, 8, (8,), generator=random),
+        torch.randint(-2, 3, (8, 2), generator=random),
+        torch.zeros(8, 2),
+        torch.randint(0, 3, (8,), generator=random),
+        torch.ones(8),
+    )
+    return Batch(*(column.to(device) for column in columns))
+
+
+def small_step(device: Any) -> Step:
+    """Of the compact network, with a last square of 3 x 3."""
+    spec = Spec(
+        model="compact", size_px=32, channels=1, classes=3, width=8, stem=whitening_filters([torch.rand(1, 32, 32)])
+    )  # fmt: skip
+    network = build(spec, seed=0).to(device).to(memory_format=torch.channels_last)
+    read = PixelInput(32, 1, (0.5,), (0.25,))
+    loss = loss_function(network, read, device=device, smoothing=0.1, autocast=False)
+    return Step(network, loss, Descent(network, weight_decay=0.3, muon=True), device)
+
+
+def trained(step: Step, seed: int, *, device: Any, steps: int = 5) -> dict[str, torch.Tensor]:
+    """The weights after a few steps from those of the seed."""
+    step.network.load_state_dict(fresh_weights(step, seed))
+    step.reset()
+    for number in range(steps):
+        step(small_batch(10 * seed + number, device), 0.01)
+    return {name: value.cpu().clone() for name, value in step.network.state_dict().items()}
+
+
+def fresh_weights(step: Step, seed: int) -> dict[str, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return {
+        name: 0.1 * torch.randn(value.shape, generator=random) if value.requires_grad else torch.full_like(value, 1)
+        for name, value in step.network.state_dict(keep_vars=True).items()
+    }  # fmt: skip
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_step_forgets_the_training_before() -> None:
+    """In place: a captured step goes on to use the memory that it knows."""
+    cpu = torch.device("cpu")
+    reused = small_step(cpu)
+    first = trained(reused, 1, device=cpu)
+    places = [parameter.data_ptr() for parameter in reused.network.parameters()]
+    second = trained(reused, 2, device=cpu)
+    assert places == [parameter.data_ptr() for parameter in reused.network.parameters()]
+    assert equal(second, trained(small_step(cpu), 2, device=cpu))
+    assert not equal(first, second)
+
+
+def test_a_step_that_fails_leaves_nothing_behind() -> None:
+    cpu = torch.device("cpu")
+    step = small_step(cpu)
+    step.loss(small_batch(1, cpu)).backward()  # the descent does not come to it
+    assert equal(trained(step, 2, device=cpu), trained(small_step(cpu), 2, device=cpu))
+
+
+def test_a_step_that_cannot_be_captured_stays_plain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cpu = torch.device("cpu")
+
+    def refuse() -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: SimpleNamespace(device=cpu))
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    step = small_step(cpu)
+    step._rate = torch.zeros(())  # as on CUDA
+    step.capture(small_batch(0, cpu))
+    assert not step.captured
+    assert (
+        "cannot be captured as a CUDA graph, training goes on without: operation not permitted" in caplog.text
+    )
+    assert "and more" not in caplog.text
+    expected = small_step(cpu)
+    expected._rate = torch.zeros(())
+    assert equal(trained(step, 2, device=cpu), trained(expected, 2, device=cpu))
+
+
+@pytest.mark.parametrize(
+    ("captured", "lane_gib", "lanes"), [(True, 2, 4), (True, 15, 3), (True, 60, 1), (False, 2, 1)]
+)
+def test_runs_side_by_side_on_a_gpu(captured: bool, lane_gib: int, lanes: int) -> None:
+    assert lanes_on_gpu(captured=captured, lane_bytes=lane_gib << 30, all_bytes=80 << 30) == lanes
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_captured_step_is_the_plain_one() -> None:
+    cuda = torch.device("cuda", torch.cuda.current_device())
+    plain, captured = small_step(cuda), small_step(cuda)
+    with repeatable(), torch.cuda.stream(torch.cuda.Stream(cuda)):
+        torch.cuda.synchronize(cuda)
+        expected = trained(plain, 1, device=cuda, steps=20)
+        captured.capture(small_batch(0, cuda))
+        assert captured.captured
+        other = trained(captured, 2, device=cuda, steps=20)
+        found = trained(captured, 1, device=cuda, steps=20)
+        again = trained(captured, 2, device=cuda, steps=20)
+    assert equal(other, again)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-3)
+    assert not equal(found, other)
 
 
 @pytest.mark.usefixtures("weights_only")
