@@ -88,8 +88,14 @@ def main() -> None:
 
 def prepared(source: Path, place: Path, *, colour: bool) -> Project:
     """A project with one pair of a dataset of so many classes."""
-    if (place / "project").is_dir():
-        return Project(place / "project")
+    if not (place / "project").is_dir():
+        _make(source, place, colour=colour)
+    project = Project(place / "project")
+    project.train(Choices(pairs=1, trainer="probe", options={"image_size": 64, "epochs": 5}))
+    return project
+
+
+def _make(source: Path, place: Path, *, colour: bool) -> None:
     rng = np.random.default_rng(0)
     folders = sorted(folder for folder in source.iterdir() if folder.is_dir())
     names = [(folder, copy) for copy in range(COPIES) for folder in folders][:CLASSES]
@@ -102,10 +108,7 @@ def prepared(source: Path, place: Path, *, colour: bool) -> Project:
             if colour:
                 image = _photo(image, rng)
             image.save(target / f"{file.stem}.png")
-    project = Project.create(place / "data", place / "project")
-    project.scan()
-    project.train(Choices(pairs=1, trainer="probe", options={"image_size": 64, "epochs": 5}))
-    return project
+    Project.create(place / "data", place / "project").scan()
 
 
 def _otherwise(image: Image.Image, copy: int) -> Image.Image:
@@ -117,8 +120,7 @@ def _otherwise(image: Image.Image, copy: int) -> Image.Image:
 
 
 def _photo(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    size = (200, 200 * image.height // image.width or 1)
-    base = np.asarray(image.resize(size).convert("RGB"), np.int16)
+    base = np.asarray(ImageOps.pad(image, (200, 200)).convert("RGB"), np.int16)
     noise = rng.normal(0, 22, base.shape) + rng.normal(0, 30, 3)
     return Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8))
 
