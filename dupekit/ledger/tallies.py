@@ -31,6 +31,14 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """Votes and scores of every image of a round, in the order of their numbers."""
+
+    votes: NDArray[np.int32]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unsuspected:
     """Images that an audit may be drawn from, in the order of their numbers."""
 
@@ -234,6 +242,13 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
         np.array([row[3] for row in rows], np.int32),
         np.array([row[4] for row in rows], np.float64),
     )
+
+
+def figures(ledger: Ledger, round_number: int) -> Figures:
+    """A dozen bytes an image, whatever its path."""
+    rows = ledger.rows("SELECT votes, score FROM tallies WHERE round = ? ORDER BY image", (round_number,))
+    table = np.fromiter(rows, np.dtype("i4, f8"))
+    return Figures(table["f0"], table["f1"])
 
 
 def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:

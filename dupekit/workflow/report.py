@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dupekit.errors import NothingToDo
 from dupekit.files.names import escape, unescape
@@ -17,7 +19,7 @@ from dupekit.ledger import agreement as counted_agreement
 from dupekit.ledger import convergence, predictions, rounds, tallies, verdicts
 from dupekit.ledger.convergence import Acceptance
 from dupekit.ledger.rounds import Round
-from dupekit.ledger.tallies import Scores
+from dupekit.ledger.tallies import Figures
 from dupekit.pictures import report as page
 from dupekit.pictures.gallery import Gallery
 from dupekit.pictures.report import (
@@ -124,7 +126,7 @@ def report(session: Session, out: Path | None, *, limit: int = LIMIT, progress: 
 def _values(session: Session, current: Round, limit: int) -> ReportValues:
     ledger, number = session.ledger, current.number
     rule = rule_of(current, session.settings)
-    counted = tallies.scores(ledger, number)
+    counted = tallies.figures(ledger, number)
     classes = _classes(session)
     labels = [one.label for one in classes]
     found = standing(session, current).found
@@ -178,12 +180,12 @@ def _confusion(session: Session, number: int, labels: list[str]) -> Confusion:
     return confusion(sorted({*labels, *(one.predicted for one in found)}), found)
 
 
-def _votes(counted: Scores, rule: Rule, pairs: int) -> Histogram:
+def _votes(counted: Figures, rule: Rule, pairs: int) -> Histogram:
     edges = np.arange(pairs + 2) - 0.5
     return _histogram(edges, counted.votes, _flagged(counted, rule))
 
 
-def _scores(counted: Scores, rule: Rule) -> Histogram:
+def _scores(counted: Figures, rule: Rule) -> Histogram:
     """One of its edges is 0, where the models begin to prefer another class."""
     low, high = float(counted.scores.min()), float(counted.scores.max())
     width = max((high - low) / BINS, 1e-3)
@@ -193,12 +195,12 @@ def _scores(counted: Scores, rule: Rule) -> Histogram:
     return _histogram(edges, counted.scores, _flagged(counted, rule))
 
 
-def _flagged(counted: Scores, rule: Rule) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _flagged(counted: Figures, rule: Rule) -> NDArray[np.bool_]:
     flagged = counted.votes >= rule.threshold if rule.name is RuleName.VOTES else counted.scores > 0
     return np.asarray(flagged)
 
 
-def _histogram(edges: np.ndarray, of: np.ndarray, flagged: np.ndarray) -> Histogram:
+def _histogram(edges: NDArray[Any], of: NDArray[Any], flagged: NDArray[np.bool_]) -> Histogram:
     every, some = np.histogram(of, edges)[0], np.histogram(of[flagged], edges)[0]
     return Histogram(edges.round(4).tolist(), every.tolist(), some.tolist())
 
