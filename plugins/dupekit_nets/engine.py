@@ -35,11 +35,11 @@ _FATAL, _ERROR, _WARNING = 4, 3, 2  # onnxruntime's levels of severity
 _HINT = 'Set the device to "auto" or "cpu".'
 
 
-def open_session(model: Path | bytes, *, device: str) -> Any:
+def open_session(model: Path | bytes, *, device: str, tf32: bool = False) -> Any:
     """An `onnxruntime.InferenceSession` of a model file, or of its content.
 
     `device` is "cpu", "cuda", "cuda:N", or "auto": the first GPU where there is one and onnxruntime's
-    CUDA provider loads, else the CPU. Raises OptionError for any other device, UsageError where a GPU was
+    CUDA provider loads, else the CPU. With `tf32` a GPU may round the factors of products to 10 bits. Raises OptionError for any other device, UsageError where a GPU was
     named and cannot be had, PluginError for what is not a model or keeps its weights in other files.
     """
     number = _gpu_number(device)
@@ -50,7 +50,7 @@ def open_session(model: Path | bytes, *, device: str) -> Any:
         problem = cuda_problem(number)
         if not problem:
             try:
-                session = _session(content, name, number)
+                session = _session(content, name, number, tf32=tf32)
             except PluginError:
                 if device != "auto":
                     raise
@@ -65,7 +65,7 @@ def open_session(model: Path | bytes, *, device: str) -> Any:
         _say(f"onnxruntime {onnxruntime.__version__} computes on the CPU: {problem}")
     else:
         _say(f"onnxruntime {onnxruntime.__version__} computes on the CPU")
-    return _session(content, name, None)
+    return _session(content, name, None, tf32=tf32)
 
 
 def refuse_external_data(content: bytes, name: str) -> None:
@@ -165,15 +165,14 @@ def threads() -> int:
     return min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed
 
 
-def _session(content: bytes, name: str, gpu: int | None) -> Any:
+def _session(content: bytes, name: str, gpu: int | None, *, tf32: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # see run_all
     options.use_deterministic_compute = True
     options.log_severity_level = _ERROR
     providers: list[Any] = [_CPU]
     if gpu is not None:
-        # No TF32: a GPU shall give the features and probabilities that a CPU gives.
-        settings = {"device_id": gpu, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+        settings = {"device_id": gpu, "use_tf32": int(tf32), "cudnn_conv_algo_search": "HEURISTIC"}
         providers.insert(0, (_CUDA, settings))
     try:
         with _quiet():

@@ -70,7 +70,7 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
         content = _kept(cache, f"{label}-{size_px}", lambda: _make_torchvision(name, size_px))
     else:
         label, content = f"file-{_safe(Path(spec).stem)}", _read_file(spec)
-    session = open_session(content, device=device)
+    session = open_session(content, device=device)  # no TF32: the cache keeps features for every device
     given, dim = _describe(session, spec, size_px)
     digest = hashlib.sha256(content).hexdigest()[:12]
     return Backbone(session, given, dim, f"features-{label}-{size_px}-{digest}-{RULES}")
