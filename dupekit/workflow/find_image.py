@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from pathlib import Path, PurePosixPath
 
@@ -31,8 +32,9 @@ def find_image(session: Session, named: str) -> ImageRow:
         if found := one_image.find(session.ledger, path):
             return found
     place = absolute(Path(named))
-    if found := _in_dataset(session, place) or _in_tree(session, place):
-        return found
+    with contextlib.suppress(OSError):  # what cannot be looked at, as too long a name, leads nowhere
+        if found := _in_dataset(session, place) or _in_tree(session, place):
+            return found
     for path in dict.fromkeys((text, escape(text))):
         number = one_image.in_trees(session.ledger, path)
         if number is not None and (found := one_image.of_number(session.ledger, number)):

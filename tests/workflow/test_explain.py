@@ -210,6 +210,8 @@ def test_names_as_they_stand_on_disk_are_escaped(dataset: Path, tmp_path: Path) 
         ("", "Give a path as"),
         ("..", "Give a path as"),
         ("/etc/passwd", "Give a path as"),
+        ("x" * 5000, "Give a path as"),
+        ("%_/%_.png", "Give a path as"),
     ],
 )
 def test_what_is_unknown_is_refused_with_what_is_near(trained: Project, named: str, near: str) -> None:
