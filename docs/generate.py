@@ -16,19 +16,20 @@ from markdown_it import MarkdownIt
 
 DOCS = Path(__file__).parent
 COMMANDS = (
-    "init", "scan", "train", "status", "flag", "explain", "export", "review", "watch", "collect", "undo", "history", "apply", "next",
+    "init", "scan", "train", "status", "flag", "report", "explain", "export", "review", "watch", "collect", "undo", "history", "apply", "next",
     "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "verify", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 
 # What belongs to one tree: dupekit.review.read_me fills it in.
 HERE = """<p class="here">Here: <b>$images</b> in <b>$folders</b>. The computer looked at each image <b>$pairs</b>.$no_votes$enlarged
-<a href="#classes">All classes</a> stand at the end.</p>
+<a href="#classes">All classes</a> stand at the end.$looks</p>
 """
 CLASSES = """<h2 class="classes" id="classes">The classes in this folder</h2>
 <p>The number says how many images were in the class folder at the beginning.</p>
 <ul class="list">
 $classes
 </ul>
+$sheets
 """
 
 

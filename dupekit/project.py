@@ -36,9 +36,11 @@ from dupekit.workflow.ignore import Imported
 from dupekit.workflow.init import init
 from dupekit.workflow.next_round import next_round
 from dupekit.workflow.plan import Choices
+from dupekit.workflow.report import LIMIT, Reported, report
 from dupekit.workflow.scan import Scan, listed, scan
 from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session, reading, writing
+from dupekit.workflow.sheets import SheetsWritten, class_sheets
 from dupekit.workflow.status import Status, status
 from dupekit.workflow.train import Listener, Trained, train
 from dupekit.workflow.undo import undo
@@ -142,6 +144,22 @@ class Project:
         """
         with self._writing("flag") as session:
             return flag(session, rule=rule, threshold=threshold)
+
+    def report(self, out: Path | None = None, *, limit: int = LIMIT, progress: Progress = silent) -> Reported:
+        """Writes one page of the last round's suspects, the `limit` most suspicious, beside typical images, with what is known of
+        the round; default rounds/NN/report.html. It needs nothing else and takes no lock: a training may go on meanwhile.
+
+        Raises NothingToDo while no pair is complete, UsageError where `out` is a file that dupekit did not write, or lies in the
+        dataset or a review tree.
+        """
+        with self._reading() as session:
+            return report(session, out, limit=limit, progress=progress)
+
+    def class_sheets(self, out: Path | None = None, *, progress: Progress = silent) -> SheetsWritten:
+        """Writes reference sheets, a page a class: typical images, and the classes that it is usually confused with; default
+        rounds/NN/classes.html. Raises as `report`."""
+        with self._reading() as session:
+            return class_sheets(session, out, progress=progress)
 
     def explain(self, image: str | Path, *, html: Path | None = None) -> Explained:
         """All that is known of an image: of a path relative to the dataset, of a file in the dataset, or of one in a review tree

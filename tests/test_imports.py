@@ -31,6 +31,15 @@ def test_nothing_heavy_is_imported_early(command: str) -> None:
         assert not {"numpy", "pydantic", "sqlite_utils", "watchdog"} & set(loaded)
 
 
+@pytest.mark.parametrize("command", ["import dupekit.project", "import dupekit.review.watch.watcher"])
+def test_commands_that_make_no_page_load_nothing_for_pages(command: str) -> None:
+    code = f"import dupekit.cli.watch\n{command}\nimport sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"jinja2", "markupsafe", "starlette", "uvicorn"} & set(loaded)
+
+
 @pytest.mark.parametrize("module", ["dupekit_onnx", "dupekit_probe.backbone", "dupekit_torch"])
 def test_onnxruntime_tells_nobody_and_leaves_nothing(module: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")

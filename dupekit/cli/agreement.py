@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dupekit.cli.output import print_json, say, warn
-from dupekit.cli.tables import FIRST, Toned, names, numbers, percent, shares, table
+from dupekit.cli.tables import FIRST, Toned, names, numbers, shares, table
 from dupekit.cli.terminal import Tone
+from dupekit.rounds.in_words import percent
 
 if TYPE_CHECKING:
     from dupekit.workflow.agreement import Agreement, ClassAgreement, RoundAgreement

@@ -26,6 +26,7 @@ from dupekit.cli.history import history
 from dupekit.cli.init import init
 from dupekit.cli.next_round import next_round
 from dupekit.cli.output import warn
+from dupekit.cli.report import report
 from dupekit.cli.review import review
 from dupekit.cli.scan import scan
 from dupekit.cli.status import status
@@ -51,6 +52,7 @@ for command in (
     train,
     status,
     flag,
+    report,
     explain,
     export,
     review,

@@ -9,9 +9,10 @@ import typer
 
 from dupekit.cli.completion import complete_image
 from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_json, say
-from dupekit.cli.tables import Toned, names, numbers, percent, shares, table, texts, times
+from dupekit.cli.tables import Toned, names, numbers, shares, table, texts, times
 from dupekit.cli.terminal import Tone
 from dupekit.files.names import escape
+from dupekit.rounds.in_words import percent
 
 if TYPE_CHECKING:
     from dupekit.workflow.explain import Explained

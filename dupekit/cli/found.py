@@ -1,56 +1,14 @@
-"""What a review has found and what is probably left, in words."""
+"""What a review has found, by rank."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dupekit.cli.charts import spark
-from dupekit.cli.tables import numbers, percent, shares, table, texts
-
-UNSURE = 3
-"""Where so many times more may be left than are at least, an audit is worth its images."""
+from dupekit.cli.tables import numbers, shares, table, texts
 
 if TYPE_CHECKING:
-    from dupekit.rounds.yields import Estimate, Yield
-
-
-def in_words(found: Yield) -> str:
-    """As in "300 reviewed, 251 wrong (84 %). The next 300 will hold about 160 to 230. About 400 (250 to 620) wrong labels are
-    left."; then whether to stop."""
-    said = []
-    if found.reviewed or not found.audited:
-        said.append(
-            f"{found.reviewed:,} reviewed, {found.wrong:,} wrong{_share(found.wrong, found.reviewed)}."
-        )
-    if found.audited:
-        said.append(
-            f"Of {found.audited:,} {'image' if found.audited == 1 else 'images'} of the audit {found.audited_wrong:,}"
-            f" {'is' if found.audited_wrong == 1 else 'are'} wrong."
-        )
-    if found.missing:
-        return " ".join([*said, f"How many are left cannot be said yet: {found.missing}."])
-    if found.next_batch:
-        said.append(f"The next {found.next_batch.images:,} will hold {_between(found.next_batch)}.")
-    if found.left:
-        one = found.left
-        about = "About" if _about(one.expected) else "Probably"
-        said.append(
-            f"{about} {_about(one.expected):,} ({_about(one.low):,} to {_about(one.high):,}) wrong labels are left."
-        )
-    if found.stop:
-        said.append(_stop(found))
-    elif not found.audited and found.left and found.left.high > UNSURE * max(found.left.low, 1):
-        said.append("`dupekit export --audit 100` would make that surer.")
-    return " ".join(said)
-
-
-def _stop(found: Yield) -> str:
-    from dupekit.rounds.yields import ENOUGH
-
-    share = found.found_share or 0
-    if found.found and share >= ENOUGH:
-        return f"That is probably {percent(share)} of them found: this is a good place to stop."
-    return "Hardly any is to be found by going on: this is a good place to stop."
+    from dupekit.rounds.yields import Yield
 
 
 def by_rank(found: Yield) -> str | None:
@@ -71,18 +29,3 @@ def show_by_rank(found: Yield) -> None:
         [texts("rank"), numbers("reviewed"), numbers("wrong"), shares("share")],
         rows,
     )
-
-
-def _share(part: int, of: int) -> str:
-    return f" ({percent(part / of)})" if of else ""
-
-
-def _between(one: Estimate) -> str:
-    low, high = _about(one.low), _about(one.high)
-    return f"about {low:,}" if low == high else f"about {low:,} to {high:,}"
-
-
-def _about(number: int) -> int:
-    """No more figures than are known: two."""
-    step = int(10 ** max(len(str(number)) - 2, 0))
-    return (number + step // 2) // step * step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dupekit.cli.agreement import show_agreement
-from dupekit.cli.found import by_rank, in_words, show_by_rank
+from dupekit.cli.found import by_rank, show_by_rank
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -18,7 +18,8 @@ from dupekit.cli.output import (
     say,
     unapplied_counts,
 )
-from dupekit.cli.tables import Sentence, names, numbers, percent, shares, table, texts
+from dupekit.cli.tables import Sentence, names, numbers, shares, table, texts
+from dupekit.rounds.in_words import in_words, percent
 
 if TYPE_CHECKING:
     from dupekit.ledger.opinions import Opinion

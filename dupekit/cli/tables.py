@@ -12,6 +12,7 @@ from typing import Any
 from dupekit.cli.output import clock, say, write
 from dupekit.cli.terminal import Tone, cells, shortened, styled, takes, width_of, wrapped
 from dupekit.files.names import printable
+from dupekit.rounds.in_words import percent
 
 GAP = "  "
 """Between columns."""
@@ -113,17 +114,6 @@ def table(
     if len(shown) < len(rows):
         say(f"These are the first {len(shown):,} of {len(rows):,}: {rest}")
     say("")
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """As in "84 %"; what is neither none nor all is not rounded to these."""
-    number = f"{share:.{digits}%}"[:-1]
-    least = f"{10**-digits:.{digits}f}"
-    if share > 0 and float(number) == 0:
-        return f"<{least} %"
-    if share < 1 and float(number) == 100:
-        return f">{100 - float(least):.{digits}f} %"
-    return f"{number} %"
 
 
 def _raw(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[list[str]]:

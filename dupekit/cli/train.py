@@ -24,8 +24,9 @@ from dupekit.cli.output import (
     warn,
 )
 from dupekit.cli.progress_bars import progress_bars
-from dupekit.cli.tables import Toned, names, numbers, percent, table, texts
+from dupekit.cli.tables import Toned, names, numbers, table, texts
 from dupekit.cli.terminal import Tone
+from dupekit.rounds.in_words import percent
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run

@@ -76,6 +76,7 @@ class Ledger:
                 hint="Restore it from a backup, or make a new project with `dupekit init`.",
             )
         self.path = path
+        self._apart = False
         # As a URI, which needs "?", "#" and "%" of a path escaped; as_uri does that.
         name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with _in_words(path):
@@ -106,7 +107,8 @@ class Ledger:
         """A transaction: all of the block is recorded, or nothing."""
         with _in_words(self.path):
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
+                # Where only copies are written, nobody else is to wait.
+                self.connection.execute("BEGIN" if self._apart else "BEGIN IMMEDIATE")
                 yield self.connection
                 self.connection.execute("COMMIT")
             except BaseException:
@@ -114,6 +116,26 @@ class Ledger:
                     with contextlib.suppress(sqlite3.Error):  # what went wrong first is what to say
                         self.connection.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def apart(self, *names: str) -> Iterator[None]:
+        """Within it these tables and views are copies as they are now: what others record is not seen in them, what is written
+        to them nobody else sees, and afterwards it is gone. No other table may be written.
+
+        SQLite takes a temporary table before one, or a view, of its name; so does every query.
+        """
+        before, self._apart = self._apart, True
+        try:
+            for name in names:
+                self.rows(f"CREATE TEMP TABLE {name} AS SELECT * FROM main.{name}")
+            yield
+        finally:
+            self._apart = before
+            for name in names:
+                with contextlib.suppress(
+                    LedgerError
+                ):  # while an error ends a query halfway, its table cannot go
+                    self.rows(f"DROP TABLE IF EXISTS temp.{name}")
 
     def rows(self, sql: str, values: tuple[Any, ...] = ()) -> Rows:
         """Runs a query."""

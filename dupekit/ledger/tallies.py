@@ -31,6 +31,14 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """Votes and scores of every image of a round, in the order of their numbers."""
+
+    votes: NDArray[np.int32]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unsuspected:
     """Images that an audit may be drawn from, in the order of their numbers."""
 
@@ -168,17 +176,27 @@ def ignored(ledger: Ledger, round_number: int, rule: Rule) -> int:
     return _count(ledger, round_number, rule, _IGNORED)
 
 
+_NOT_BEFORE = """
+    CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END"""
+
+
 def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many suspects a round had, whatever has become of the images since: without what was put on the ignore list in
     rounds before it."""
     found: int = ledger.value(
-        f"""
-        SELECT count(*) {_CANDIDATES} AND {_BY_RULE}
-        AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END
-        """,
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE}",
         (round_number, rule.name, rule.threshold, round_number),
     )
     return found
+
+
+def suspects_of_round(ledger: Ledger, round_number: int, rule: Rule, *, limit: int) -> list[Suspect]:
+    """The first of these, most suspicious first: decided or not."""
+    found = ledger.rows(
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} ORDER BY score DESC, path LIMIT ?",
+        (round_number, rule.name, rule.threshold, round_number, limit),
+    )
+    return [Suspect(*row) for row in found]
 
 
 def images_of(ledger: Ledger, round_number: int) -> Columns | None:
@@ -224,6 +242,13 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
         np.array([row[3] for row in rows], np.int32),
         np.array([row[4] for row in rows], np.float64),
     )
+
+
+def figures(ledger: Ledger, round_number: int) -> Figures:
+    """A dozen bytes an image, whatever its path."""
+    rows = ledger.rows("SELECT votes, score FROM tallies WHERE round = ? ORDER BY image", (round_number,))
+    table = np.fromiter(rows, np.dtype("i4, f8"))
+    return Figures(table["f0"], table["f1"])
 
 
 def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:

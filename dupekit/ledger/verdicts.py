@@ -45,17 +45,9 @@ class Outstanding:
 
 @contextlib.contextmanager
 def worked_out_once(ledger: Ledger) -> Iterator[None]:
-    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew: SQLite
-    takes a temporary table before a view of its name."""
-    views = ("opinions", "current_verdicts", "ignores")
-    try:
-        for view in views:
-            ledger.rows(f"CREATE TEMP TABLE {view} AS SELECT * FROM main.{view}")
+    """Within it nothing may be written. What counts is then worked out once, and not by each of many queries anew."""
+    with ledger.apart("opinions", "current_verdicts", "ignores"):
         yield
-    finally:
-        for view in views:
-            with contextlib.suppress(LedgerError):  # while an error ends a query halfway, its table cannot go
-                ledger.rows(f"DROP TABLE IF EXISTS temp.{view}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +225,12 @@ def counts(ledger: Ledger, round_number: int) -> dict[str, int]:
         "SELECT verdict, count(*) FROM current_verdicts WHERE round = ? GROUP BY verdict", (round_number,)
     )
     return {understood(Verdict, verdict): number for verdict, number in found}
+
+
+def disputed(ledger: Ledger, round_number: int) -> set[int]:
+    """The images of the round that two people differ on: they count as unsure."""
+    found = ledger.rows("SELECT image FROM current_verdicts WHERE round = ? AND disputed", (round_number,))
+    return {image for (image,) in found}
 
 
 _DECIDED = """

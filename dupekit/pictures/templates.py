@@ -1,4 +1,7 @@
-"""HTML from templates: what is filled in is escaped, so that names that are markup stay text."""
+"""HTML from templates: what is filled in is escaped, so that names that are markup stay text.
+
+Jinja is loaded when a page is made, and not by commands that make none.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 MARK = b"<!DOCTYPE html>\n<!-- dupekit: "
 """How a page begins that dupekit wrote, and may so replace."""
@@ -28,6 +32,8 @@ def render_alone(template: str, *, styles: Sequence[str], scripts: Sequence[str]
 
     The template has `policy` for a meta element, `style` and `script`, to be put between tags as they are.
     """
+    from markupsafe import Markup
+
     style = "".join(map(static, styles))
     script = '"use strict";\n' + "".join(map(static, scripts)) if scripts else ""
     sources = f"script-src '{_hash(script)}'; " if scripts else ""
@@ -42,6 +48,8 @@ def static(name: str) -> str:
 
 def json_block(value: Any) -> Markup:
     """JSON to stand within a script element of the type application/json: nothing in it can end the element."""
+    from markupsafe import Markup
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -55,6 +63,9 @@ def _hash(text: str) -> str:
 
 @functools.cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
     environment = Environment(
         loader=PackageLoader("dupekit.pictures"),
         autoescape=True,

@@ -15,8 +15,9 @@ from dupekit.review.manifest import Manifest
 from dupekit.review.tree_paths import top
 
 
-def page(manifest: Manifest) -> str:
-    """`_READ_ME.html`: one page of HTML that needs nothing else and fetches nothing."""
+def page(manifest: Manifest, *, sheets: str = "") -> str:
+    """`_READ_ME.html`: one page of HTML that needs nothing else and fetches nothing. `sheets` is a piece of HTML that shows the
+    classes."""
     template = Template(Path(__file__).with_name("read_me.html").read_text(encoding="utf-8"))
     images = Counter(top(file.path) for file in manifest.files)
     enlarged = f" The copies are <b>{manifest.enlarged} times</b> as large." if manifest.enlarged > 1 else ""
@@ -30,6 +31,8 @@ def page(manifest: Manifest) -> str:
         enlarged=enlarged,
         no_votes=" The names here hold <b>no votes</b>." if no_votes else "",
         classes="\n".join(rows),
+        sheets=sheets,
+        looks=' What they <a href="#looks">look like</a> comes after that.' if sheets else "",
     )
 
 

@@ -126,6 +126,7 @@ def write_tree(
     *,
     style: Style = PLAIN,
     max_pixels: int = MAX_PIXELS,
+    sheets: str = "",
     references: Callable[[Manifest, Path], None] = lambda _manifest, _folder: None,
     ready: Callable[[Manifest], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
     progress: Progress = silent,
@@ -133,8 +134,8 @@ def write_tree(
     """Copies the images to `destination`, which must not exist.
 
     Returns the manifest with what only the copies tell, as it stands in the tree: their sizes and digests, and when they
-    were written; what `ready` makes of it is entered before the tree appears, and left when it is there. `references` makes the
-    folder of reference pictures, if any. Raises UsageError where `destination` exists, DatasetChanged where an image is no longer what the scan saw.
+    were written; what `ready` makes of it is entered before the tree appears, and left when it is there. `sheets` is what
+    its page shows of the classes, as HTML; `references` makes the folder of reference pictures, if any. Raises UsageError where `destination` exists, DatasetChanged where an image is no longer what the scan saw.
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(
@@ -162,7 +163,7 @@ def write_tree(
             settled_ns = max(settled_ns, stat.st_ctime_ns)
         for name in SPECIAL if style.only_flagged_classes else (*manifest.folders, *SPECIAL):
             real_path(partial, name).mkdir(exist_ok=True)
-        write_text(partial / READ_ME, read_me.page(manifest))
+        write_text(partial / READ_ME, read_me.page(manifest, sheets=sheets))
         write_text(partial / CLASSES, read_me.classes(manifest))
         marker = partial / MARKER
         marker.mkdir()

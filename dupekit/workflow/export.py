@@ -30,6 +30,7 @@ from dupekit.workflow.flag import counted, rule_in_force
 from dupekit.workflow.reference_folder import write_references
 from dupekit.workflow.selection import Again, Selection, checked
 from dupekit.workflow.session import Session
+from dupekit.workflow.sheets import tree_sheets
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,7 @@ def _written(
             tree,
             style=style,
             max_pixels=session.settings.max_pixels,
+            sheets=tree_sheets(session, manifest),
             references=lambda written, folder: write_references(folder, session, written, progress=progress),
             ready=recorded,
             progress=progress,

@@ -1,15 +1,22 @@
-"""Where a page may be written: not into the dataset or a review tree, and over nothing that dupekit did not write."""
+"""Where a page may be written, and its writing: not into the dataset or a review tree, and over nothing that dupekit did not write."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from dupekit.errors import UsageError
 from dupekit.files.paths import make_parent, new_place
 from dupekit.files.regular import open_regular
+from dupekit.files.write import atomic_write
 from dupekit.pictures.templates import MARK
 from dupekit.review.manifest import refuse_inside_tree
 from dupekit.workflow.session import Session
+
+_Written = TypeVar("_Written")
 
 
 def page_place(session: Session, out: Path | None, *, default: Path) -> Path:
@@ -28,6 +35,17 @@ def page_place(session: Session, out: Path | None, *, default: Path) -> Path:
         _refuse_foreign(file)
     make_parent(file)
     return file
+
+
+def write_page(file: Path, write: Callable[[BinaryIO], _Written]) -> _Written:
+    """Writes a page, whole or not at all. It is made elsewhere first: pages take no lock, and whoever has it may clear away what
+    seems left of a file that was being written."""
+    with tempfile.TemporaryFile() as made:
+        written = write(made)
+        made.seek(0)
+        with atomic_write(file) as out:
+            shutil.copyfileobj(made, out)
+    return written
 
 
 def _refuse_foreign(file: Path) -> None:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupekit.cli.charts import bar, spark
-from dupekit.cli.tables import Column, Kind, Sentence, names, numbers, percent, shares, table, texts, times
+from dupekit.cli.tables import Column, Kind, Sentence, names, numbers, shares, table, texts, times
 from dupekit.cli.terminal import cells
+from dupekit.rounds.in_words import percent
 from dupekit.testing import make_dataset
 from tests.support import Said, Shown, dupekit, on_terminal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dupekit.cli.found import in_words
+from dupekit.rounds.in_words import in_words
 from dupekit.rounds.yields import Decided, Yield, estimate
 
 REST = np.full(2000, -6.0)
