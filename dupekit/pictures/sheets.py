@@ -34,6 +34,7 @@ class Sheet:
 
     label: str
     images: int
+    """In the round."""
     typical: Sequence[Reference]
     confused: Sequence[Look]
     """Most often first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def _sheets(
     taken = confusion(names, cells)
     shares = {(one.given, one.predicted): one.predictions for one in cells}
     totals = {label: max(int(taken.counts[i].sum()), 1) for i, label in enumerate(names)}
-    sizes = {one.name: one.images for one in images.class_sizes(session.ledger)}
+    sizes = Counter(found.standings.given)
 
     def look(label: str, other: str) -> Look:
         return Look(other, shares[label, other] / totals[label], found.typical(other, BESIDE))
@@ -96,7 +97,7 @@ def _sheets(
     return [
         Sheet(
             label=label,
-            images=sizes.get(label, 0),
+            images=sizes[label],
             typical=found.typical(label, TYPICAL),
             confused=[look(label, other) for other in taken.usual(label, looks, least=LEAST)],
         )
