@@ -26,6 +26,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,15 +190,18 @@ def expert(plankton: Path, place: Path, browser: Browser) -> None:
         sys.exit("The training failed.")
     exported = project.export()
     files, original = exported.manifest.files, exported.tree
-    trees = {way: shutil.copytree(original, place / way) for way in (*WAYS, "file manager")}
+    sizes = Counter((file.given, file.suggested) for file in files)
+    many = {i for i, file in enumerate(files) if sizes[file.given, file.suggested] >= MANY}
+    ways = {"one by one": one_by_one, "grid": by_pages, "both": partial(both, many=many)}
+    trees = {way: shutil.copytree(original, place / way) for way in (*ways, "file manager")}
     right = [decision(file, truth[file.original]) for file in files]
     print(f"\nThe simulated expert: {len(files)} images, {dict(Counter(what for what, _ in right))}")
     counted = {}
-    for way, work in WAYS.items():
+    for way, work in ways.items():
         with reviewed(trees[way]) as (address, _):
             page = opened(browser, address)
             hand = Hand(page)
-            work(hand, files, right, set(range(len(files))))
+            work(hand, right, set(range(len(files))))
             page.locator("#end h2").wait_for()
             page.wait_for_timeout(1000)  # the last answers
             page.context.close()
@@ -252,7 +256,7 @@ class Hand:
             self.press("Enter")
 
 
-def one_by_one(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
+def one_by_one(hand: Hand, right: list[Decision], left: set[int]) -> None:
     image = hand.page.locator("#frame img")
     while left:
         number = int(image.get_attribute("data-number") or "")
@@ -265,20 +269,18 @@ def one_by_one(hand: Hand, files: list[ExportedFile], right: list[Decision], lef
             hand.page.locator(f'#frame img:not([data-number="{number}"])').wait_for()
 
 
-def by_pages(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
+def by_pages(hand: Hand, right: list[Decision], left: set[int]) -> None:
     """Each page of a pair: what most of its images are, but for those that are clicked out; then the rest in the same way."""
     hand.press("g")
     hand.click("#pairs button:first-child")  # of most images; the others follow by themselves
     pages(hand, right, left)
 
 
-def both(hand: Hand, files: list[ExportedFile], right: list[Decision], left: set[int]) -> None:
-    """Pairs of `MANY` images and more by pages, the others one by one."""
-    sizes = Counter((file.given, file.suggested) for file in files)
-    many = {i for i in left if sizes[files[i].given, files[i].suggested] >= MANY}
-    by_pages(hand, files, right, many)
+def both(hand: Hand, right: list[Decision], left: set[int], *, many: set[int]) -> None:
+    """Those of the pairs with many images by pages, the others one by one."""
+    by_pages(hand, right, left & many)
     hand.press("g")
-    one_by_one(hand, files, right, {i for i in left if sizes[files[i].given, files[i].suggested] < MANY})
+    one_by_one(hand, right, left - many)
 
 
 def pages(hand: Hand, right: list[Decision], left: set[int]) -> None:
@@ -322,9 +324,6 @@ def in_file_manager(tree: Path, files: list[ExportedFile], right: list[Decision]
         {file.given for file, (key, _) in zip(files, right, strict=True) if key == "r"}
     )
     return counts
-
-
-WAYS = {"one by one": one_by_one, "grid": by_pages, "both": both}
 
 
 # --- the page
