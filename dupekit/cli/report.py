@@ -32,7 +32,9 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Writes one page to look at: suspects beside typical images, confusion, classes, rounds.
+    """Writes a page of the suspects beside typical images, to look at.
+
+    Also on it: which class is taken for which, agreement per class, what the review found, rounds.
 
     The page needs no server and no network. A training may go on meanwhile."""
     if classes and limit is not None:
