@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 WIDE, LAPTOP, SMALL = (1920, 1080), (1366, 768), (1280, 720)
 """Sizes of a window, in pixels."""
@@ -84,9 +84,12 @@ class Watched:
         self.wrong: list[str] = []
         self._origin = _origin(address)
         self._expected = expected
-        page.on("console", lambda message: self._note(message.type == "error", f"console: {message.text}"))
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self._note(True, f"exception: {error}"))
         page.on("request", lambda request: self._note(self._elsewhere(request.url), f"asks: {request.url}"))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        self._note(message.type == "error", f"console: {message.text} ({message.location['url']})")
 
     def _note(self, wrong: bool, what: str) -> None:
         if wrong and not (self._expected and re.search(self._expected, what)):

@@ -141,11 +141,20 @@ class Page:
         return self._picture(
             lambda: self.images.of(
                 str(number),
-                lambda: read_inside(self.tree, path, at_most=FILE_MAX_BYTES),
+                lambda: self._content(number, path),
                 stretched=stretched,
                 small=small,
             )
         )
+
+    def _content(self, number: int, path: str) -> bytes:
+        try:
+            return read_inside(self.tree, path, at_most=FILE_MAX_BYTES)
+        except OSError:
+            now = self.decisions.now_at(number)  # a decision may have moved it meanwhile
+            if now in (None, path):
+                raise
+            return read_inside(self.tree, now, at_most=FILE_MAX_BYTES)
 
     @staticmethod
     def _picture(make: Callable[[], Picture]) -> Response:

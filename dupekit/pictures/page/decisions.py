@@ -122,6 +122,11 @@ class Decisions:
                     done.append(_Move(was.number, was.after, was.before))
             return self._ended(done, [], refused, client)
 
+    def now_at(self, number: int) -> str | None:
+        """Where the image lies in the tree, or that it does not, once no decision is moving it."""
+        with self._lock:
+            return self.state.verdict(number).now_at
+
     @property
     def decided(self) -> int:
         """How many images were moved and are not open now."""

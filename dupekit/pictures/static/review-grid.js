@@ -10,7 +10,7 @@ const SMALLEST = 72;
 const LARGEST = 320;
 const STEP = 24;
 const SAMPLE = 6;
-const ENLARGE = 3; // of the original: larger is only blur, and a small image should look small
+const ENLARGE = 3; // of the original: larger is only blur, and a small image should look small. Copies that are larger stay so
 
 export class Grid {
   filter = { kind: "open", pair: 0 };
@@ -213,7 +213,7 @@ export class Grid {
     const picture = element("img", { src: address(n), alt: "", draggable: false, decoding: "async" });
     picture.addEventListener("load", () => {
       const original = picture.naturalWidth / this.review.enlarged;
-      picture.style.width = `${original * ENLARGE}px`; // and no larger than the cell, by the style sheet
+      picture.style.width = `${original * Math.max(ENLARGE, this.review.enlarged)}px`; // and no larger than the cell, by the style sheet
     });
     return picture;
   }

@@ -30,6 +30,7 @@ class Page {
     this.frame = new Frame(this);
     review.addEventListener("change", ({ detail }) => this.#changed(detail));
     this.deciding.addEventListener("undone", ({ detail }) => detail.length && this.#reveal(detail[0]));
+    find("pairs").addEventListener("click", () => this.frame.refresh()); // the buttons name the classes of the pair
     document.addEventListener("keydown", (event) => this.#press(event));
     // A click gives no button the focus: Enter and Space stay the page's. The Tab key reaches them all.
     document.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,22 @@ def test_a_name_that_is_taken_gets_a_number(page: Served, tree: Path) -> None:
     assert taken.read_text() == "a note"
     assert said(tree)[0] == page.shown(0) == ["correct", "amoeba"]
     assert page.undo(done["action"])["moved"] == [[0, "open", "amoeba"]]
+
+
+def test_an_image_that_is_moved_while_it_is_asked_for_is_shown(tmp_path: Path) -> None:
+    images = 300
+    with served(make_tree(tmp_path, images)) as page, ThreadPoolExecutor(1) as other:
+        verdicts = page.get("state")["verdicts"]
+        for number in range(images):
+            body = {
+                "client": "x",
+                "numbers": [number],
+                "decision": "expunge",
+                "seen": [verdicts[number]],
+            }
+            decided = other.submit(page.post, "decide", body)
+            assert page.http.get(f"image/{number}").status_code == 200, number
+            assert decided.result().json()["moved"]
 
 
 def test_the_images_are_those_of_the_tree(page: Served, tree: Path) -> None:

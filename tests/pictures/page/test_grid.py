@@ -172,3 +172,11 @@ def test_large_images_come_small_and_whole(review: Review) -> None:
     at.press("g")
     assert at.page.locator("#frame img").evaluate(natural) == [90, 900]
     at.on_disk({})
+
+
+def test_a_pair_chosen_on_the_left_is_named_on_the_buttons(at: Reviewing) -> None:
+    at.page.locator("#pairs").get_by_role("button", name="diatom → amoeba").click()
+    expect(at.cells).to_have_count(3)
+    expect(at.page.locator("#decide-right")).to_contain_text("diatom")
+    expect(at.page.locator("#decide-suggested")).to_contain_text("amoeba")
+    expect(at.page.locator("#filter-pair option:checked")).to_have_text("diatom → amoeba (3)")
