@@ -42,6 +42,8 @@ WINDOW, SCALE = (1280, 800), 1.25
 LARGEST = 200_000
 """Bytes of a picture: they are in the repository for ever."""
 LARGEST_DRAWING = 60_000
+ENLARGED = 4
+"""Steps, beyond what the page does by itself: a digit has 8 pixels."""
 SHOWN_FIRST = 60
 """So many images are decided where the review page is shown, as if in the middle of the work."""
 
@@ -189,6 +191,8 @@ def reviewed(project: Path) -> Iterator[str]:
 def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool) -> None:
     page = opened(browser, address, dark=dark)
     page.locator("#one").wait_for()
+    for _ in range(ENLARGED):
+        page.keyboard.press("+")
     photograph(page, "review-one", dark=dark)
     page.keyboard.press("g")
     pairs = page.locator("#pairs button").all()
