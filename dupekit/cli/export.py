@@ -93,5 +93,5 @@ def _say(made: Exported, drawn: int) -> None:
         "In each class folder: delete what is labelled right, or move it to _right; move what belongs elsewhere to its"
         " class's folder, to _expunge (drop it) or to _unsure; leave what is wrong as suggested. Then move the folder to"
         " _done: what nobody finished decides nothing.\n"
-        f"{waiting}Next: dupekit collect {tree} (or, meanwhile, dupekit watch {tree})"
+        f"{waiting}With the browser: dupekit review {tree}\nNext: dupekit collect {tree} (or, meanwhile, dupekit watch {tree})"
     )

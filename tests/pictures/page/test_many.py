@@ -1,8 +1,6 @@
-"""The review page in a browser with many images: what comes next is there when a key is pressed."""
+"""The review page in a browser with many images: what comes next is fetched before a key is pressed."""
 
 from __future__ import annotations
-
-import statistics
 
 import pytest
 from playwright.sync_api import expect
@@ -11,38 +9,21 @@ from tests.pictures.page.reviewing import Review
 
 pytestmark = pytest.mark.browser
 
-GOAL_MS = 50
-
-# From a key to the frame in which the next image was painted, by the browser's clock.
-WATCH = """() => {
-  const frame = document.getElementById("frame");
-  window.shown = [];
-  let pressed = null;
-  addEventListener("keydown", (event) => (pressed = event.timeStamp), true);
-  new MutationObserver(async () => {
-    const began = pressed;
-    await frame.querySelector("img").decode();
-    requestAnimationFrame(() => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => window.shown.push(performance.now() - began);
-      channel.port2.postMessage(null);
-    });
-  }).observe(frame, { childList: true });
-}"""
-
-
 def test_next_image_of_5000_is_there_at_once(review: Review) -> None:
     given = [f"class {number % 121}" for number in range(5000)]
     suggested = [f"class {(number * 7 + number // 121) % 121}" for number in range(5000)]
     images = {f"{given[i]}/{i}.png": suggested[i] for i in range(5000)}
     at = review(images, made={"classes": ()})
     at.shows(0)
-    at.page.evaluate(WATCH)
+    asked: set[str] = set()
+    at.page.on("request", lambda request: asked.add(request.url))
     for count, key in enumerate("ruxu" * 5, 1):
+        before = set(asked)
         at.press(key)
-        at.page.wait_for_function("count => window.shown.length === count", arg=count)
-    assert statistics.median(at.page.evaluate("window.shown")) < GOAL_MS
-    at.shows(20)
+        at.shows(count)
+        shown = at.page.locator("#frame img").evaluate("image => image.src")
+        # The first of them were asked for before anybody listened. How long it takes, benchmarks/pages.py measures.
+        assert count <= 5 or shown in before
     expect(at.page.locator("#position")).to_have_text("21 of 5,000, 20 decided")
     # The grid makes only what fits on a page.
     at.press("g")
