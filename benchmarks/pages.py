@@ -121,6 +121,7 @@ def speed(plankton: Path, place: Path, browser: Browser) -> None:
             page.locator("#filter-verdict").select_option("all")
             page.locator("#cells img").first.wait_for()
             page.locator("#filter-verdict").blur()
+            page.locator("#by-pair").click()
             turned = [next_ms(page, "]", "grid") for _ in range(PAIRS)]
             found["from ] to all images of the next pair's page, ms"] = turned
             if images == TREES[1]:
@@ -272,7 +273,8 @@ def one_by_one(hand: Hand, right: list[Decision], left: set[int]) -> None:
 def by_pages(hand: Hand, right: list[Decision], left: set[int]) -> None:
     """Each page of a pair: what most of its images are, but for those that are clicked out; then the rest in the same way."""
     hand.press("g")
-    hand.click("#pairs button:first-child")  # of most images; the others follow by themselves
+    hand.click("#by-pair")
+    hand.click("#groups button:first-child")  # of most images; the others follow by themselves
     pages(hand, right, left)
 
 

@@ -22,7 +22,7 @@ COPEPODS = [f"copepod/{number:04d}.png" for number in range(9)]
 def at(review: Review) -> Reviewing:
     at = review(PAIRS)
     at.press("g")
-    at.filter(pair="copepod → diatom (9)")
+    at.filter(group="copepod → diatom (9)")
     expect(at.cells).to_have_count(9)
     return at
 
@@ -120,7 +120,7 @@ def test_another_class_for_the_page_and_for_a_selection(at: Reviewing) -> None:
 
 
 def test_pairs_in_order_of_size_pages_and_double_click(at: Reviewing) -> None:
-    expect(at.page.locator("#pairs button")).to_have_text(
+    expect(at.page.locator("#groups button")).to_have_text(
         ["copepod → diatom9", "diatom → amoeba3", "amoeba → ciliate2"]
     )
     at.press("]")
