@@ -20,7 +20,9 @@ from tests.support import tree_state
 pytestmark = pytest.mark.browser
 
 FIVE = numbered("copepod", "diatom", 5)
-OVER = "[document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+OVER = (
+    "[document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+)
 
 
 def test_each_key_moves_the_file_and_shows_the_next_image(review: Review) -> None:
@@ -256,6 +258,9 @@ def test_typical_images_of_both_classes_stand_beside(
     at.type(given[:3])
     expect(at.page.locator("#class-sample .thumb img")).to_have_count(6)
     at.press("Escape", "g")
+    at.page.locator("#by-suggested").click()
+    expect(at.page.locator("#typical-suggested .thumb img")).to_have_count(8)
+    at.page.locator("#by-pair").click()
     expect(at.page.locator("#typical-given .thumb img")).to_have_count(6)
     expect(at.page.locator("#typical-suggested .thumb img")).to_have_count(6)
     at.on_disk({})
