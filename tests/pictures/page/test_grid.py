@@ -175,8 +175,8 @@ def test_large_images_come_small_and_whole(review: Review) -> None:
 
 
 def test_a_pair_chosen_on_the_left_is_named_on_the_buttons(at: Reviewing) -> None:
-    at.page.locator("#pairs").get_by_role("button", name="diatom → amoeba").click()
+    at.page.locator("#groups").get_by_role("button", name="diatom → amoeba").click()
     expect(at.cells).to_have_count(3)
     expect(at.page.locator("#decide-right")).to_contain_text("diatom")
     expect(at.page.locator("#decide-suggested")).to_contain_text("amoeba")
-    expect(at.page.locator("#filter-pair option:checked")).to_have_text("diatom → amoeba (3)")
+    expect(at.page.locator("#filter-group option:checked")).to_have_text("diatom → amoeba (3)")
