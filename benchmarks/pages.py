@@ -10,8 +10,8 @@ frame after the image is decoded and stands in the page, by the browser's clock;
 Memory: that of the server's process, its largest, after it has shown the images.
 
 The simulated expert: a round on PLANKTON with 5 % of its labels made wrong, and its first 300 suspects. The known truth
-decides in four ways: one by one, by pages of the grid, in the grid where a pair has many images and else one by one, and in
-the file manager as the technician's page says (to leave a file counts nothing, to mark one a click). What
+decides in six ways: one by one, by pages of the grid, grouped in each of its three ways, in the grid where a pair has many
+images and else one by one, and in the file manager as the technician's page says (to leave a file counts nothing, to mark one a click). What
 `collect` reads must be the same.
 """
 
@@ -51,7 +51,7 @@ CLASSES, SEED = 10, 1
 MANY = 4
 """Images of a pair, from which on the expert who uses both ways takes the grid."""
 Decision = tuple[str, str]
-"""A key, and the class that is meant."""
+"""A key, and the class that is meant where the key does not say it."""
 
 CLOCK = """
 const painted = () => new Promise((done) => requestAnimationFrame(() => {
@@ -121,6 +121,7 @@ def speed(plankton: Path, place: Path, browser: Browser) -> None:
             page.locator("#filter-verdict").select_option("all")
             page.locator("#cells img").first.wait_for()
             page.locator("#filter-verdict").blur()
+            page.locator("#by-pair").click()
             turned = [next_ms(page, "]", "grid") for _ in range(PAIRS)]
             found["from ] to all images of the next pair's page, ms"] = turned
             if images == TREES[1]:
@@ -192,7 +193,11 @@ def expert(plankton: Path, place: Path, browser: Browser) -> None:
     files, original = exported.manifest.files, exported.tree
     sizes = Counter((file.given, file.suggested) for file in files)
     many = {i for i, file in enumerate(files) if sizes[file.given, file.suggested] >= MANY}
-    ways = {"one by one": one_by_one, "grid": by_pages, "both": partial(both, many=many)}
+    ways = {
+        "one by one": one_by_one,
+        **{f"grid, by {by}": partial(by_pages, by=by) for by in ("pair", "suggested", "given")},
+        "both": partial(both, many=many),
+    }
     trees = {way: shutil.copytree(original, place / way) for way in (*ways, "file manager")}
     right = [decision(file, truth[file.original]) for file in files]
     print(f"\nThe simulated expert: {len(files)} images, {dict(Counter(what for what, _ in right))}")
@@ -215,11 +220,11 @@ def expert(plankton: Path, place: Path, browser: Browser) -> None:
     for way, counts in counted.items():
         total = sum(counts.values())
         told = ", ".join(f"{count} {what}" for what, count in counts.most_common())
-        print(f"{way:14}{total:6} in all, {total / len(files):.2f} an image: {told}")
+        print(f"{way:20}{total:6} in all, {total / len(files):.2f} an image: {told}")
 
 
 def decision(file: ExportedFile, true: str) -> Decision:
-    return {file.given: ("r", true), file.suggested: ("a", true)}.get(true, ("c", true))
+    return {file.given: ("r", ""), file.suggested: ("a", "")}.get(true, ("c", true))
 
 
 class Hand:
@@ -269,10 +274,11 @@ def one_by_one(hand: Hand, right: list[Decision], left: set[int]) -> None:
             hand.page.locator(f'#frame img:not([data-number="{number}"])').wait_for()
 
 
-def by_pages(hand: Hand, right: list[Decision], left: set[int]) -> None:
-    """Each page of a pair: what most of its images are, but for those that are clicked out; then the rest in the same way."""
+def by_pages(hand: Hand, right: list[Decision], left: set[int], *, by: str = "pair") -> None:
+    """Each page of a group: what most of its images are, but for those that are clicked out; then the rest in the same way."""
     hand.press("g")
-    hand.click("#pairs button:first-child")  # of most images; the others follow by themselves
+    hand.click(f"#by-{by}")
+    hand.click("#groups button:first-child")  # of most images; the others follow by themselves
     pages(hand, right, left)
 
 

@@ -195,7 +195,8 @@ def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool
         page.keyboard.press("+")
     photograph(page, "review-one", dark=dark)
     page.keyboard.press("g")
-    pairs = page.locator("#pairs button").all()
+    page.locator("#by-pair").click()
+    pairs = page.locator("#groups button").all()
     max(pairs, key=lambda pair: int((pair.locator(".number").text_content() or "").replace("✓", "0"))).click()
     page.keyboard.press("r")  # the whole page, but for those that are clicked out
     for cell in page.locator("#cells [data-number]").all():

@@ -21,7 +21,7 @@ export class Deciding extends EventTarget {
   /** Decides on images; `label` for the decision "class". Returns whether there was anything to do. */
   decide(numbers, decision, label = null) {
     if (label !== null) this.remember(label);
-    const [deciding, outcomes] = this.#outcomes(numbers, decision, label);
+    const outcomes = this.#outcomes(numbers, decision, label);
     if (!outcomes.length) return false;
     const before = outcomes.map(([n]) => [n, this.review.shown[n].verdict, this.review.shown[n].label]);
     const action = { id: null, before, outcomes };
@@ -31,8 +31,8 @@ export class Deciding extends EventTarget {
     const body = {
       client: this.#client,
       numbers: outcomes.map(([n]) => n),
-      decision: deciding,
-      ...(deciding === "class" && { label }),
+      decision,
+      ...(decision === "class" && { label }),
       seen: before.map(([, verdict, was]) => [verdict, was]),
     };
     this.#send("decide", () => body, outcomes, (answer) => {
@@ -71,20 +71,18 @@ export class Deciding extends EventTarget {
       : `${who}: ${images(changed.length)} changed.`);
   }
 
-  /** What a decision makes of each image that it changes, and the decision to be sent. */
+  /** What a decision makes of each image that it changes. */
   #outcomes(numbers, decision, label) {
     const of = { right: "correct", suggested: "relabel", class: "relabel", expunge: "expunge", unsure: "unsure" };
-    const wanted = numbers.filter((n) => this.review.shown[n].present);
-    if (decision === "class" && wanted.length && wanted.every((n) => this.review.images[n].given === label)) decision = "right";
-    const outcomes = wanted.map((n) => {
+    const outcomes = numbers.filter((n) => this.review.shown[n].present).map((n) => {
       const image = this.review.images[n];
       const own = { suggested: image.suggested, class: label }[decision] ?? image.given;
-      return [n, of[decision], own];
+      return [n, decision === "class" && own === image.given ? "correct" : of[decision], own]; // the class that it is in: the label is right
     });
-    return [decision, outcomes.filter(([n, verdict, own]) => {
+    return outcomes.filter(([n, verdict, own]) => {
       const shown = this.review.shown[n];
       return shown.verdict !== verdict || shown.label !== own;
-    })];
+    });
   }
 
   #send(address, body, expected, after = () => {}) {
@@ -127,9 +125,10 @@ export class Deciding extends EventTarget {
   }
 
   #of(outcomes) {
-    const [[n, verdict, label]] = outcomes;
-    const words = verdictWords(kindOf(this.review.images[n], verdict, label), label);
-    return outcomes.length === 1 ? `Image ${n + 1}: ${words}` : `${images(outcomes.length)}: ${words}`;
+    const words = new Set(outcomes.map(([n, verdict, label]) => verdictWords(kindOf(this.review.images[n], verdict, label), label)));
+    const [[n, , label]] = outcomes;
+    const said = words.size === 1 ? [...words][0] : `now ${label}`; // for some their own label or suggestion, for others neither
+    return `${outcomes.length === 1 ? `Image ${n + 1}` : images(outcomes.length)}: ${said}`;
   }
 
   #note(text, warn = false) {

@@ -2,7 +2,7 @@
 
 import { button, element, find, key, named, say } from "./review-dom.js";
 import { KEYS } from "./review-keys.js";
-import { DECISIONS, KINDS, decisions, images, number, time } from "./review-words.js";
+import { DECISIONS, EACH, GROUPINGS, KINDS, decisions, images, number, time } from "./review-words.js";
 
 const MODES = { one: "One by one", grid: "Grid" };
 
@@ -34,8 +34,8 @@ export class Frame {
     for (const [name, item] of Object.entries(MODES)) find(`mode-${name}`).setAttribute("aria-pressed", String(name === mode));
     const hints = KEYS.filter((entry) => entry.hint && (entry.where ?? mode) === mode);
     find("hints").replaceChildren(...hints.map((entry) => element("span", {}, key(entry.show ?? entry.keys[0]), ` ${entry.hint}`)));
-    const [none] = find("filter-pair").options;
-    none.disabled = mode === "grid";
+    for (const by of Object.keys(GROUPINGS)) find(`by-${by}`).setAttribute("aria-pressed", String(by === this.page.grid.filter.by));
+    this.#offerGroups();
     this.refresh();
   }
 
@@ -48,9 +48,9 @@ export class Frame {
     document.body.dataset.mode = page.ended ? "end" : page.mode;
     this.#progress();
     this.#decisions();
-    const { kind, pair } = page.view.filter;
+    const { kind, group } = page.view.filter;
     find("filter-verdict").value = kind;
-    find("filter-pair").value = pair === null ? "" : String(pair);
+    find("filter-group").value = group === null ? "" : String(group);
     find("stretch").setAttribute("aria-pressed", String(page.picture.stretched));
     if (page.ended) this.#end();
   }
@@ -70,9 +70,10 @@ export class Frame {
 
   #decisions() {
     const { page, review } = this;
-    const pair = review.pairs[page.mode === "one" && page.one.current !== null ? review.images[page.one.current].pair : page.grid.filter.pair];
+    const { by, group } = page.grid.filter;
+    const { given, suggested } = page.mode === "one" && page.one.current !== null ? review.images[page.one.current] : review.groups[by][group];
     const now = page.mode === "one" && !page.ended ? review.shown[page.one.current] : null;
-    const of = { right: pair.given, suggested: pair.suggested, class: now?.kind === "moved" ? now.label : "" };
+    const of = { right: given ?? EACH.right.short, suggested: suggested ?? EACH.suggested.short, class: now?.kind === "moved" ? now.label : "" };
     for (const [decision, { kind }] of Object.entries(DECISIONS)) {
       const item = find(`decide-${decision}`);
       if (of[decision] !== undefined) {
@@ -94,6 +95,8 @@ export class Frame {
     const { acts } = this.page;
     find("modes").append(...Object.entries(MODES).map(([mode, words]) =>
       button({ id: `mode-${mode}` }, () => this.page.mode !== mode && this.page.setMode(mode), words)));
+    find("groupings").append(...Object.entries(GROUPINGS).map(([by, { words, title }]) =>
+      button({ id: `by-${by}`, title }, () => this.page.groupBy(by), words)));
     find("decisions").append(
       ...Object.entries(DECISIONS).map(([decision, { words, key: name, kind }]) =>
         button({ id: `decide-${decision}`, className: KINDS[kind].colour }, () => acts[decision](),
@@ -126,16 +129,27 @@ export class Frame {
     const kinds = find("filter-verdict");
     kinds.append(element("option", { value: "all" }, "all images"));
     kinds.append(...Object.entries(KINDS).map(([kind, { words }]) => element("option", { value: kind }, words)));
-    const pairs = find("filter-pair");
-    pairs.append(element("option", { value: "" }, "all pairs"));
-    pairs.append(...this.review.pairs.map((pair, i) =>
-      element("option", { value: String(i) }, `${pair.given} → ${pair.suggested} (${number(pair.numbers.length)})`)));
-    for (const select of [kinds, pairs]) {
+    const groups = find("filter-group");
+    for (const select of [kinds, groups]) {
       select.addEventListener("change", () => {
         select.blur(); // the keys are the page's again
-        this.page.setFilter({ kind: kinds.value, pair: pairs.value === "" ? null : Number(pairs.value) });
+        this.page.setFilter({ kind: kinds.value, group: groups.value === "" ? null : Number(groups.value) });
       });
     }
+  }
+
+  /** The groups to choose from: in the grid those that it shows, one by one the pairs, or all. */
+  #offerGroups() {
+    const select = find("filter-group");
+    const { by } = this.page.view.filter;
+    if (select.dataset.by !== by) {
+      const { one, name } = GROUPINGS[by];
+      select.dataset.by = by;
+      select.setAttribute("aria-label", one);
+      select.replaceChildren(element("option", { value: "" }, "all pairs"), ...this.review.groups[by].map((group, i) =>
+        element("option", { value: String(i) }, `${name(group)} (${number(group.numbers.length)})`)));
+    }
+    select.options[0].hidden = select.options[0].disabled = this.page.mode === "grid";
   }
 
   #makeHelp() {

@@ -1,19 +1,21 @@
-// The grid: a page of images of one (given, suggested) pair. A decision is on what is chosen; on a whole page only after a second key.
+// The grid: a page of images of one group. A decision is on what is chosen; on a whole page only after a second key.
 
 import { button, element, find, named, say } from "./review-dom.js";
+import { firstGrouping, keepGrouping } from "./review-groups.js";
 import { Selection } from "./review-selection.js";
 import { thumbs } from "./review-thumbs.js";
-import { DECISIONS, KINDS, images, number, verdictWords } from "./review-words.js";
+import { DECISIONS, EACH, GROUPINGS, KINDS, images, number, verdictWords } from "./review-words.js";
 
 const GAP = 8;
 const SMALLEST = 72;
 const LARGEST = 320;
 const STEP = 24;
-const SAMPLE = 6;
+const SAMPLE = 6; // typical images of each class of a pair
+const SAMPLE_OF_ONE = 8; // of the one class that a group has in common
 const ENLARGE = 3; // of the original: larger is only blur, and a small image should look small. Copies that are larger stay so
 
 export class Grid {
-  filter = { kind: "open", pair: 0 };
+  filter = { kind: "open", by: "pair", group: 0 };
   size = Number(find("size").value);
   asking = null;
   #cells = find("cells");
@@ -29,7 +31,8 @@ export class Grid {
     new ResizeObserver(() => this.#fit()).observe(this.#cells);
     find("size").addEventListener("input", ({ target }) => this.resize(Number(target.value)));
     find("size").addEventListener("change", ({ target }) => target.blur()); // the keys are the page's again
-    find("pairs").replaceChildren(...review.pairs.map((pair, i) => this.#pairButton(pair, i)));
+    this.filter.by = firstGrouping(review);
+    this.#listGroups();
     review.addEventListener("change", ({ detail }) => this.#change(detail));
   }
 
@@ -42,34 +45,50 @@ export class Grid {
   }
 
   /** What is still to be decided: what is open, or the one verdict that is looked at. */
-  #isWanted = (n) => this.review.matches(n, { kind: this.filter.kind === "all" ? "open" : this.filter.kind, pair: null });
+  #isWanted = (n) => this.review.matches(n, { kind: this.filter.kind === "all" ? "open" : this.filter.kind, group: null });
 
   get #wantedHere() {
     return this.visible.filter((n) => this.#isWanted(n) && this.review.shown[n].present);
   }
 
-  /** Begins a pair anew, with all that the filter lets through now. */
-  showPair(pair) {
-    this.filter.pair = pair;
-    this.#list = this.review.pairs[pair].numbers.filter((n) => this.review.matches(n, this.filter));
-    const { given, suggested } = this.review.pairs[pair];
+  get #groups() {
+    return this.review.groups[this.filter.by];
+  }
+
+  /** Begins a group anew, with all that the filter lets through now. */
+  showGroup(group) {
+    this.filter.group = group;
+    this.#list = this.#groups[group].numbers.filter((n) => this.review.matches(n, this.filter));
+    this.#head(this.#groups[group]);
     this.#each = this.#measure() || this.#each;
-    for (const [where, label] of [["given", given], ["suggested", suggested]]) {
-      find(`grid-${where}`).replaceChildren(named(label));
-      find(`typical-${where}`).replaceChildren(...thumbs(this.review, this.review.typical(label).slice(0, SAMPLE)));
-    }
-    const items = find("pairs").children;
+    const items = find("groups").children;
     for (const item of items) item.removeAttribute("aria-current");
-    items[pair].setAttribute("aria-current", "true");
-    items[pair].scrollIntoView({ block: "nearest" });
+    items[group].setAttribute("aria-current", "true");
+    items[group].scrollIntoView({ block: "nearest" });
     this.showPage(0);
+  }
+
+  /** A group, or where it has nothing to show the next that has; false where none has. */
+  showFrom(group) {
+    this.showGroup(group);
+    return this.#list.length > 0 || this.turnGroup(1);
+  }
+
+  /** Groups by something else, and goes to where the image at the cursor lies then. */
+  groupBy(by) {
+    const filter = { kind: this.filter.kind, group: null };
+    const at = [this.atCursor, ...this.visible].find((n) => n !== null && this.review.matches(n, filter)) ?? this.review.next(-1, filter);
+    this.filter.by = by;
+    keepGrouping(this.review, by);
+    this.#listGroups();
+    if (at === null) this.showGroup(0);
+    else this.reveal(at);
   }
 
   /** Goes to where an image lies, also where the filter would not let it through. */
   reveal(n) {
-    const { pair } = this.review.images[n];
-    if (!this.review.matches(n, { ...this.filter, pair })) this.filter.kind = "all";
-    this.showPair(pair);
+    if (!this.review.matches(n, { ...this.filter, group: null })) this.filter.kind = "all";
+    this.showGroup(this.review.images[n].groups[this.filter.by]);
     this.showPage(Math.floor(this.#list.indexOf(n) / this.#each));
     this.#cursor = this.visible.indexOf(n);
     this.#mark();
@@ -82,7 +101,7 @@ export class Grid {
     const here = this.visible;
     this.#cells.style.setProperty("--cell", `${this.size}px`);
     this.#cells.replaceChildren(...here.map((n) => this.#cell(n)));
-    if (!here.length) this.#cells.append(element("p", { className: "quiet none" }, "No images of this pair to show here."));
+    if (!here.length) this.#cells.append(element("p", { className: "quiet none" }, `${this.filter.kind === "open" ? "Everything in this group is decided" : "There are no such images in this group"}. n goes on.`));
     this.selection.set([]);
     const total = this.#list.length;
     say(find("page-of"), `${images(total)}, page ${number(this.#page + 1)} of ${number(this.pages)}`);
@@ -96,16 +115,20 @@ export class Grid {
     this.showPage(this.#page + step);
   }
 
-  /** The next (1) or former (-1) pair that has something to show. */
-  turnPair(step) {
-    const { length } = this.review.pairs;
+  /** The next (1) or former (-1) group that has something to show; false where none has. */
+  turnGroup(step) {
+    const { length } = this.#groups;
     for (let i = 1; i <= length; i++) {
-      const pair = (this.filter.pair + i * step + i * length) % length;
-      if (this.review.pairs[pair].numbers.some((n) => this.review.matches(n, { ...this.filter, pair }))) return this.showPair(pair);
+      const group = (this.filter.group + i * step + i * length) % length;
+      if (this.#groups[group].numbers.some((n) => this.review.matches(n, { ...this.filter, group }))) {
+        this.showGroup(group);
+        return true;
+      }
     }
+    return false;
   }
 
-  /** Goes to a page with images still to be decided, of this pair or the next; false where there are none. */
+  /** Goes to a page with images still to be decided, of this group or the next; false where there are none. */
   advance() {
     const after = (this.#page + 1) * this.#each;
     const there = [...this.#list.keys()].filter((i) => this.#isWanted(this.#list[i]));
@@ -114,11 +137,10 @@ export class Grid {
       this.showPage(Math.floor(at / this.#each));
       return true;
     }
-    const { pairs } = this.review;
-    const wanted = [...pairs.keys()].filter((i) => pairs[i].numbers.some(this.#isWanted));
-    const next = wanted.find((i) => i > this.filter.pair) ?? wanted[0];
+    const wanted = [...this.#groups.keys()].filter((i) => this.#groups[i].numbers.some(this.#isWanted));
+    const next = wanted.find((i) => i > this.filter.group) ?? wanted[0];
     if (next === undefined) return false;
-    this.showPair(next);
+    this.showGroup(next);
     return true;
   }
 
@@ -201,9 +223,11 @@ export class Grid {
   }
 
   #cell(n) {
-    const { name } = this.review.images[n];
+    const { name, given, suggested } = this.review.images[n];
     const cell = element("div", { role: "option", className: "cell", tabIndex: -1, title: name });
     cell.dataset.number = n;
+    const differs = { suggested: given, given: suggested }[this.filter.by];
+    if (differs !== undefined) cell.append(element("span", { className: "under" }, named(differs)));
     cell.append(element("span", { className: "verdict" }));
     this.#label(cell);
     return cell;
@@ -222,7 +246,8 @@ export class Grid {
     const n = Number(cell.dataset.number);
     const { kind, label, present } = this.review.shown[n];
     const words = `${verdictWords(kind, label)}${present ? "" : ", deleted in the file manager"}`;
-    cell.setAttribute("aria-label", `Image ${n + 1}, ${words}`);
+    const under = cell.querySelector(".under")?.textContent;
+    cell.setAttribute("aria-label", `Image ${n + 1}, ${under ? `${under}, ` : ""}${words}`);
     cell.classList.toggle("decided", kind !== "open");
     const chip = cell.lastChild;
     chip.className = `verdict ${KINDS[kind].colour}`;
@@ -246,7 +271,20 @@ export class Grid {
     const where = find("asking");
     where.hidden = !this.asking;
     where.className = this.asking ? KINDS[DECISIONS[this.asking.decision].kind].colour : "";
-    where.replaceChildren(...(this.asking ? question(chosen.size, this.asking, this.review.pairs[this.filter.pair]) : []));
+    where.replaceChildren(...(this.asking ? this.#question(this.asking) : []));
+  }
+
+  /** "24 images: label right, copepod? …"; where they differ in it, "24 images: each is what it is called now? …" */
+  #question({ decision, label }) {
+    const own = { right: "given", suggested: "suggested" }[decision];
+    const labels = new Set([...this.selection.chosen].map((n) => (own ? this.review.images[n][own] : label)));
+    const [target] = labels;
+    const words = decision === "class" ? "move to " : `${DECISIONS[decision].words.toLowerCase()}${target ? ", " : ""}`;
+    return [
+      `${images(this.selection.chosen.size)}: `,
+      ...(labels.size === 1 ? [element("strong", {}, words), ...(target ? [named(target, "strong")] : [])] : [element("strong", {}, EACH[decision].words)]), "? ",
+      element("kbd", {}, "Enter"), " yes, ", element("kbd", {}, "Esc"), " no. Click an image to leave it out.",
+    ];
   }
 
   #change(numbers) {
@@ -255,18 +293,37 @@ export class Grid {
       if (cell) this.#label(cell);
     }
     this.selection.drop(numbers); // what somebody else decided meanwhile is not overruled by a key that was meant before
-    for (const pair of new Set(numbers.map((n) => this.review.images[n].pair))) this.#count(pair);
+    for (const i of new Set(numbers.map((n) => this.review.images[n].groups[this.filter.by]))) this.#count(i);
   }
 
-  #pairButton(pair, i) {
-    const count = element("span", { className: "number" });
-    const made = button({}, () => this.showPair(i), element("span", {}, named(pair.given), " → ", named(pair.suggested)), count);
+  /** Above the images: what they have in common, and typical images of it. */
+  #head({ given, suggested }) {
+    const isPair = given !== null && suggested !== null;
+    say(find("under"), GROUPINGS[this.filter.by].under ?? "");
+    find("heading").className = isPair ? "" : "of-one";
+    for (const [where, label] of Object.entries({ given, suggested })) {
+      const sample = find(`sample-${where}`);
+      sample.hidden = label === null;
+      if (label === null) continue;
+      find(`grid-${where}`).replaceChildren(named(label));
+      find(`typical-${where}`).replaceChildren(...thumbs(this.review, this.review.typical(label).slice(0, isPair ? SAMPLE : SAMPLE_OF_ONE)));
+    }
+  }
+
+  #listGroups() {
+    find("groups").setAttribute("aria-label", GROUPINGS[this.filter.by].list);
+    find("groups").replaceChildren(...this.#groups.map((group, i) => this.#groupButton(group, i)));
+  }
+
+  #groupButton({ given, suggested }, i) {
+    const labels = [given, suggested].filter((label) => label !== null).flatMap((label) => [" → ", named(label)]).slice(1);
+    const made = button({}, () => this.showGroup(i), element("span", {}, ...labels), element("span", { className: "number" }));
     this.#count(i, made);
     return made;
   }
 
-  #count(i, item = find("pairs").children[i]) {
-    const { open, numbers } = this.review.pairs[i];
+  #count(i, item = find("groups").children[i]) {
+    const { open, numbers } = this.#groups[i];
     say(item.lastChild, open ? number(open) : "✓");
     item.lastChild.title = `${number(open)} of ${images(numbers.length)} open`;
     item.classList.toggle("finished", open === 0);
@@ -274,14 +331,3 @@ export class Grid {
 }
 
 const address = (n) => `image/${n}?small=1`;
-
-/** "24 images: label right, they stay in Copepod? …" */
-function question(count, { decision, label }, pair) {
-  const target = { right: pair.given, suggested: pair.suggested, class: label }[decision];
-  const words = decision === "class" ? "move to " : `${DECISIONS[decision].words.toLowerCase()}${target ? ", " : ""}`;
-  return [
-    `${images(count)}: `,
-    element("strong", {}, words), ...(target ? [named(target, "strong")] : []), "? ",
-    element("kbd", {}, "Enter"), " yes, ", element("kbd", {}, "Esc"), " no. Click an image to leave it out.",
-  ];
-}

@@ -1,6 +1,8 @@
 // What the page knows of the tree: the images, and for each what was decided. What the server said last is `kept`; what is
 // shown may be ahead of it, while decisions of this page are under way.
 
+import { BY, groupsOf } from "./review-groups.js";
+
 export const kindOf = (image, verdict, label) => {
   if (verdict === "correct") return "right";
   if (verdict !== "relabel") return verdict;
@@ -22,12 +24,13 @@ export class Review extends EventTarget {
       given: tree.classes[image.given],
       suggested: tree.classes[image.suggested],
       beside: references.beside[n] ?? [[], [], []],
+      groups: {},
     }));
     this.references = references;
     this.shown = this.images.map((image) => ({ verdict: "open", label: image.given, present: true, kind: "open" }));
     this.kept = this.shown.map((s) => [s.verdict, s.label, s.present]);
     this.counts = { open: this.images.length, right: 0, suggested: 0, moved: 0, expunge: 0, unsure: 0 };
-    this.pairs = pairsOf(this.images);
+    this.groups = Object.fromEntries(BY.map((by) => [by, groupsOf(this.images, by)]));
     this.#underWay = new Uint32Array(this.images.length);
   }
 
@@ -45,9 +48,9 @@ export class Review extends EventTarget {
     return this.references.classes[label] ?? [];
   }
 
-  /** Whether an image belongs to what is looked at; `filter`: a kind or "all", and a pair or null. */
-  matches(n, { kind, pair }) {
-    return (kind === "all" || this.shown[n].kind === kind) && (pair === null || this.images[n].pair === pair);
+  /** Whether an image belongs to what is looked at; `filter`: a kind or "all", and a group of those `by` something, or null. */
+  matches(n, { kind, by, group }) {
+    return (kind === "all" || this.shown[n].kind === kind) && (group === null || this.images[n].groups[by] === group);
   }
 
   /** The next image from `from` (without it) in steps of 1 or -1 that matches, or null; `around`: go on at the other end. */
@@ -97,7 +100,7 @@ export class Review extends EventTarget {
     this.shown[n] = { verdict, label, present, kind };
     this.counts[was.kind] -= 1;
     this.counts[kind] += 1;
-    this.pairs[image.pair].open += (kind === "open") - (was.kind === "open");
+    for (const by of BY) this.groups[by][image.groups[by]].open += (kind === "open") - (was.kind === "open");
     this.addClass(label);
     return true;
   }
@@ -111,19 +114,4 @@ export class Review extends EventTarget {
   #tell(numbers) {
     if (numbers.length) this.dispatchEvent(new CustomEvent("change", { detail: numbers }));
   }
-}
-
-/** Pairs of (given, suggested), the largest first; each image learns its own. */
-function pairsOf(images) {
-  const found = new Map();
-  for (const image of images) {
-    const name = JSON.stringify([image.given, image.suggested]);
-    if (!found.has(name)) found.set(name, { given: image.given, suggested: image.suggested, numbers: [], open: 0 });
-    const pair = found.get(name);
-    pair.numbers.push(image.number);
-    pair.open += 1;
-  }
-  const pairs = [...found.values()].sort((a, b) => b.numbers.length - a.numbers.length);
-  pairs.forEach((pair, i) => pair.numbers.forEach((n) => (images[n].pair = i)));
-  return pairs;
 }

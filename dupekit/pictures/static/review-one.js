@@ -7,7 +7,7 @@ import { KINDS, verdictWords } from "./review-words.js";
 const AHEAD = 4;
 
 export class OneByOne {
-  filter = { kind: "all", pair: null };
+  filter = { kind: "all", by: "pair", group: null };
   current = null;
 
   constructor(review, picture) {
@@ -17,8 +17,8 @@ export class OneByOne {
 
   /** The filter for what comes next by itself: what is open, or the one verdict that is looked at. */
   get #wanted() {
-    const { kind, pair } = this.filter;
-    return { kind: kind === "all" ? "open" : kind, pair };
+    const { kind } = this.filter;
+    return { ...this.filter, kind: kind === "all" ? "open" : kind };
   }
 
   /** Shows the next image that is wanted after the present one, or the first; false where there is none. */
@@ -34,6 +34,13 @@ export class OneByOne {
     let to = this.current;
     for (let i = 0; i < Math.abs(step); i++) to = this.review.next(to, this.filter, Math.sign(step)) ?? to;
     this.show(to);
+  }
+
+  /** Shows an image, also where the filter would not let it through: then it lets through more. */
+  reveal(n) {
+    if (!this.review.matches(n, { ...this.filter, group: null })) this.filter.kind = "all";
+    if (!this.review.matches(n, this.filter)) this.filter.group = null;
+    this.show(n);
   }
 
   show(n) {

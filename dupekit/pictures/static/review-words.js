@@ -19,6 +19,22 @@ export const DECISIONS = {
   expunge: { words: "Throw out", key: "x", kind: "expunge" },
 };
 
+/** Ways to group the images of the grid. `name`: of a group; `under`: what stands under each image, where they differ. */
+export const GROUPINGS = {
+  pair: { words: "Pair", title: "Images that are in one class now and got one suggestion", list: "Pairs of classes", one: "Pair of classes",
+    name: ({ given, suggested }) => `${given} → ${suggested}` },
+  suggested: { words: "Models say", title: "All that the models say are one class", list: "Classes that the models say", one: "Class that the models say",
+    name: ({ suggested }) => `the models say ${suggested}`, under: "Under each image: what it is called now" },
+  given: { words: "Now in", title: "All that are in one class now", list: "Classes that images are in now", one: "Class that images are in now",
+    name: ({ given }) => `now in ${given}`, under: "Under each image: what the models say" },
+};
+
+/** What a decision means for images that differ in it. */
+export const EACH = {
+  right: { words: "each is what it is called now", short: "as each is called now" },
+  suggested: { words: "each is what the models say", short: "as the models say" },
+};
+
 export const number = (n) => n.toLocaleString("en");
 export const images = (n) => (n === 1 ? "1 image" : `${number(n)} images`);
 export const decisions = (n) => (n === 1 ? "1 decision" : `${number(n)} decisions`);

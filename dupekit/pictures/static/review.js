@@ -5,6 +5,7 @@ import { Deciding } from "./review-deciding.js";
 import { element, find, say } from "./review-dom.js";
 import { Frame } from "./review-frame.js";
 import { Grid } from "./review-grid.js";
+import { BY } from "./review-groups.js";
 import { actOf, isElsewhere } from "./review-keys.js";
 import { Review } from "./review-model.js";
 import { OneByOne } from "./review-one.js";
@@ -30,7 +31,7 @@ class Page {
     this.frame = new Frame(this);
     review.addEventListener("change", ({ detail }) => this.#changed(detail));
     this.deciding.addEventListener("undone", ({ detail }) => detail.length && this.#reveal(detail[0]));
-    find("pairs").addEventListener("click", () => this.frame.refresh()); // the buttons name the classes of the pair
+    find("groups").addEventListener("click", () => this.frame.refresh()); // the buttons name what the group has in common
     document.addEventListener("keydown", (event) => this.#press(event));
     // A click gives no button the focus: Enter and Space stay the page's. The Tab key reaches them all.
     document.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
@@ -59,8 +60,9 @@ class Page {
     fit: () => this.picture.fit(),
     pageAfter: () => (this.mode === "one" ? this.#step(PAGE_IN_ONE) : this.grid.turn(1)),
     pageBefore: () => (this.mode === "one" ? this.#step(-PAGE_IN_ONE) : this.grid.turn(-1)),
-    pairAfter: () => this.#pair(1),
-    pairBefore: () => this.#pair(-1),
+    groupBy: () => this.groupBy(BY[(BY.indexOf(this.grid.filter.by) + 1) % BY.length]),
+    groupAfter: () => this.#turnGroup(1),
+    groupBefore: () => this.#turnGroup(-1),
     all: () => this.grid.selectPage(),
     walk: (key) => this.grid.walk(key),
     toggle: () => this.grid.toggleAtCursor(),
@@ -90,7 +92,7 @@ class Page {
   advance() {
     this.ended = false;
     if (!this.view.advance()) {
-      if (this.mode === "one" && this.review.counts.open && this.one.filter.pair !== null) {
+      if (this.mode === "one" && this.review.counts.open && this.one.filter.group !== null) {
         this.frame.note({ text: "No open images of this pair are left." });
       } else if (!this.review.counts.open) this.ended = true;
       else this.frame.note({ text: "No more images to show here." });
@@ -103,14 +105,25 @@ class Page {
     this.ended = false;
     this.mode = mode;
     this.frame.arrange();
-    this.#reveal(at ?? this.review.next(-1, { kind: "open", pair: null }) ?? 0);
+    this.#reveal(at ?? this.review.next(-1, { kind: "open", group: null }) ?? 0);
   }
 
-  setFilter(filter) {
+  /** Other groups in the grid. */
+  groupBy(by) {
+    if (this.ended) return;
+    this.grid.groupBy(by);
+    this.frame.arrange();
+  }
+
+  /** What is shown: the kind in both ways of working, the group in this one. */
+  setFilter({ kind, group }) {
     this.ended = false;
-    this.view.filter = filter;
-    if (this.mode === "grid") this.grid.showPair(filter.pair);
-    else if (!this.review.matches(this.one.current ?? -1, filter)) {
+    this.one.filter.kind = this.grid.filter.kind = kind;
+    const { filter } = this.view;
+    filter.group = group;
+    if (this.mode === "grid") {
+      if (!this.grid.showFrom(group)) this.frame.note({ text: "There are no such images." });
+    } else if (!this.review.matches(this.one.current ?? -1, filter)) {
       const first = this.review.next(this.one.current ?? -1, filter, 1, true);
       if (first === null) this.frame.note({ text: "There are no such images." });
       else this.one.show(first);
@@ -163,15 +176,14 @@ class Page {
     this.frame.refresh();
   }
 
-  #pair(step) {
-    this.grid.turnPair(step);
+  #turnGroup(step) {
+    this.grid.turnGroup(step);
     this.frame.refresh();
   }
 
   #reveal(n) {
     this.ended = false;
-    if (this.mode === "one") this.one.show(n);
-    else this.grid.reveal(n);
+    this.view.reveal(n);
     this.frame.refresh();
   }
 

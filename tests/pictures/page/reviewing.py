@@ -94,11 +94,15 @@ class Reviewing:
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name)
 
-    def filter(self, *, kind: str | None = None, pair: str | None = None) -> None:
+    def filter(self, *, kind: str | None = None, group: str | None = None) -> None:
         if kind:
             self.page.get_by_label("Show images").select_option(label=kind)
-        if pair:
-            self.page.get_by_label("Pair of classes").select_option(label=pair)
+        if group:
+            self.group.select_option(label=group)
+
+    @property
+    def group(self) -> Locator:
+        return self.page.locator("#filter-group")
 
     @property
     def question(self) -> Locator:

@@ -22,7 +22,7 @@ COPEPODS = [f"copepod/{number:04d}.png" for number in range(9)]
 def at(review: Review) -> Reviewing:
     at = review(PAIRS)
     at.press("g")
-    at.filter(pair="copepod → diatom (9)")
+    at.filter(group="copepod → diatom (9)")
     expect(at.cells).to_have_count(9)
     return at
 
@@ -120,7 +120,7 @@ def test_another_class_for_the_page_and_for_a_selection(at: Reviewing) -> None:
 
 
 def test_pairs_in_order_of_size_pages_and_double_click(at: Reviewing) -> None:
-    expect(at.page.locator("#pairs button")).to_have_text(
+    expect(at.page.locator("#groups button")).to_have_text(
         ["copepod → diatom9", "diatom → amoeba3", "amoeba → ciliate2"]
     )
     at.press("]")
@@ -175,8 +175,8 @@ def test_large_images_come_small_and_whole(review: Review) -> None:
 
 
 def test_a_pair_chosen_on_the_left_is_named_on_the_buttons(at: Reviewing) -> None:
-    at.page.locator("#pairs").get_by_role("button", name="diatom → amoeba").click()
+    at.page.locator("#groups").get_by_role("button", name="diatom → amoeba").click()
     expect(at.cells).to_have_count(3)
     expect(at.page.locator("#decide-right")).to_contain_text("diatom")
     expect(at.page.locator("#decide-suggested")).to_contain_text("amoeba")
-    expect(at.page.locator("#filter-pair option:checked")).to_have_text("diatom → amoeba (3)")
+    expect(at.page.locator("#filter-group option:checked")).to_have_text("diatom → amoeba (3)")

@@ -9,6 +9,7 @@ from tests.pictures.page.reviewing import Review
 
 pytestmark = pytest.mark.browser
 
+
 def test_next_image_of_5000_is_there_at_once(review: Review) -> None:
     given = [f"class {number % 121}" for number in range(5000)]
     suggested = [f"class {(number * 7 + number // 121) % 121}" for number in range(5000)]

@@ -20,6 +20,9 @@ from tests.support import tree_state
 pytestmark = pytest.mark.browser
 
 FIVE = numbered("copepod", "diatom", 5)
+OVER = (
+    "[document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+)
 
 
 def test_each_key_moves_the_file_and_shows_the_next_image(review: Review) -> None:
@@ -187,12 +190,12 @@ def test_arrows_and_filters_go_through_what_was_decided(review: Review) -> None:
     at.press("x")  # goes to the next that is unsure
     at.shows(0)
     at.filter(kind="all images")
-    at.filter(pair="diatom → amoeba (2)")
+    at.filter(group="diatom → amoeba (2)")
     at.shows(4)
     at.press("a", "a")
     at.says("No open images of this pair are left.")
     expect(at.page.locator("#position")).to_have_text("6 of 6, 5 decided")
-    at.filter(pair="all pairs")
+    at.filter(group="all pairs")
     at.press("n")
     at.shows(3)
     at.press("r")
@@ -255,6 +258,9 @@ def test_typical_images_of_both_classes_stand_beside(
     at.type(given[:3])
     expect(at.page.locator("#class-sample .thumb img")).to_have_count(6)
     at.press("Escape", "g")
+    at.page.locator("#by-suggested").click()
+    expect(at.page.locator("#typical-suggested .thumb img")).to_have_count(8)
+    at.page.locator("#by-pair").click()
     expect(at.page.locator("#typical-given .thumb img")).to_have_count(6)
     expect(at.page.locator("#typical-suggested .thumb img")).to_have_count(6)
     at.on_disk({})
@@ -288,13 +294,17 @@ def test_names_that_are_markup_stay_text_and_nothing_overflows(
     at.press("Enter")
     at.says(f"moved to {handler}")
     at.press("g")
-    expect(at.page.locator("#grid-given")).to_have_text(long)
+    expect(at.page.locator("#grid-suggested")).to_have_text(arabic)
+    expect(at.cells.locator(".under")).to_have_text([long])
+    for by in ("given", "pair", "suggested"):
+        at.press("b")
+        expect(at.page.locator(f"#by-{by}")).to_have_attribute("aria-pressed", "true")
+        assert at.page.evaluate(OVER) == [0, 0]
     at.press("g", "a")
     at.shows(2)
     for key in ("g", "?", "Escape", "g"):
         at.press(key)
-        over = "[document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
-        assert at.page.evaluate(over) == [0, 0]
+        assert at.page.evaluate(OVER) == [0, 0]
     assert at.page.locator("script").count() == 1
     assert at.page.locator("#frame img, .cell img").count() == at.page.locator("img").count()
     at.on_disk({f"{markup}/{handler}.png": ("relabel", handler), f"{long}/1.png": ("relabel", arabic)})

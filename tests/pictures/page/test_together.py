@@ -147,7 +147,7 @@ def test_page_follows_the_file_manager(review: Review) -> None:
     at.press("n", "g")
     expect(at.cells).to_have_count(3)
     (at.tree / "copepod" / "diatom_09_0003.png").unlink()
-    expect(at.cells.nth(1)).to_have_text("label right, deleted in the file manager")
+    expect(at.cells.nth(1).locator(".verdict")).to_have_text("label right, deleted in the file manager")
     expect(at.cells.nth(1).locator("img")).to_have_count(0)
     # Out of the trash again: it can be seen again.
     at.filter(kind="label right")
