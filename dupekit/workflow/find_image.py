@@ -33,9 +33,12 @@ def find_image(session: Session, named: str) -> ImageRow:
         if found := one_image.find(session.ledger, path):
             return found
     place = absolute(Path(named))
-    with contextlib.suppress(OSError):  # what cannot be looked at, as too long a name, leads nowhere
-        if found := _in_dataset(session, place) or _in_tree(session, place):
-            return found
+    for where in dict.fromkeys((place, absolute(Path(unescape(named))))):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # what cannot be looked at, as too long a name, leads nowhere
+            if found := _in_dataset(session, where) or _in_tree(session, where):
+                return found
     for path in paths:
         number = one_image.in_trees(session.ledger, path)
         if number is not None and (found := one_image.of_number(session.ledger, number)):

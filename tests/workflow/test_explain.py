@@ -230,7 +230,12 @@ def test_odd_names_are_found_as_on_disk_and_as_printed(
     (dataset / WRONG).rename(dataset / "ciliate" / name)
     project = Project.create(dataset, tmp_path / "odd")
     project.scan()
-    for named in (f"ciliate/{name}", dataset / "ciliate" / name, f"ciliate/{printed}"):
+    for named in (
+        f"ciliate/{name}",
+        dataset / "ciliate" / name,
+        f"ciliate/{printed}",
+        dataset / "ciliate" / printed,
+    ):
         assert printable(project.explain(named).image.path) == f"ciliate/{printed}"
 
 
