@@ -12,7 +12,6 @@ from dupekit.cli.output import JsonOption, ProjectOption, open_project, print_js
 from dupekit.cli.tables import Toned, names, numbers, shares, table, texts, times
 from dupekit.cli.terminal import Tone
 from dupekit.files.names import escape
-from dupekit.rounds.in_words import percent
 
 if TYPE_CHECKING:
     from dupekit.workflow.explain import Explained
@@ -51,14 +50,14 @@ def explain(
 
 
 def _lines(found: Explained) -> list[str]:
-    from dupekit.workflow.explain import verdict_words
+    from dupekit.workflow.explain import models_say, verdict_words
 
     counted = found.counted
     lines = [found.image.path, f"Now in {found.given}."]
     if counted:
+        label, how_sure = models_say(counted)
         lines += [
-            f"The models say {counted.suggested}: {counted.votes} of {counted.predictions} votes,"
-            f" {percent(counted.probability_suggested)} sure; {percent(counted.probability_given)} for {counted.given}.",
+            f"The models say {label}: {how_sure}.",
             f"Rank {found.rank:,} of {found.images:,}, 1 is the most suspicious; score {counted.score:.2f}.",
         ]
     lines += [

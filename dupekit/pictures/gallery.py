@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import ImageError
 from dupekit.files.paths import real_path
-from dupekit.pictures.thumbnails import Thumbnail, thumbnail
+from dupekit.pictures.thumbnails import Thumbnail, large, thumbnail
 from dupekit.system.devices import cores
 from dupekit.system.parallel import in_order
 from dupekit.system.progress import Progress, silent
@@ -61,7 +61,7 @@ class Gallery:
         """
 
         def made(picture: Picture) -> Thumbnail | str:
-            return self._thumbnail(picture, side_px)
+            return self._made(picture, thumbnail, side_px)
 
         stage, count = "making thumbnails", len(pictures)
         if pictures:
@@ -71,12 +71,16 @@ class Gallery:
                 progress(stage, done, count)
                 yield one
 
-    def _thumbnail(self, picture: Picture, side_px: int) -> Thumbnail | str:
+    def large(self, picture: Picture, *, side_px: int) -> Thumbnail | str:
+        """One to be looked at closely, or why there is none, in words."""
+        return self._made(picture, large, side_px)
+
+    def _made(self, picture: Picture, make: Callable[..., Thumbnail], side_px: int) -> Thumbnail | str:
         try:
             content = real_path(self.dataset, picture.path).read_bytes()
             if hashlib.sha256(content).hexdigest() != picture.digest:
                 return "The file holds another image now."
-            return thumbnail(content, side_px=side_px, max_pixels=self.max_pixels)
+            return make(content, side_px=side_px, max_pixels=self.max_pixels)
         except FileNotFoundError:
             return "The file is gone."
         except OSError as error:

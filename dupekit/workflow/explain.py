@@ -22,6 +22,7 @@ from dupekit.ledger.one_image import Copy, Counted, ImageRow, RunSays
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.steps import Change
 from dupekit.review.verdicts import Verdict
+from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.workflow.find_image import find_image
@@ -164,6 +165,15 @@ def explain(session: Session, named: str) -> Explanation:
         trees=_trees(session, image),
     )
     return Explanation(explained, found)
+
+
+def models_say(counted: Counted) -> tuple[str, str]:
+    """The class that they name, and how sure they are: the given one where they doubt it less than the one suggested."""
+    votes = f"{counted.votes} of {counted.predictions} {'vote' if counted.predictions == 1 else 'votes'}"
+    given, suggested = percent(counted.probability_given), percent(counted.probability_suggested)
+    if counted.score > 0 or 2 * counted.votes > counted.predictions:
+        return counted.suggested, f"{votes}, {suggested} sure; {given} for {counted.given}"
+    return counted.given, f"{given} sure; next comes {counted.suggested}: {votes}, {suggested}"
 
 
 def verdict_words(counted: Counted | None) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from dupekit.errors import ImageError
 from dupekit.files.names import escape
 from dupekit.files.paths import real_path
 from dupekit.files.write import write_text
+from dupekit.ledger import rounds
 from dupekit.ledger.one_image import Counted
 from dupekit.pictures.explain import Bar, Chart, ExplainPage, Fact, Listed, Shown, Strip, explain_page
 from dupekit.pictures.gallery import Gallery, Picture
-from dupekit.pictures.thumbnails import Thumbnail, large
+from dupekit.pictures.thumbnails import Thumbnail
+from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
-from dupekit.workflow.explain import Explained, Explanation, decision_words, verdict_words
+from dupekit.workflow.explain import Explained, Explanation, decision_words, models_say, verdict_words
 from dupekit.workflow.page_place import page_place
 from dupekit.workflow.references import References
+from dupekit.workflow.report import dataset_of
 from dupekit.workflow.session import Session
 
 TYPICAL = 7
@@ -33,19 +34,26 @@ def write_explain_page(session: Session, found: Explanation, place: Path) -> Non
 
 def _page(session: Session, explanation: Explanation) -> ExplainPage:
     found = explanation.explained
-    image, missing = _large(session, found.image.path, found.image.digest)
+    gallery = _of_round(session, found)
+    image = _large(session, found, gallery)
     return ExplainPage(
         path=found.image.path,
-        image=image,
-        missing=missing,
+        image=image if isinstance(image, Thumbnail) else None,
+        missing=image if isinstance(image, str) else "",
         verdict=_verdict(found.counted),
         verdict_words=verdict_words(found.counted),
         facts=_facts(session, found),
-        strips=_strips(session, found, explanation.references),
+        strips=_strips(gallery, found, explanation.references),
         charts=_charts(found),
         tables=_tables(found),
         version=metadata.version("dupekit"),
     )
+
+
+def _of_round(session: Session, found: Explained) -> Gallery:
+    """Where the round's images lie."""
+    latest = rounds.get(session.ledger, found.round) if found.round else None
+    return Gallery(dataset_of(session, latest) if latest else session.dataset, session.settings.max_pixels)
 
 
 def _verdict(counted: Counted | None) -> str:
@@ -57,12 +65,7 @@ def _facts(session: Session, found: Explained) -> list[Fact]:
     facts = [Fact("Now in", found.given)]
     if counted:
         facts += [
-            Fact(
-                "The models say",
-                counted.suggested,
-                f"{counted.votes} of {counted.predictions} votes, {_percent(counted.probability_suggested)} sure;"
-                f" {_percent(counted.probability_given)} for {counted.given}",
-            ),
+            Fact("The models say", *models_say(counted)),
             Fact(
                 "Rank",
                 f"{found.rank:,} of {found.images:,}",
@@ -79,14 +82,13 @@ def _facts(session: Session, found: Explained) -> list[Fact]:
     return [*facts, Fact("File", escape(str(real_path(session.dataset, found.image.path))))]
 
 
-def _strips(session: Session, found: Explained, known: References | None) -> list[Strip]:
+def _strips(gallery: Gallery, found: Explained, known: References | None) -> list[Strip]:
     """Typical images of both classes, and look-alikes."""
     if known is None:
         return []
     labels = [found.given, *([found.counted.suggested] if found.counted else [])]
     beside = {label: known.beside(found.image.number, label, TYPICAL) for label in labels}
     shown = [one for some in (*beside.values(), found.alike) for one in some]
-    gallery = Gallery(session.dataset, session.settings.max_pixels)
     wanted = [Picture(one.path, one.digest) for one in shown]
     made = dict(zip(wanted, gallery.thumbnails(wanted, side_px=SMALL_PX), strict=True))
 
@@ -182,28 +184,18 @@ def _tables(found: Explained) -> list[Listed]:
     ]
 
 
-def _large(session: Session, path: str, digest: str) -> tuple[Thumbnail | None, str]:
-    """The image, or why it is not shown."""
-    try:
-        content = real_path(session.dataset, path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != digest:
-            return None, "The file holds another image now."
-        return large(content, side_px=LARGE_PX, max_pixels=session.settings.max_pixels), ""
-    except FileNotFoundError:
-        return None, "The file is gone."
-    except OSError as error:
-        return None, f"It cannot be read: {error.strerror or error}."
-    except ImageError as error:
-        return None, f"It cannot be shown: {error.message}."
+def _large(session: Session, found: Explained, gallery: Gallery) -> Thumbnail | str:
+    """The image, or why it is not shown; of a round that has ended also as it lay there."""
+    picture = Picture(found.image.path, found.image.digest)
+    own = Gallery(session.dataset, session.settings.max_pixels).large(picture, side_px=LARGE_PX)
+    if isinstance(own, str) and gallery.dataset != session.dataset:
+        then = gallery.large(picture, side_px=LARGE_PX)
+        return own if isinstance(then, str) else then
+    return own
 
 
 def _percent(share: float | None) -> str:
-    """As in "84 %", "<1 %"."""
-    if share is None:
-        return ""
-    if 0 < share < 0.005:
-        return "<1 %"
-    return ">99 %" if 0.995 <= share < 1 else f"{share:.0%}"[:-1] + " %"
+    return "" if share is None else percent(share)
 
 
 def _clock(stamp: str | None) -> str:

@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path, PurePosixPath
 
 from dupekit.errors import TreeUnavailable, UsageError
-from dupekit.files.names import escape
+from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute
 from dupekit.files.write import digest_file
 from dupekit.ledger import exports, images, one_image
@@ -28,18 +28,27 @@ def find_image(session: Session, named: str) -> ImageRow:
     Raises UsageError where it is unknown, with names that are near.
     """
     text = str(PurePosixPath(named))
-    for path in dict.fromkeys((text, escape(text))):
+    paths = _paths(text)
+    for path in paths:
         if found := one_image.find(session.ledger, path):
             return found
     place = absolute(Path(named))
-    with contextlib.suppress(OSError):  # what cannot be looked at, as too long a name, leads nowhere
-        if found := _in_dataset(session, place) or _in_tree(session, place):
-            return found
-    for path in dict.fromkeys((text, escape(text))):
+    for where in dict.fromkeys((place, absolute(Path(unescape(named))))):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # what cannot be looked at, as too long a name, leads nowhere
+            if found := _in_dataset(session, where) or _in_tree(session, where):
+                return found
+    for path in paths:
         number = one_image.in_trees(session.ledger, path)
         if number is not None and (found := one_image.of_number(session.ledger, number)):
             return found
     raise _unknown(session, named, place)
+
+
+def _paths(text: str) -> list[str]:
+    """What the ledger may hold for it: as it was printed, escaped, or as it stands on disk."""
+    return list(dict.fromkeys((escape(unescape(text)), escape(text))))
 
 
 def _in_dataset(session: Session, place: Path) -> ImageRow | None:

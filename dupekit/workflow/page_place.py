@@ -48,6 +48,15 @@ def write_page(file: Path, write: Callable[[BinaryIO], _Written]) -> _Written:
     return written
 
 
+def refuse_without_pictures(dataset: Path, *, pictures: int, unreadable: int) -> None:
+    """Raises UsageError where none of a page's pictures could be made, before it takes the place of an earlier one."""
+    if 0 < pictures == unreadable:
+        raise UsageError(
+            f"None of {pictures:,} images can be read in {dataset}, so no page was written.",
+            hint="Is the dataset still there, and its share mounted?",
+        )
+
+
 def _refuse_foreign(file: Path) -> None:
     try:
         with open_regular(file, "rb") as opened:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from dupekit.workflow.advice import standing
 from dupekit.workflow.agreement import agreement
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.ingest import count_votes
-from dupekit.workflow.page_place import page_place, write_page
+from dupekit.workflow.page_place import page_place, refuse_without_pictures, write_page
 from dupekit.workflow.references import references
 from dupekit.workflow.session import Session
 
@@ -104,14 +104,20 @@ def report(session: Session, out: Path | None, *, limit: int = LIMIT, progress: 
     """Writes the page, default rounds/NN/report.html; reads only, so that it may be made while a training goes on.
 
     Raises NothingToDo while no pair of the round is complete, UsageError where `out` is a file that dupekit did not write, or lies
-    in the dataset or in a review tree.
+    in the dataset or in a review tree, and where no image at all can be read.
     """
     with last_round(session, progress) as current:
         file = page_place(session, out, default=session.folder(current.number).path / "report.html")
         with stage(progress, "reading the ledger"):
             values = _values(session, current, limit)
         gallery = Gallery(dataset_of(session, current), session.settings.max_pixels)
-    written = write_page(file, lambda out: page.write_report(out, values, gallery, progress=progress))
+
+    def write(out: BinaryIO) -> page.Written:
+        written = page.write_report(out, values, gallery, progress=progress)
+        refuse_without_pictures(gallery.dataset, pictures=written.pictures, unreadable=written.unreadable)
+        return written
+
+    written = write_page(file, write)
     return Reported(
         file=file,
         round=values.round,

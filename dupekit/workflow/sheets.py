@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from dupekit.files.names import sort_key
 from dupekit.ledger import images, predictions
@@ -16,7 +17,7 @@ from dupekit.pictures.sheets import Look, Sheet
 from dupekit.review.manifest import Manifest
 from dupekit.rounds.confusion import confusion
 from dupekit.system.progress import Progress, stage
-from dupekit.workflow.page_place import page_place, write_page
+from dupekit.workflow.page_place import page_place, refuse_without_pictures, write_page
 from dupekit.workflow.references import References, references
 from dupekit.workflow.report import dataset_of, last_round
 from dupekit.workflow.session import Session
@@ -58,9 +59,14 @@ def class_sheets(session: Session, out: Path | None, *, progress: Progress) -> S
             made = _sheets(session, current.number, found, None, looks=LOOKS)
         gallery = Gallery(dataset_of(session, current), session.settings.max_pixels)
     title = f"{session.root.name}: classes of round {current.number}"
-    unreadable = write_page(
-        file, lambda out: page.write_sheets(out, made, gallery, title=title, progress=progress)
-    )
+
+    def write(out: BinaryIO) -> int:
+        unreadable = page.write_sheets(out, made, gallery, title=title, progress=progress)
+        pictures = len({one.path for sheet in made for one in sheet.references()})
+        refuse_without_pictures(gallery.dataset, pictures=pictures, unreadable=unreadable)
+        return unreadable
+
+    unreadable = write_page(file, write)
     without = sum(not sheet.typical for sheet in made)
     return SheetsWritten(file, current.number, len(made), without, unreadable, file.stat().st_size)
 

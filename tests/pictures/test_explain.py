@@ -19,7 +19,7 @@ from dupekit.errors import UsageError
 from dupekit.pictures.explain import scale_bar
 from dupekit.project import Project
 from dupekit.testing import make_dataset
-from tests.browser import HOSTILE
+from tests.browser import HOSTILE, SMALL
 from tests.support import dupekit, dupekit_apart
 from tests.workflow.test_explain import WRONG
 from tests.workflow.test_references import thumbnails
@@ -141,6 +141,44 @@ def test_what_cannot_be_shown_says_why(trained: Project, tmp_path: Path) -> None
     (trained.dataset / WRONG).unlink()
     trained.explain(WRONG, html=tmp_path / "b.html")
     assert "The file is gone." in (tmp_path / "b.html").read_text()
+
+
+def test_after_a_round_ended_its_images_are_those_it_saw(trained: Project, tmp_path: Path) -> None:
+    thumbnails(trained)
+    tree = trained.export().tree
+    right = next(tree.rglob("*wrong_amoeba.png"))
+    (tree / "_done" / "ciliate").mkdir(parents=True, exist_ok=True)
+    right.rename(tree / "_done" / "ciliate" / right.name)
+    trained.collect(tree, who="Ada")
+    shutil.copytree(trained.dataset, tmp_path / "corrected")
+    (tmp_path / "corrected" / WRONG).rename(tmp_path / "corrected" / "amoeba" / "wrong_amoeba.png")
+    trained.next_round(tmp_path / "corrected", drop=True)
+    trained.explain(WRONG, html=tmp_path / "after.html")
+    trained.explain("amoeba/wrong_diatom.png", html=tmp_path / "other.html")
+    for page in ("after.html", "other.html"):
+        text = (tmp_path / page).read_text()
+        assert "The file is gone." not in text
+        assert "cannot be read" not in text
+
+
+@pytest.mark.browser
+def test_a_long_name_makes_no_wide_page_and_small_images_are_enlarged(
+    tmp_path: Path, fast: dict[str, str], open_page: Callable[..., Page]
+) -> None:
+    names = ["Long_Name_of_a_Class_" * 9, "b" * 200, "c"]
+    data = make_dataset(tmp_path / "data", classes=names, per_class=8, seed=1)
+    project = Project.create(data, tmp_path / "project")
+    project.scan()
+    project.train(Choices(pairs=1, **fast))
+    thumbnails(project)
+    for label in names:
+        image = next((data / label).iterdir())
+        project.explain(image, html=tmp_path / "page.html")
+        page = open_page((tmp_path / "page.html").as_uri(), viewport=SMALL)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        box = page.locator(".strip img").first.bounding_box()
+        assert box
+        assert box["height"] == pytest.approx(112, abs=1)
 
 
 def test_a_page_before_the_first_round(project: Project, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,23 @@ def test_little_is_enough(open_page: Open, tmp_path: Path, suspects: int, classe
     page.keyboard.press("j")
     page.keyboard.press("PageDown")
     assert page.locator(".card").count() == suspects
+
+
+def test_without_suspects_no_filter_is_blamed(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(written(tmp_path, made_up(tmp_path, suspects=0, labels=LABELS[:3], images=12)).as_uri())
+    said = page.locator("#list").evaluate("one => getComputedStyle(one, '::before').content")
+    assert said == '"No image is a suspect."'
+
+
+@pytest.mark.parametrize(("near", "words"), [(1, "1 class marked"), (2, "2 classes marked")])
+def test_classes_that_cannot_be_judged_are_counted(
+    open_page: Open, tmp_path: Path, near: int, words: str
+) -> None:
+    values = made_up(tmp_path, suspects=3, labels=LABELS[:3], images=12)
+    rows = [replace(one, near_chance=at < near) for at, one in enumerate(values.classes)]
+    page = open_page(written(tmp_path, replace(values, classes=rows)).as_uri())
+    page.click("#tab-classes")
+    assert words in page.locator("#view-classes").inner_text()
 
 
 def test_a_missing_image_says_why(open_page: Open, tmp_path: Path) -> None:

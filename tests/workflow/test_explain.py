@@ -14,11 +14,13 @@ from PIL import Image as PillowImage
 from dupekit import Choices, Selection
 from dupekit.errors import UsageError
 from dupekit.files.lock import exclusive
+from dupekit.files.names import printable
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger.one_image import Copy
 from dupekit.project import Project
 from dupekit.review.verdicts import Verdict
-from dupekit.workflow.explain import Standing
+from dupekit.rounds.in_words import percent
+from dupekit.workflow.explain import Standing, models_say
 from tests.workflow.test_references import thumbnails
 
 WRONG = "ciliate/wrong_amoeba.png"
@@ -89,6 +91,19 @@ def test_look_alikes_come_with_their_labels(trained: Project) -> None:
     assert alike[0].label == "amoeba"  # as it is itself, wherever it lies
     similarity = [one.similarity for one in alike]
     assert similarity == sorted(similarity, reverse=True)  # type: ignore[type-var]
+
+
+def test_models_that_agree_are_not_said_to_say_another_class(trained: Project) -> None:
+    good = trained.explain(trained.scores().paths[int(np.argmin(trained.scores().scores))]).counted
+    wrong = trained.explain(WRONG).counted
+    assert good is not None
+    assert wrong is not None
+    assert models_say(wrong)[0] == "amoeba"
+    label, how_sure = models_say(good)
+    assert label == good.given
+    assert how_sure.endswith(
+        f"next comes {good.suggested}: 0 of 3 votes, {percent(good.probability_suggested)}"
+    )
 
 
 def test_why_an_image_is_a_suspect_or_not(trained: Project) -> None:
@@ -198,6 +213,30 @@ def test_names_as_they_stand_on_disk_are_escaped(dataset: Path, tmp_path: Path) 
     escaped = "ciliate/back\\\\slash\\n.png"
     for named in (escaped, "ciliate/back\\slash\n.png", dataset / "ciliate" / "back\\slash\n.png"):
         assert project.explain(named).image.path == escaped
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("\udcff\udcfe.png", "\\xff\\xfe.png"),
+        ("\u202egnp.png", "\\u202egnp.png"),
+        ("\\xff.png", "\\\\xff.png"),
+    ],
+    ids=["bytes", "from right to left", "backslash"],
+)
+def test_odd_names_are_found_as_on_disk_and_as_printed(
+    dataset: Path, tmp_path: Path, name: str, printed: str
+) -> None:
+    (dataset / WRONG).rename(dataset / "ciliate" / name)
+    project = Project.create(dataset, tmp_path / "odd")
+    project.scan()
+    for named in (
+        f"ciliate/{name}",
+        dataset / "ciliate" / name,
+        f"ciliate/{printed}",
+        dataset / "ciliate" / printed,
+    ):
+        assert printable(project.explain(named).image.path) == f"ciliate/{printed}"
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,20 @@ def test_a_file_that_is_gone_or_changed_is_told_of(trained: Project) -> None:
     assert lines_of(text)[data_of(text)["suspects"][0][0]] == " The file holds another image now."
 
 
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_dataset_that_is_away_leaves_the_earlier_pages(trained: Project, left: str) -> None:
+    made = (trained.report().file, trained.class_sheets().file)
+    before = [file.read_bytes() for file in made]
+    trained.dataset.rename(trained.path / "away")
+    if left == "an empty folder":  # of a share that is not mounted
+        trained.dataset.mkdir()
+    for make in (trained.report, trained.class_sheets):
+        with pytest.raises(UsageError, match=r"None of .* images can be read") as refused:
+            make()
+        assert "mounted" in refused.value.hint
+    assert [file.read_bytes() for file in made] == before
+
+
 def test_a_report_takes_the_place_of_an_earlier_one_and_of_nothing_else(
     trained: Project, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 
 
 class Parsed(HTMLParser):
@@ -106,7 +106,7 @@ def test_names_that_are_markup_stay_text(tmp_path: Path) -> None:
     assert not {"script", "svg"} & set(page.tags)
     assert {alt for alt, _ in page.images} == set(labels)
     short = Parsed(section(made_up(tmp_path, labels), Gallery(tmp_path), limit_bytes=10**7))
-    assert set(short.tags) == {"h2", "p", "div", "h3", "img", "b"}
+    assert set(short.tags) == {"h2", "p", "div", "h3", "img", "b", "wbr"}
     assert {alt for alt, _ in short.images} == set(labels)
 
 
@@ -177,6 +177,37 @@ def test_each_class_is_printed_on_a_page_of_its_own(
     ).stdout
     assert re.search(r"Pages: +4\n", said)  # the index, and three classes
     assert "A4" in said
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="pdfinfo (poppler-utils) counts the pages")
+def test_long_names_break_after_an_underline_and_take_no_second_page(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    labels = [f"{letter}hydromedusae_shapeA_sideview_" + "Name_of_a_Class_" * 10 for letter in "abcde"]
+    with (tmp_path / "sheets.html").open("wb") as out:
+        write_sheets(out, made_up(tmp_path, labels), Gallery(tmp_path), title="t")
+    page = open_page((tmp_path / "sheets.html").as_uri())
+    ends = page.locator(".index .name").first.evaluate(
+        """name => {
+          const lines = new Map(), range = document.createRange();
+          for (const node of [...name.childNodes].filter(one => one.nodeType === Node.TEXT_NODE)) {
+            for (let at = 0; at < node.length; at += 1) {
+              range.setStart(node, at);
+              range.setEnd(node, at + 1);
+              lines.set(Math.round(range.getBoundingClientRect().top), node.data[at]);
+            }
+          }
+          return [...lines.values()];
+        }"""
+    )
+    assert len(ends) > 2
+    assert set(ends) == {"_"}
+    page.pdf(path=tmp_path / "sheets.pdf", prefer_css_page_size=True)
+    said = subprocess.run(
+        ["pdfinfo", tmp_path / "sheets.pdf"], capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"Pages: +6\n", said)
 
 
 def test_photos_are_shrunk_before_the_page_grows_too_large(tmp_path: Path) -> None:

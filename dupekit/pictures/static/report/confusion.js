@@ -108,6 +108,10 @@ function suspectsButton(number, given, suggested) {
   return number ? button(count(number), () => showPair(given, suggested), { class: "link", title: "Show these suspects" }) : "0";
 }
 
+function takenFor(label, share) {
+  return make("span", {}, make("span", { class: "name" }, LABELS[label]), " ", make("span", { class: "number" }, `(${percent(share)})`));
+}
+
 function buildClasses(section) {
   const perClass = new Map();
   for (const one of SUSPECTS) perClass.set(one.given, (perClass.get(one.given) ?? 0) + 1);
@@ -119,7 +123,7 @@ function buildClasses(section) {
   section.append(make("div", { class: "panel" },
     make("h2", {}, "How far the models agree with the labels of each class"),
     make("p", { class: "quiet" }, near.length
-      ? `${counted(near.length, "class")} marked “near chance” cannot be judged: what the models suspect there means little.`
+      ? `${counted(near.length, "class", "classes")} marked “near chance” cannot be judged: what the models suspect there means little.`
       : "No class is near chance: the models can judge all of them."),
     make("div", { class: "scroller" }, table([
       { name: "class", kind: "name", text: (row) => LABELS[row.label], sort: (row) => LABELS[row.label] },
@@ -127,7 +131,7 @@ function buildClasses(section) {
       { name: "agreement", number: true, cell: (row) => shareBar(row.agreement, "given", 1), sort: (row) => row.agreement },
       { name: "by chance", number: true, text: (row) => percent(row.chance, 1), sort: (row) => row.chance },
       { name: "", cell: (row) => (row.near ? make("span", { class: "verdict unsure" }, "near chance") : "") },
-      { name: "most often taken for", kind: "name", text: (row) => (row.other ? `${LABELS[row.other[0]]} (${percent(row.other[1])})` : "") },
+      { name: "most often taken for", cell: (row) => (row.other ? takenFor(...row.other) : "") },
       { name: "suspects", number: true, cell: (row) => suspectsButton(row.suspects, row.label, null), sort: (row) => row.suspects },
     ], rows))));
 }

@@ -4,6 +4,7 @@ const AHEAD = 2;
 
 const list = byId("list");
 const cards = new Map();
+list.dataset.empty = SUSPECTS.length ? "No suspect is left by these filters." : "No image is a suspect.";
 let columns = 1;
 let cardHeight = CARD.height;
 

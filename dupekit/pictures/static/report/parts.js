@@ -36,8 +36,8 @@ function count(number) {
 }
 
 /** As in "1 suspect" and "5,261 suspects". */
-function counted(number, noun) {
-  return number === 1 ? `1 ${noun}` : `${count(number)} ${noun}s`;
+function counted(number, noun, several = `${noun}s`) {
+  return number === 1 ? `1 ${noun}` : `${count(number)} ${several}`;
 }
 
 /** As in "84 %"; what is neither none nor all is not rounded to these. */

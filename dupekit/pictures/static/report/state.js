@@ -55,7 +55,7 @@ function readAddress() {
   Object.assign(state, FRESH, {
     view: VIEWS.includes(found.get("view")) ? found.get("view") : FRESH.view,
     given: found.get("given") ?? "", suggested: found.get("suggested") ?? "", text: found.get("text") ?? "",
-    low: number("low"), high: number("high"), verdict: found.get("verdict") in VERDICTS ? found.get("verdict") : "",
+    low: number("low"), high: number("high"), verdict: Object.hasOwn(VERDICTS, found.get("verdict")) ? found.get("verdict") : "",
     scale: found.get("scale") === "1", at: Math.max((number("at") ?? 1) - 1, 0),
   });
 }
