@@ -70,6 +70,25 @@ def test_an_image_is_never_put_where_it_would_be_taken_for_another(tmp_path: Pat
     assert [(v.verdict, v.label) for v in verdicts] == [("correct", "a"), ("relabel", "a"), ("open", "c")]
 
 
+def test_images_that_are_alike_keep_what_was_decided_on_each(tmp_path: Path) -> None:
+    """One image under one name in two classes, and each belongs elsewhere: also where that is the other's class."""
+    images = {"a/1.png": ("one", "x"), "c/1.png": ("one", "x")}
+    for number, wanted in enumerate((["c", "d"], ["e", "d"], [None, "d"], ["new", "a"])):
+        folder = tmp_path / str(number)
+        manifest = plan_tree(
+            dupes_in(folder / "data", images), list("acdex"), round_number=1, pairs=10, created=""
+        )
+        manifest = write_tree(manifest, folder / "data", folder / "tree")
+        moves = Moves(folder / "tree", manifest, Index(manifest))
+        for file, label in zip(manifest.files, wanted, strict=True):
+            if label is None:
+                (folder / "tree" / file.path).unlink()
+            else:
+                moves.move(file, file.path, moves.wanted(file, Decision.CLASS, label))
+        verdicts = read_tree(folder / "tree", manifest).review.verdicts
+        assert [v.label for v in verdicts] == [label or "a" for label in wanted]
+
+
 def test_what_took_an_images_place_is_not_moved_for_it(tmp_path: Path) -> None:
     """Two namesakes lie where the other one was last seen: as on a share, of which one hears late."""
     images = {"a/1.png": ("one", "x"), "b/1.png": ("two", "x")}
