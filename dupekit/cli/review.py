@@ -52,6 +52,7 @@ def review(
         followed = what_to_follow(tree, project, "review")
     finally:
         signal.signal(signal.SIGINT, before)
+    _require_images(followed)
     server: ReviewServer = make(
         followed.tree, followed.manifest, followed.kept_in, host=host, port=port, seen=_Trouble().tell
     )
@@ -82,6 +83,16 @@ def _server(host: str, *, allow: bool) -> Any:
             " --allow. A tunnel needs neither: ssh -L 8000:127.0.0.1:PORT, with this command's --port PORT.",
         )
     return ReviewServer
+
+
+def _require_images(followed: Followed) -> None:
+    from dupekit.errors import UsageError
+
+    if not followed.manifest.files:
+        raise UsageError(
+            f"There is nothing to review in {followed.tree}: no images were exported to it.",
+            hint="Name another tree, or export one.",
+        )
 
 
 class _Trouble:

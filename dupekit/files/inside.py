@@ -61,14 +61,24 @@ def entered(root: Path, folder: str, *, make: bool = False) -> Iterator[Folder]:
 
     Raises OSError where it is not there, cannot be made, or where a link or a file lies on the way.
     """
-    parts = [unescape(part) for part in folder.split("/")] if folder else []
-    if any(part in ("", ".", "..") or "/" in part or os.sep in part for part in parts):
-        raise OSError(errno.EINVAL, "it is no path below", folder)
+    parts = [real_name(part) for part in folder.split("/")] if folder else []
     with ExitStack() as opened:
         here = Folder(root, _opened(opened, str(root), None, _NOFOLLOW) if _BY_HANDLE else None)
         for part in parts:
             here = _below(opened, here, part, make=make)
         yield here
+
+
+def real_name(name: str) -> str:
+    """The name of one file or folder, of escaped text. Raises OSError where it would be a path, or can be no name at all:
+    escaped text that others wrote may hold anything."""
+    real = unescape(name)
+    with contextlib.suppress(UnicodeError):
+        os.fsencode(real)
+        leads = "/" in real or os.sep in real or "\0" in real or os.path.splitdrive(real)[0]
+        if real not in ("", ".", "..") and not leads:
+            return real
+    raise OSError(errno.EINVAL, "it is no path below", name)
 
 
 def _below(opened: ExitStack, above: Folder, part: str, *, make: bool) -> Folder:
@@ -98,7 +108,7 @@ def read_inside(root: Path, path: str, *, at_most: int) -> bytes:
     """The content of a file at an escaped path below `root`. Raises OSError as `entered`, and for a file of more bytes."""
     folder, _, name = path.rpartition("/")
     with entered(root, folder) as here:
-        real = unescape(name)
+        real = real_name(name)
         if here.regular(real).st_size > at_most:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         with open(

@@ -171,16 +171,27 @@ def _namesakes(files: Iterable[ExportedFile]) -> dict[str, set[tuple[str, int | 
 def _by_content(
     places: Places, missing: list[ExportedFile], elsewhere: dict[str, list[str]], matching: Matching
 ) -> None:
-    """Of equal contents, first each file that kept its path, then its name, then its folder, then the others."""
+    """Of equal contents, first each file that kept its path, perhaps below another class's folder, then its name, then its
+    folder, then the others."""
     place, unknown = matching.place, matching.unknown
     rest = {path: places.of(path).rest for paths in elsewhere.values() for path in paths}
-    for kept in (same_name_key, name_key, parent_key, lambda _: ""):
+    for kept, now in _KEPT:
         for file in [file for file in missing if file.path not in place]:
             there = [path for path in elsewhere.get(file.content, ()) if path in unknown]
-            if candidates := [path for path in there if kept(rest[path]) == kept(file.path)]:
+            if candidates := [path for path in there if now(rest[path]) == kept(file.path)]:
                 best = min(candidates, key=lambda path: (*_distance(file.path, rest[path]), sort_key(path)))
                 unknown.remove(best)
                 place[file.path] = best
+
+
+_KEPT: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
+    (same_name_key, same_name_key),
+    (same_name_key, lambda path: same_name_key(path.partition("/")[2])),
+    (name_key, name_key),
+    (parent_key, parent_key),
+    (lambda _: "", lambda _: ""),
+)
+"""What a file may have kept, and where that stands in its path now."""
 
 
 def _by_name(missing: Iterable[ExportedFile], edited: Iterable[str], matching: Matching) -> None:

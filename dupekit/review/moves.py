@@ -7,13 +7,15 @@ judges the tree finds by them what was decided.
 from __future__ import annotations
 
 import errno
+import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from dupekit.errors import MoveRefused
-from dupekit.files.inside import entered, move
+from dupekit.files.inside import entered, move, read_inside, real_name
 from dupekit.files.names import escape, free_name, is_class_name, portable_name, same_name_key, unescape
 from dupekit.review.manifest import (
     BESIDE,
@@ -29,6 +31,8 @@ from dupekit.review.manifest import (
 from dupekit.review.match import Index
 from dupekit.review.verdicts import FileVerdict, Verdict, verdict_at
 
+FILE_MAX_BYTES = 200_000_000
+"""A larger file is not read: 50 million pixels take no more, however they are stored."""
 _ATTEMPTS = 1000
 """So many names are tried where all are taken."""
 
@@ -58,9 +62,10 @@ class Moves:
     """Moves files of one review tree."""
 
     def __init__(self, tree: Path, manifest: Manifest, index: Index) -> None:
-        self._tree, self._places = tree, index.places
+        self._tree, self._index, self._places = tree, index, index.places
         self._folders = {label: folder for folder, label in manifest.folders.items()}
         self._reserved = {same_name_key(file.path) for file in manifest.files}
+        self._copies = Counter(file.content for file in manifest.files)
 
     def wanted(
         self, file: ExportedFile, decision: Decision, label: str | None = None, *, new: Iterable[str] = ()
@@ -80,7 +85,9 @@ class Moves:
         if decision is Decision.UNSURE:
             return self._checked(file, Verdict.UNSURE, file.given, [f"{UNSURE}/{file.path}"])
         label = file.suggested if label is None else label
-        into = f"{self._folders.get(label, label)}/{file.path.rpartition('/')[2]}"
+        # Of images that are alike to the last byte, only the whole path tells which is which.
+        name = file.path if self._copies[file.content] > 1 else file.path.rpartition("/")[2]
+        into = f"{self._folders.get(label, label)}/{name}"
         done = [f"{DONE}/{file.path}"] if label == file.suggested else []
         return self._checked(file, Verdict.RELABEL, label, [*done, into])
 
@@ -125,7 +132,7 @@ class Moves:
         while len(taken) < _ATTEMPTS:
             path = f"{folder}/{escape(free_name(unescape(name), taken))}"
             # Where another image was exported to, this one would be taken for it.
-            if self._is_free(file, path) and self._moved(at, path):
+            if self._is_free(file, path) and self._moved(file, at, path):
                 return path
             taken.add(same_name_key(unescape(path.rpartition("/")[2])))
         raise MoveRefused(f"{at} was not moved: in {folder} there are too many files of that name.")
@@ -134,9 +141,9 @@ class Moves:
         key = same_name_key(self._places.of(path).rest)
         return key == same_name_key(file.path) or key not in self._reserved
 
-    def move_back(self, at: str, before: str) -> None:
-        """Moves a file back to exactly where it lay. Raises MoveRefused as `move`, and where something lies there now."""
-        if not self._moved(at, before):
+    def move_back(self, file: ExportedFile, at: str, before: str) -> None:
+        """Moves an image back to exactly where it lay. Raises MoveRefused as `move`, and where something lies there now."""
+        if not self._moved(file, at, before):
             raise MoveRefused(f"{at} was not moved back: another file lies at {before} now.")
 
     def lies(self, path: str) -> bool:
@@ -144,23 +151,39 @@ class Moves:
         folder, _, name = path.rpartition("/")
         try:
             with entered(self._tree, folder) as here:
-                here.regular(unescape(name))
+                here.regular(real_name(name))
         except OSError:
             return False
         return True
 
-    def _moved(self, at: str, path: str) -> bool:
+    def content(self, file: ExportedFile, at: str) -> bytes:
+        """The content of an image's file that lies `at` a path. Raises OSError where it cannot be read, and where another
+        exported image lies there now: since the last look, somebody may have put it there."""
+        content = read_inside(self._tree, at, at_most=FILE_MAX_BYTES)
+        held = self._index.exported(hashlib.sha256(content).hexdigest())
+        if held != file.content and held in self._index.digests:
+            raise FileNotFoundError(errno.ENOENT, "another image lies there", at)
+        return content
+
+    def _may_be_another(self, file: ExportedFile, size: int) -> bool:
+        """Whether an exported image other than this one may have so many bytes."""
+        sizes = self._index.sizes
+        return bool(sizes[size] > (size == file.size) or sizes[None]) and size <= FILE_MAX_BYTES
+
+    def _moved(self, file: ExportedFile, at: str, path: str) -> bool:
         """False where something lies at `path`."""
         (folder, _, name), (into, _, new) = at.rpartition("/"), path.rpartition("/")
         self._require_tree()
         try:
             with entered(self._tree, folder) as source:
-                source.regular(unescape(name))  # before a folder is made for it
+                seen = source.regular(real_name(name))  # before a folder is made for it
+                if self._may_be_another(file, seen.st_size):
+                    self.content(file, at)
                 try:
                     with entered(self._tree, into, make=True) as target:
-                        move(source, unescape(name), target, unescape(new))
+                        move(source, real_name(name), target, real_name(new))
                 except FileNotFoundError as error:
-                    source.regular(unescape(name))
+                    source.regular(real_name(name))
                     raise MoveRefused(f"{at} was not moved: {into} went away meanwhile.") from error
         except FileExistsError:
             return False

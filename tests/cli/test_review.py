@@ -148,6 +148,8 @@ def test_what_cannot_be_reviewed_is_refused(tmp_path: Path) -> None:
     assert "dupekit review TREE" in dupekit("review", cwd=tmp_path, code=2).stderr
     (tmp_path / "folder").mkdir()
     assert "has no folder .dupekit" in dupekit("review", tmp_path / "folder", code=1).stderr
+    tree = make_tree(tmp_path / "empty", images=0)
+    assert "no images were exported to it" in dupekit("review", tree, code=2).stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

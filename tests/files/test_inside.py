@@ -114,12 +114,33 @@ def test_the_last_name_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "2").read_text() == "one"
 
 
-@pytest.mark.parametrize("path", ["..", "../x", "a/../../x", "a//b", ".", "/etc", "a/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..",
+        "../x",
+        "a/../../x",
+        "a//b",
+        ".",
+        "/etc",
+        "a/",
+        r"\u002e\u002e",
+        r"a\u002f..\u002f..",
+        r"a\u0000",
+        r"\x2e",
+        r"\ud800",
+    ],
+)
 def test_no_path_leads_out(tmp_path: Path, path: str) -> None:
     (tmp_path / "root" / "a").mkdir(parents=True)
     with pytest.raises(OSError, match="it is no path below"), entered(tmp_path / "root", path, make=True):
         pass
-    assert [one.name for one in tmp_path.iterdir()] == ["root"]
+    (tmp_path / "1").write_text("secret")
+    with pytest.raises(OSError, match="it is no path below"):
+        read_inside(
+            tmp_path / "root", f"a/{path}".rstrip("/") + r"\u002f..\u002f..\u002f..\u002f1", at_most=100
+        )
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["1", "root"]
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

@@ -65,9 +65,53 @@ def test_an_image_is_never_put_where_it_would_be_taken_for_another(tmp_path: Pat
     moves = Moves(tmp_path / "tree", manifest, Index(manifest))
     first, second, _ = manifest.files
     moves.move(first, first.path, moves.wanted(first, Decision.RIGHT))
-    assert moves.move(second, second.path, moves.wanted(second, Decision.CLASS, "a")) == "a/x_09_1 (2).png"
+    assert moves.move(second, second.path, moves.wanted(second, Decision.CLASS, "a")) == "a/b/x_09_1.png"
     verdicts = read_tree(tmp_path / "tree", manifest).review.verdicts
     assert [(v.verdict, v.label) for v in verdicts] == [("correct", "a"), ("relabel", "a"), ("open", "c")]
+
+
+def test_images_that_are_alike_keep_what_was_decided_on_each(tmp_path: Path) -> None:
+    """One image under one name in two classes, and each belongs elsewhere: also where that is the other's class."""
+    images = {"a/1.png": ("one", "x"), "c/1.png": ("one", "x")}
+    for number, wanted in enumerate((["c", "d"], ["e", "d"], [None, "d"], ["new", "a"])):
+        folder = tmp_path / str(number)
+        manifest = plan_tree(
+            dupes_in(folder / "data", images), list("acdex"), round_number=1, pairs=10, created=""
+        )
+        manifest = write_tree(manifest, folder / "data", folder / "tree")
+        moves = Moves(folder / "tree", manifest, Index(manifest))
+        for file, label in zip(manifest.files, wanted, strict=True):
+            if label is None:
+                (folder / "tree" / file.path).unlink()
+            else:
+                moves.move(file, file.path, moves.wanted(file, Decision.CLASS, label))
+        verdicts = read_tree(folder / "tree", manifest).review.verdicts
+        assert [v.label for v in verdicts] == [label or "a" for label in wanted]
+
+
+def test_what_took_an_images_place_is_not_moved_for_it(tmp_path: Path) -> None:
+    """Two namesakes lie where the other one was last seen: as on a share, of which one hears late."""
+    images = {"a/1.png": ("one", "x"), "b/1.png": ("two", "x")}
+    manifest = plan_tree(
+        dupes_in(tmp_path / "data", images), ["a", "b", "x"], round_number=1, pairs=10, created=""
+    )
+    tree = tmp_path / "tree"
+    manifest = write_tree(manifest, tmp_path / "data", tree)
+    moves = Moves(tree, manifest, Index(manifest))
+    first, second = manifest.files
+    there = moves.move(first, first.path, moves.wanted(first, Decision.CLASS, "x"))
+    (tree / there).rename(tree / "aside")
+    (tree / second.path).rename(tree / there)
+    with pytest.raises(MoveRefused, match="somebody has moved or deleted it"):
+        moves.move(first, there, moves.wanted(first, Decision.EXPUNGE))
+    with pytest.raises(MoveRefused, match="somebody has moved or deleted it"):
+        moves.move_back(first, there, first.path)
+    with pytest.raises(FileNotFoundError):
+        moves.content(first, there)
+    assert moves.content(second, there) == b"two"
+    # What was edited in its place is still the same image.
+    (tree / "aside").write_text("ONE")
+    assert moves.move(first, "aside", moves.wanted(first, Decision.RIGHT)) == f"_right/{first.path}"
 
 
 def test_a_class_that_is_called_done_is_no_verdict(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from dupekit.errors import ImageError
-from dupekit.files.inside import read_inside
 from dupekit.pictures.page.decisions import Decisions, Outcome
 from dupekit.pictures.page.facts import facts, references
 from dupekit.pictures.page.guard import BODY_MAX_BYTES
@@ -32,8 +31,6 @@ from dupekit.review.moves import Decision
 from dupekit.review.reference_index import read_index, read_thumbnail
 from dupekit.review.verdicts import Verdict
 
-FILE_MAX_BYTES = 200_000_000
-"""A larger file is not read: 50 million pixels take no more, however they are stored."""
 _ALIVE_S = 15.0
 """So often an idle stream of events sends a line, so that one whose reader has gone is noticed."""
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -148,13 +145,14 @@ class Page:
         )
 
     def _content(self, number: int, path: str) -> bytes:
+        file, moves = self.manifest.files[number], self.decisions.moves
         try:
-            return read_inside(self.tree, path, at_most=FILE_MAX_BYTES)
+            return moves.content(file, path)
         except OSError:
             now = self.decisions.now_at(number)  # a decision may have moved it meanwhile
             if now in (None, path):
                 raise
-            return read_inside(self.tree, now, at_most=FILE_MAX_BYTES)
+            return moves.content(file, now)
 
     @staticmethod
     def _picture(make: Callable[[], Picture]) -> Response:

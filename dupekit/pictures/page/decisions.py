@@ -20,7 +20,7 @@ class Refusal:
 
     number: int
     reason: str
-    """A sentence for whoever decided."""
+    """A sentence for whoever decided; how the image stands, the page says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,7 @@ class Decisions:
         if (now.verdict, now.label) == (wanted.verdict, wanted.label):
             return None
         if Opinion(now.verdict, now.label) != seen:
-            raise MoveRefused(
-                f"Somebody else changed it meanwhile: {file.path} {_told(Opinion(now.verdict, now.label))} now."
-            )
+            raise MoveRefused("Somebody else changed it meanwhile.")
         if now.now_at is None:
             raise MoveRefused(
                 f"{file.path} was deleted from the tree, which says that its label is right. To decide otherwise, put"
@@ -114,7 +112,7 @@ class Decisions:
             for was in reversed(self._actions[action]):
                 try:
                     self._require_tree()
-                    self.moves.move_back(was.after, was.before)
+                    self.moves.move_back(self.manifest.files[was.number], was.after, was.before)
                 except MoveRefused as error:
                     refused.append(Refusal(was.number, error.message))
                 else:
@@ -144,14 +142,3 @@ class Decisions:
     def _require_tree(self) -> None:
         if trouble := self.state.trouble:
             raise MoveRefused(trouble)
-
-
-def _told(opinion: Opinion) -> str:
-    """Half a sentence, as in "is moved to copepod"."""
-    return {
-        Verdict.CORRECT: "is labelled right",
-        Verdict.RELABEL: f"is moved to {opinion.label}",
-        Verdict.EXPUNGE: "is thrown out",
-        Verdict.UNSURE: "is unsure",
-        Verdict.OPEN: "is open",
-    }[opinion.verdict]

@@ -10,6 +10,8 @@ from dupekit.files.names import escape, same_name_key
 from dupekit.review.manifest import Manifest
 from dupekit.review.reference_index import ReferenceIndex
 
+_SHOWN = 24
+"""So many pictures stand beside an image at most: whoever made the index, the page must remain a page."""
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -51,8 +53,11 @@ def references(manifest: Manifest, index: ReferenceIndex | None) -> dict[str, An
     beside = [index.beside.get(file.path) for file in manifest.files]
     return {
         "thumbnails": [one.model_dump(exclude={"file"}) for one in index.thumbnails],
-        "classes": index.classes,
-        "beside": [[one.given, one.suggested, one.alike] if one else [[], [], []] for one in beside],
+        "classes": {label: numbers[:_SHOWN] for label, numbers in index.classes.items()},
+        "beside": [
+            [numbers[:_SHOWN] for numbers in ((one.given, one.suggested, one.alike) if one else ((), (), ()))]
+            for one in beside
+        ],
     }
 
 

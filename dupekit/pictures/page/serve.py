@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
-from dupekit.errors import DupekitError, UsageError
+from dupekit.errors import UsageError
 from dupekit.pictures.page.app import Page
 from dupekit.pictures.page.decisions import Decisions
 from dupekit.pictures.page.guard import Guard
@@ -75,7 +75,7 @@ class ReviewServer:
         )
         self._stopped = threading.Event()
         self._looked = threading.Event()
-        self._failed: DupekitError | OSError | None = None
+        self._failed: Exception | None = None
 
     @property
     def base(self) -> str:
@@ -133,7 +133,7 @@ class ReviewServer:
                 self.state.found(snapshot)
                 self._seen(snapshot)
                 self._looked.set()
-        except (DupekitError, OSError) as error:
+        except Exception as error:  # whatever it is, the page must not look as if it were followed
             self._failed = error
             self.state.broken(
                 f"The tree is not followed any more: {error}. Stop the page, and start it again."

@@ -36,6 +36,7 @@ export class Deciding extends EventTarget {
       seen: before.map(([, verdict, was]) => [verdict, was]),
     };
     this.#send("decide", () => body, outcomes, (answer) => {
+      if (label !== null) this.#correct(label, answer?.moved[0]?.[2]);
       action.id = answer?.moved.length ? answer.action : null;
       if (action.id === null) this.#done = this.#done.filter((other) => other !== action);
     });
@@ -55,7 +56,7 @@ export class Deciding extends EventTarget {
     });
     this.review.expect(still);
     this.#note(`Taken back: ${still.length === 1 ? `image ${still[0][0] + 1}` : images(still.length)}.`);
-    this.#send("undo", () => action.id && { client: this.#client, action: action.id }, still);
+    this.#send("undo", () => action.id && { client: this.#client, action: action.id }, still, (answer) => this.#remained(still, answer));
     this.dispatchEvent(new CustomEvent("undone", { detail: still.map(([n]) => n) }));
   }
 
@@ -89,16 +90,26 @@ export class Deciding extends EventTarget {
     const numbers = expected.map(([n]) => n);
     const answered = (answer) => {
       const { moved, refused } = answer ?? { moved: [], refused: [] };
-      after(answer);
       this.review.answered(numbers, [...moved, ...refused.map((r) => [r.number, r.verdict, r.label])]);
+      after(answer);
       this.#refused(refused, expected);
     };
     const refused = (error) => {
-      after(null);
       this.review.answered(numbers, []);
+      after(null);
       this.#note(`That could not be done. ${error.message}`, true);
     };
     this.server.send(address, body, answered, refused);
+  }
+
+  /** Says which images remain as they were before the decision that was to be taken back: somebody had decided so already. */
+  #remained(still, answer) {
+    if (!answer) return;
+    const told = new Set([...answer.moved.map(([n]) => n), ...answer.refused.map((r) => r.number)]);
+    const rest = still.filter(([n]) => !told.has(n));
+    if (!rest.length) return;
+    const which = rest.length === 1 ? `Image ${rest[0][0] + 1} was` : `${images(rest.length)} were`;
+    this.#note(`${which} not taken back: decided so already, before you did.`, true);
   }
 
   /** Says what was refused, but for what has come true anyway: an answer that was lost on its way. */
@@ -118,10 +129,20 @@ export class Deciding extends EventTarget {
     this.#used.add(label);
     if (!this.recent.includes(label)) {
       const last = [...this.#used].find((other) => this.recent.includes(other));
-      const place = this.recent.length < RECENT ? this.recent.length : this.recent.indexOf(last);
+      const free = this.recent.indexOf(null);
+      const place = free >= 0 ? free : this.recent.length < RECENT ? this.recent.length : this.recent.indexOf(last);
       this.recent[place] = label;
     }
     this.dispatchEvent(new Event("recent"));
+  }
+
+  /** What was chosen may be no class, or `really` be spelt otherwise. The others keep their numbers. */
+  #correct(label, really) {
+    if (this.review.classes.includes(label)) return;
+    this.#used.delete(label);
+    this.recent = this.recent.map((other) => (other === label ? null : other));
+    if (really !== undefined) this.remember(really);
+    else this.dispatchEvent(new Event("recent"));
   }
 
   #of(outcomes) {

@@ -87,8 +87,8 @@ export class Frame {
 
   #recent() {
     const { deciding, acts } = this.page;
-    find("recent").replaceChildren(...deciding.recent.map((label, i) =>
-      button({ className: "plain" }, () => acts.recent(i + 1), key(String(i + 1)), " ", named(label))));
+    find("recent").replaceChildren(...deciding.recent.flatMap((label, i) =>
+      label === null ? [] : [button({ className: "plain" }, () => acts.recent(i + 1), key(String(i + 1)), " ", named(label))]));
   }
 
   #makeButtons() {

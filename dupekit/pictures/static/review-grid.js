@@ -4,7 +4,7 @@ import { button, element, find, named, say } from "./review-dom.js";
 import { firstGrouping, keepGrouping } from "./review-groups.js";
 import { Selection } from "./review-selection.js";
 import { thumbs } from "./review-thumbs.js";
-import { DECISIONS, EACH, GROUPINGS, KINDS, images, number, verdictWords } from "./review-words.js";
+import { DECISIONS, EACH, GROUPINGS, KINDS, UNSEEN, images, number, verdictWords } from "./review-words.js";
 
 const GAP = 8;
 const SMALLEST = 72;
@@ -235,6 +235,7 @@ export class Grid {
 
   #picture(n) {
     const picture = element("img", { src: address(n), alt: "", draggable: false, decoding: "async" });
+    picture.addEventListener("error", () => picture.replaceWith(element("span", { className: "unseen quiet" }, UNSEEN)));
     picture.addEventListener("load", () => {
       const original = picture.naturalWidth / this.review.enlarged;
       picture.style.width = `${original * Math.max(ENLARGE, this.review.enlarged)}px`; // and no larger than the cell, by the style sheet
@@ -254,9 +255,10 @@ export class Grid {
     chip.hidden = kind === "open";
     say(chip, words);
     const picture = cell.querySelector("img");
-    const broken = picture?.complete && !picture.naturalWidth; // it was asked for while somebody moved it
-    if (broken || !present) picture?.remove();
-    if (present && (broken || !picture)) cell.prepend(this.#picture(n));
+    const unseen = cell.querySelector(".unseen"); // perhaps it was asked for while somebody moved it
+    unseen?.remove();
+    if (!present) picture?.remove();
+    if (present && !picture) cell.prepend(this.#picture(n));
   }
 
   /** Shows what is chosen, where the keyboard is, and the question on a whole page. */

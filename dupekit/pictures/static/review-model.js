@@ -9,7 +9,7 @@ export const kindOf = (image, verdict, label) => {
   return label === image.suggested ? "suggested" : "moved";
 };
 
-/** Tells of "change" (detail: numbers) and of "class" (detail: label), a class that was made. */
+/** Tells of "change" (detail: numbers). */
 export class Review extends EventTarget {
   constructor(tree, references) {
     super();
@@ -76,13 +76,13 @@ export class Review extends EventTarget {
   /** The server's answer to what was expected of `numbers`: how each of `outcomes` is now. */
   answered(numbers, outcomes) {
     for (const n of numbers) this.#underWay[n] -= 1;
-    for (const [n, verdict, label] of outcomes) this.kept[n] = [verdict, label, this.kept[n][2]];
+    for (const [n, verdict, label] of outcomes) this.#keep(n, verdict, label, this.kept[n][2]);
     this.#settle(numbers);
   }
 
   /** What the server says of some images, unasked: [number, verdict, label, present] each. Returns those that now look otherwise. */
   follow(changes) {
-    for (const [n, verdict, label, present] of changes) this.kept[n] = [verdict, label, present];
+    for (const [n, verdict, label, present] of changes) this.#keep(n, verdict, label, present);
     return this.#settle(changes.map(([n]) => n));
   }
 
@@ -101,14 +101,13 @@ export class Review extends EventTarget {
     this.counts[was.kind] -= 1;
     this.counts[kind] += 1;
     for (const by of BY) this.groups[by][image.groups[by]].open += (kind === "open") - (was.kind === "open");
-    this.addClass(label);
     return true;
   }
 
-  addClass(label) {
-    if (this.classes.includes(label)) return;
-    this.classes.push(label);
-    this.dispatchEvent(new CustomEvent("class", { detail: label }));
+  /** A class that somebody made is a class once the server says so: some names no class can have. */
+  #keep(n, verdict, label, present) {
+    this.kept[n] = [verdict, label, present];
+    if (!this.classes.includes(label)) this.classes.push(label);
   }
 
   #tell(numbers) {

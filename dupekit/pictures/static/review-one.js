@@ -2,7 +2,7 @@
 
 import { element, find, named, say } from "./review-dom.js";
 import { prepareThumbs, thumbs } from "./review-thumbs.js";
-import { KINDS, verdictWords } from "./review-words.js";
+import { KINDS, UNSEEN, verdictWords } from "./review-words.js";
 
 const AHEAD = 4;
 
@@ -59,7 +59,16 @@ export class OneByOne {
   }
 
   #show(image) {
-    this.picture.show(image, this.review.enlarged, `Image ${image.number + 1}: ${image.name}`);
+    this.picture.show(image, this.review.enlarged, `Image ${image.number + 1}: ${image.name}`, () => {
+      if (this.current === image.number && this.review.shown[image.number].present) this.#instead(UNSEEN);
+    });
+  }
+
+  /** Words in the place of the image; "" where it is there. */
+  #instead(words) {
+    find("away").hidden = !words;
+    say(find("away"), words);
+    find("frame").hidden = find("scale").hidden = Boolean(words);
   }
 
   /** What can change while the image stays. */
@@ -70,9 +79,7 @@ export class OneByOne {
     chip.hidden = kind === "open";
     chip.className = `verdict ${KINDS[kind].colour}`;
     say(chip, kind === "open" ? "" : verdictWords(kind, label));
-    find("away").hidden = present;
-    say(find("away"), present ? "" : `Deleted in the file manager: ${verdictWords(kind, label)}.`);
-    find("frame").hidden = !present;
+    this.#instead(present ? "" : `Deleted in the file manager: ${verdictWords(kind, label)}.`);
     if (present && this.picture.broken) this.#show(this.review.images[this.current]);
   }
 

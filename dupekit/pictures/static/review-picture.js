@@ -52,8 +52,8 @@ export class Picture {
     for (const n of numbers) this.#store.get(this.address(n));
   }
 
-  /** Shows an image of a tree whose copies are `enlarged` so many times. */
-  show({ number, name }, enlarged, words) {
+  /** Shows an image of a tree whose copies are `enlarged` so many times; calls `unseen` where it cannot be shown. */
+  show({ number, name }, enlarged, words, unseen) {
     const picture = this.#store.get(this.address(number));
     picture.alt = words;
     picture.title = name;
@@ -62,8 +62,10 @@ export class Picture {
     const size = () => [picture.naturalWidth / enlarged, picture.naturalHeight / enlarged];
     this.#image = { picture, size };
     if (!picture.complete) picture.addEventListener("load", () => this.#image?.picture === picture && this.fit(), { once: true });
+    picture.onerror = () => this.#image?.picture === picture && unseen();
     this.#frame.replaceChildren(picture);
     this.fit();
+    if (this.broken) unseen();
   }
 
   /** Whether the image did not come: it was asked for while somebody moved it. */

@@ -42,6 +42,8 @@ export const decisions = (n) => (n === 1 ? "1 decision" : `${number(n)} decision
 /** A verdict in words, as in "moved to Diatom". */
 export const verdictWords = (kind, label) => (kind === "moved" ? `moved to ${label}` : KINDS[kind].words);
 
+export const UNSEEN = "This image cannot be shown. It may be damaged.";
+
 export function time(seconds) {
   const minutes = Math.max(1, Math.round(seconds / 60));
   if (minutes < 90) return minutes === 1 ? "1 minute" : `${minutes} minutes`;

@@ -167,7 +167,7 @@ class Page {
 
   #recent(i) {
     const label = this.deciding.recent[i];
-    if (label !== undefined) this.decide("class", label);
+    if (label) this.decide("class", label);
   }
 
   #step(step) {

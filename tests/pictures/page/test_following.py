@@ -182,6 +182,18 @@ def test_a_look_that_began_before_a_move_does_not_take_it_back(tree: Path) -> No
     assert state.whole()["verdicts"][0] == ["open", "amoeba"]
 
 
+def test_whatever_ends_the_following_is_told(tree: Path) -> None:
+    def seen(snapshot: Snapshot) -> None:
+        if snapshot.review and snapshot.review.verdicts[0].now_at is None:
+            raise ValueError("nobody thought of this")
+
+    with served(tree, seen=seen) as page:
+        assert page.get("state")["trouble"] is None
+        (tree / FIRST).unlink()
+        until(lambda: "not followed any more" in (page.get("state")["trouble"] or ""))
+        assert page.decide([1], "right")["refused"]
+
+
 def test_the_log_of_events_is_kept(tree: Path) -> None:
     with served(tree) as page:
         page.decide([0], "expunge")

@@ -14,6 +14,14 @@ import httpx
 import pytest
 
 from dupekit.review.manifest import MARKER
+from dupekit.review.reference_index import (
+    Beside,
+    ReferenceIndex,
+    ReferenceThumbnail,
+    reference_folder,
+    write_index,
+)
+from dupekit.review.verdicts import tree_manifest
 from tests.pictures.page.serving import Served, make_tree, said, served
 
 POLICY = {
@@ -383,6 +391,22 @@ def test_the_browser_is_opened_by_an_address_that_is_good_once(page: Served) -> 
         assert browser.get(once).status_code == 404
         foreign = page.server.address_once()
         assert browser.get(foreign, headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_an_index_of_references_without_end_is_cut(tree: Path) -> None:
+    manifest = tree_manifest(tree)
+    many = [0] * 100_000
+    index = ReferenceIndex(
+        thumbnails=[
+            ReferenceThumbnail(file="0123456789abcdef.webp", label="x", confirmed=True, width=1, height=1)
+        ],
+        classes={"x": many},
+        beside={manifest.files[0].path: Beside(given=many, suggested=many, alike=many)},
+    )
+    reference_folder(tree).mkdir(exist_ok=True)
+    write_index(reference_folder(tree), index)
+    with served(tree) as page:
+        assert len(page.http.get("references").content) < 2000
 
 
 def test_the_marker_is_no_folder_to_move_from_or_to(page: Served, tree: Path) -> None:

@@ -153,6 +153,33 @@ def test_type_ahead_takes_a_beginning_a_part_or_letters_and_a_new_class_only_whe
     )
 
 
+def test_what_no_class_can_be_called_is_not_offered_again(review: Review) -> None:
+    at = review(FIVE)
+    at.press("c")
+    at.type("krill")
+    at.press("ArrowDown", "Enter")
+    at.press("c")
+    at.type("a/b")
+    at.press("ArrowDown", "Enter")
+    at.says("Image 2 was not changed: No class can be called a/b")
+    expect(at.page.locator("#recent button")).to_have_text(["1 krill"])
+    at.press("c")
+    at.type("a/b")
+    expect(at.page.locator("#class-list li")).to_have_text(["Make a new class: a/b"])
+    at.press("Escape", "2")  # there is none
+    at.shows(2)
+    # Nor in another spelling than it has.
+    at.press("c")
+    at.type("_expunge")
+    at.press("ArrowDown", "Enter")
+    at.says("the name has another meaning")
+    at.press("c")
+    at.type("diatom")
+    at.press("Enter")
+    expect(at.page.locator("#recent button")).to_have_text(["1 krill", "2 diatom"])
+    at.on_disk({"copepod/0000.png": ("relabel", "krill"), "copepod/0003.png": ("relabel", "diatom")})
+
+
 def test_keys_stay_the_browsers_and_the_fields(review: Review) -> None:
     at = review(FIVE)
     at.press("Control+x", "Alt+r", "Meta+u", "Control+Shift+z")

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.pictures.page.reviewing import Review, Reviewing, make_tree, numbered
+from tests.pictures.page.serving import served
 
 pytestmark = pytest.mark.browser
 
@@ -95,7 +96,7 @@ def test_second_page_follows_and_is_not_overruled(review: Review, open_page: Cal
     beside.says("Somebody else: image 2, thrown out.")
     late.press("a")
     late.says("Image 2 was not changed: ")
-    late.says("It is now: thrown out.")
+    late.says("Somebody else changed it meanwhile. It is now: thrown out.")
     late.press("ArrowLeft")
     expect(late.question.locator(".verdict")).to_have_text("thrown out")
     # Both undo their own; at the end, what is open again comes back.
@@ -111,6 +112,23 @@ def test_second_page_follows_and_is_not_overruled(review: Review, open_page: Cal
             **{f"copepod/000{number}.png": ("relabel", "diatom") for number in (2, 3, 4)},
         }
     )
+
+
+def test_what_was_decided_so_already_is_not_said_to_be_taken_back(
+    review: Review, open_page: Callable[..., Page]
+) -> None:
+    at = review(FIVE)
+    deaf = open_page(at.page.url)
+    deaf.route("**/events*", lambda route: None)
+    deaf.reload()
+    late = Reviewing(at.tree, deaf)
+    late.shows(0)
+    at.press("x")
+    at.on_disk({"copepod/0000.png": ("expunge", "copepod")})
+    late.press("x", "z")
+    late.says("Image 1 was not taken back: decided so already, before you did.")
+    expect(late.question.locator(".verdict")).to_have_text("thrown out")
+    at.on_disk({"copepod/0000.png": ("expunge", "copepod")})
 
 
 def test_what_somebody_else_decides_is_not_chosen_any_more(
@@ -170,6 +188,39 @@ def test_page_follows_the_file_manager(review: Review) -> None:
             "copepod/0004.png": ("unsure", "copepod"),
         }
     )
+
+
+def test_an_image_that_cannot_be_shown_is_said_so(
+    servers: ExitStack, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    tree = make_tree(tmp_path, FIVE)
+    file = tree / "copepod" / "diatom_09_0003.png"
+    content = file.read_bytes()
+    file.write_bytes(content[:40])
+    page = servers.enter_context(served(tree))
+    at = Reviewing(tree, open_page(page.server.address, expected="status of 4"))
+    at.shows(0)
+    words = "This image cannot be shown. It may be damaged."
+    at.press("ArrowRight", "ArrowRight", "ArrowRight")
+    expect(at.page.locator("#away")).to_have_text(words)
+    for hidden in ("#frame", "#scale"):
+        expect(at.page.locator(hidden)).to_be_hidden()
+    at.press("g")
+    expect(at.cells.nth(3)).to_contain_text(words)
+    expect(at.cells.locator("img")).to_have_count(4)
+    at.press("g", "ArrowRight")
+    at.shows(4)
+    expect(at.page.locator("#away")).to_be_hidden()
+    expect(at.page.locator("#scale")).to_be_visible()
+    # It can be decided on, and is shown once it can be.
+    at.press("ArrowLeft", "x")
+    at.on_disk({"copepod/0003.png": ("expunge", "copepod")})
+    (at.tree / "_expunge" / "copepod" / file.name).write_bytes(content)
+    at.press("z", "ArrowLeft")
+    at.shows(2)
+    at.press("ArrowRight")
+    at.shows(3)
+    at.on_disk({})
 
 
 def test_decisions_wait_while_the_tree_is_away(review: Review, tmp_path: Path) -> None:
