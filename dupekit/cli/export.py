@@ -87,7 +87,9 @@ def _say(made: Exported, drawn: int) -> None:
     factor = f" Copies are enlarged {made.manifest.enlarged} times." if made.manifest.enlarged > 1 else ""
     tree = shlex.quote(escape(str(made.tree)))
     waits = "waits" if made.waiting == 1 else "wait"
-    waiting = f"{counted(made.waiting, 'suspect')} more {waits} for the next export. " if made.waiting else ""
+    waiting = (
+        f"{counted(made.waiting, 'suspect')} more {waits} for the next export.\n" if made.waiting else ""
+    )
     say(
         f"{counted(len(made.manifest.files), 'image')} to review in {made.tree}{of_audit}.{factor}\n"
         "In each class folder: delete what is labelled right, or move it to _right; move what belongs elsewhere to its"

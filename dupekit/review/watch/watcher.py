@@ -35,6 +35,9 @@ POLL_S, POLL_NETWORK_S = 30.0, 5.0
 POLL_SHARE = 0.05
 """... but let looking take no larger share of the time than this."""
 
+NOTICED_S = 1.0
+"""No wait is longer: of a signal that comes in the moment before one begins, Python hears when it is over."""
+
 _AT_ONCE = 10_000
 """Events are kept no later than when there are so many."""
 
@@ -214,10 +217,13 @@ def _wait(heard: Heard, stop: threading.Event, at_most_s: float) -> list[Event]:
     events: list[Event] = []
     until = time.monotonic() + at_most_s
     while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        at_once_s = QUIET_S if events else NOTICED_S
         try:
-            event = heard.get(timeout=min(left, QUIET_S) if events else left)
+            event = heard.get(timeout=min(left, at_once_s))
         except queue.Empty:
-            break
+            if events:
+                break
+            continue
         if event is not None:
             events.append(event)
             if len(events) == 1:
