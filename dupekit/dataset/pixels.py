@@ -95,11 +95,13 @@ def _to_8_bit(values: NDArray[Any], no_data: float | None = None) -> NDArray[np.
         known &= wide != np.asarray(no_data, values.dtype)
     if not known.any():
         return np.zeros(values.shape, np.uint8)
-    low, high = wide[known].min(), wide[known].max()
-    wide = np.where(known, wide, low)  # the darkest that is known
+    low, high = wide.min(where=known, initial=np.inf), wide.max(where=known, initial=-np.inf)
+    wide[~known] = low  # the darkest that is known
     if low >= 0 and high <= 65535 and values.dtype != np.float32:
         return _scaled(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
-    stretched: NDArray[np.uint8] = ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    wide -= low  # in place: an image may have 50 million pixels
+    wide *= 255 / max(high - low, 1e-12)
+    stretched: NDArray[np.uint8] = wide.astype(np.uint8)
     return stretched
 
 
@@ -127,6 +129,9 @@ def _ground(pixels: NDArray[np.uint8]) -> tuple[int, int, int]:
     if len(visible):
         red, green, blue = np.median(visible[:, :3], axis=0).astype(int).tolist()
         return red, green, blue
-    seen = pixels[pixels[:, :, 3] > 0]
-    bright = np.average(seen[:, :3] @ _LUMINANCE, weights=seen[:, 3]) > 127
+    alpha = pixels[:, :, 3]
+    colours = np.einsum(
+        "yx,yxc->c", alpha, pixels[:, :, :3], dtype=np.uint64
+    )  # in whole numbers, and no copy
+    bright = colours @ _LUMINANCE > 127 * alpha.sum(dtype=np.uint64)
     return (0, 0, 0) if bright else (255, 255, 255)
