@@ -123,7 +123,6 @@ class ReportValues:
     """Settings, versions and the like: (heading, rows of name and value)."""
     dataset: str
     """Where the images lie: absolute, escaped."""
-    created: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +217,7 @@ def _data(values: ReportValues, number: Any) -> dict[str, Any]:
         )  # fmt: skip
     return {
         "title": values.title, "round": values.round, "pairs": values.pairs, "pairsPlanned": values.pairs_planned,
-        "rule": _rule(values.rule), "total": values.total, "dataset": values.dataset, "created": values.created,
+        "rule": _rule(values.rule), "total": values.total, "dataset": values.dataset,
         "labels": labels, "suspects": suspects, "confirmed": sorted(confirmed),
         "classes": [[at[c.label], c.images, c.agreement, c.chance, c.near_chance] for c in values.classes],
         "confusion": _confusion(values.confusion, at),

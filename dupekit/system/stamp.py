@@ -12,6 +12,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def in_words(stamp: str) -> str:
+    """Such a stamp for a person who may be anywhere, as on a page that is sent around: 2026-11-26 13:44 UTC."""
+    return f"{stamp[:16].replace('T', ' ')} UTC"
+
+
 def user() -> str:
     """Who is at work: USER@COMPUTER."""
     try:

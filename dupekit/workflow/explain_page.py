@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from dupekit.pictures.gallery import Gallery, Picture
 from dupekit.pictures.thumbnails import Thumbnail
 from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
+from dupekit.system import stamp
 from dupekit.workflow.explain import Explained, Explanation, decision_words, models_say, verdict_words
 from dupekit.workflow.page_place import page_place
 from dupekit.workflow.references import References
@@ -159,11 +159,11 @@ def _tables(found: Explained) -> list[Listed]:
     history = [
         [
             str(one.round),
-            _clock(one.at),
+            stamp.in_words(one.at),
             one.who,
             decision_words(*(one.previous or "open").partition(" ")[::2]),
             decision_words(one.verdict, one.label),
-            _clock(one.undone),
+            stamp.in_words(one.undone) if one.undone else "",
         ]
         for one in found.history
     ]
@@ -196,10 +196,3 @@ def _large(session: Session, found: Explained, gallery: Gallery) -> Thumbnail | 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else percent(share)
-
-
-def _clock(stamp: str | None) -> str:
-    try:
-        return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}" if stamp else ""
-    except ValueError:
-        return stamp or ""

@@ -34,8 +34,8 @@ from dupekit.pictures.report import (
 from dupekit.rounds.confusion import Confusion, confusion
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import Settings
+from dupekit.system import stamp
 from dupekit.system.progress import Progress, stage
-from dupekit.system.stamp import now
 from dupekit.workflow.advice import standing
 from dupekit.workflow.agreement import agreement
 from dupekit.workflow.flag import rule_of
@@ -155,7 +155,6 @@ def _values(session: Session, current: Round, limit: int) -> ReportValues:
         rounds=_rounds(session),
         facts=_facts(session, current),
         dataset=escape(str(dataset_of(session, current))),
-        created=now(),
     )
 
 
@@ -249,8 +248,8 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
     about = [
         ("project", escape(str(session.root))),
         ("dataset", escape(str(dataset_of(session, current)))),
-        ("round begun", _clock(current.begun)),
-        ("report made", _clock(now())),
+        ("round begun", stamp.in_words(current.begun)),
+        ("report made", stamp.in_words(stamp.now())),
         ("images in the round", f"{current.images:,}"),
         ("pairs", f"{current.tallied_pairs} of {current.pairs}"),
         ("time of all runs", f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"),
@@ -262,10 +261,6 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
         ("Settings of the project", _project_settings(session.settings)),
         ("Versions", _versions()),
     ]
-
-
-def _clock(stamp: str) -> str:
-    return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _project_settings(settings: Settings) -> list[tuple[str, str]]:

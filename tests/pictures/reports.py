@@ -76,7 +76,6 @@ def made_up(
         rounds=[RoundRow(1, 400, PAIRS, "score", suspects, 0, 0, None, 0.8)],
         facts=[("Settings", [("trainer", labels[0])])],
         dataset=str(folder),
-        created="2026-01-01T00:00:00+00:00",
     )
 
 
