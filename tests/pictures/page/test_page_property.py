@@ -87,6 +87,9 @@ class Reviewing(RuleBasedStateMachine):
         self.actions: list[Outcome] = []
         self.by_hand = False
         """Whether somebody moved something since the last look."""
+        self.unclear = False
+        """Whether images that are alike were moved by hand. Where each came from nothing tells then but a look: what is put
+        back to such a place may be read as its twin, and the page says so from the next look on."""
         self.files = self.contents()
         self.look()
 
@@ -119,12 +122,14 @@ class Reviewing(RuleBasedStateMachine):
         assert sorted(done.moved + [one.number for one in done.refused]) == sorted(numbers)
         assert all(one.reason.endswith((".", "?")) for one in done.refused)
         self.actions.append(done)
+        self.by_hand |= self.unclear
 
     @rule(which=st.integers(0, 99))
     def undo(self, which: int) -> None:
         if self.actions:
             action = self.actions[which % len(self.actions)]
             self.actions.append(self.page.undo(action.action, client="me"))
+            self.by_hand |= self.unclear
 
     @rule(number=image, place=st.sampled_from([*PLACES, "home", "trash"]))
     def move_by_hand(self, number: int, place: str) -> None:
@@ -147,6 +152,7 @@ class Reviewing(RuleBasedStateMachine):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(source, target)
         self.by_hand = True
+        self.unclear |= self.images is ALIKE
 
     @invariant()
     def the_page_shows_what_collect_reads(self) -> None:
