@@ -47,6 +47,7 @@ export class OneByOne {
     if (this.current === n) return this.refresh();
     this.current = n;
     const image = this.review.images[n];
+    this.#instead(""); // what is hidden has no size to be fitted into
     this.#show(image);
     this.#question(image);
     const [given, suggested, alike] = image.beside;
