@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dupekit.ledger.database import Ledger
 from dupekit.review.verdicts import Verdict
-from dupekit.rounds.rules import Rule, RuleName
+from dupekit.rounds.rules import Rule
 from dupekit.rounds.yields import Decided
 
 
@@ -66,7 +66,7 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
     )
     table = np.fromiter(rows, np.dtype("i8, i8, f8, ?"))
     image, score = table["f0"], table["f2"]
-    suspect = table["f1"] >= rule.threshold if rule.name is RuleName.VOTES else score > 0
+    suspect = rule.flags(table["f1"], score)
     of_audit, is_out = np.isin(image, audit), np.isin(image, out)
     has_verdict = np.isin(image, verdicts[:, 0])
     said = np.full(len(image), -1)

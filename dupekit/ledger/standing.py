@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.ledger.database import Ledger, understood
+from dupekit.ledger.tallies import IGNORED, SAME
 from dupekit.review.verdicts import Verdict
 
 
@@ -32,6 +33,8 @@ class Standings:
     given: list[str]
     digests: list[str]
     """When votes were counted."""
+    votes: NDArray[np.int64]
+    scores: NDArray[np.float64]
     probability_given: NDArray[np.float64]
     ignored: NDArray[np.bool_]
     """On the ignore list: confirmed, in whatever round."""
@@ -44,10 +47,8 @@ class Standings:
 def standings(ledger: Ledger, round_number: int) -> Standings:
     """None of them while no pair of the round is complete."""
     rows = ledger.rows(
-        """
-        SELECT image, path, g.name, tallies.digest, p_given,
-            CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END,
-            images.state = 'ok' AND images.digest = tallies.digest
+        f"""
+        SELECT image, path, g.name, tallies.digest, votes, score, p_given, {IGNORED}, {SAME}
         FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
         """,
         (round_number,),
@@ -56,14 +57,14 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
     given: list[str] = []
     digests: list[str] = []
 
-    def figures() -> Iterator[tuple[int, float, int, int]]:
+    def figures() -> Iterator[tuple[int, int, float, float, int, int]]:
         for image, path, label, digest, *rest in rows:  # one by one, for there may be millions
             paths.append(path)
             given.append(sys.intern(label))
             digests.append(digest)
             yield (image, *rest)
 
-    table = np.fromiter(figures(), np.dtype("i8, f8, ?, ?"))
+    table = np.fromiter(figures(), np.dtype("i8, i8, f8, f8, ?, ?"))
     verdicts = ledger.rows(
         "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
     )
@@ -75,5 +76,7 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
         table["f1"],
         table["f2"],
         table["f3"],
+        table["f4"],
+        table["f5"],
         {image: Current(understood(Verdict, verdict), label) for image, verdict, label in verdicts},
     )

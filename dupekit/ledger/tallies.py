@@ -87,12 +87,12 @@ def replace(
         db.execute("UPDATE rounds SET tallied_pairs = ? WHERE id = ?", (pairs, round_number))
 
 
-_SAME = "images.state = 'ok' AND images.digest = tallies.digest"
+SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 """The image still holds what was trained on and predicted."""
 
 # IN, so that SQLite works the list out once; CASE, because a bare NOT IN of two columns searches the whole list for
 # NULL again for every image (measured: 164 s, not 1.5 s, for 230,000 candidates and a list of 20,000).
-_IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
+IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
 
 # The two rules; parameters: the rule's name, the threshold.
 _BY_RULE = "CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END"
@@ -111,7 +111,7 @@ def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     Equal scores are ordered by path.
     """
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} ORDER BY score DESC, path",
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} ORDER BY score DESC, path",
         (round_number, rule.name, rule.threshold),
     )
     return [Suspect(*row) for row in found]
@@ -127,7 +127,7 @@ _WAITING = """
 def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     """The suspects that the next batches are taken from, most suspicious first: neither decided nor out."""
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING}"
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}"
         " ORDER BY score DESC, path",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     )
@@ -137,7 +137,7 @@ def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
 def count_waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many these are."""
     found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING}",
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     )
     return found
@@ -146,7 +146,7 @@ def count_waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
 def unsuspected(ledger: Ledger, round_number: int, rule: Rule) -> Unsuspected:
     """The images that are no suspects, and neither decided, out, on the ignore list nor changed."""
     rows = ledger.rows(
-        f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {_IGNORED} AND {_SAME} AND {_WAITING} ORDER BY image",
+        f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING} ORDER BY image",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     ).fetchall()
     return Unsuspected(
@@ -159,7 +159,7 @@ def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[
     found = []
     for image in images:
         row = ledger.rows(
-            f"{_SHOWN} {_CANDIDATES} AND image = ? AND {_SAME}", (round_number, image)
+            f"{_SHOWN} {_CANDIDATES} AND image = ? AND {SAME}", (round_number, image)
         ).fetchone()
         if row:
             found.append(Suspect(*row))
@@ -168,12 +168,12 @@ def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[
 
 def count(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many these are."""
-    return _count(ledger, round_number, rule, f"NOT {_IGNORED}")
+    return _count(ledger, round_number, rule, f"NOT {IGNORED}")
 
 
 def ignored(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many more there would be without the ignore list."""
-    return _count(ledger, round_number, rule, _IGNORED)
+    return _count(ledger, round_number, rule, IGNORED)
 
 
 _NOT_BEFORE = """
@@ -217,7 +217,7 @@ def images_of(ledger: Ledger, round_number: int) -> Columns | None:
 def outdated(ledger: Ledger, round_number: int) -> int:
     """How many images of the round are gone or have another content than was predicted."""
     count: int = ledger.value(
-        f"SELECT count(*) FROM tallies JOIN images ON images.id = image WHERE round = ? AND NOT ({_SAME})",
+        f"SELECT count(*) FROM tallies JOIN images ON images.id = image WHERE round = ? AND NOT ({SAME})",
         (round_number,),
     )
     return count
@@ -253,7 +253,7 @@ def figures(ledger: Ledger, round_number: int) -> Figures:
 
 def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:
     found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {condition} AND {_SAME}",
+        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {condition} AND {SAME}",
         (round_number, rule.name, rule.threshold),
     )
     return found

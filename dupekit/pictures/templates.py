@@ -73,6 +73,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["inline"] = lambda name: Markup(static(name))
     environment.filters["breakable"] = lambda name: Markup("_<wbr>").join(name.split("_"))
     return environment

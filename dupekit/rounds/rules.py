@@ -1,6 +1,6 @@
 """What makes a suspect: the two rules, and their defaults.
 
-The choice itself, over millions of tallies, is one query: `dupekit.ledger.tallies.suspects`.
+The choice itself, over millions of tallies, is one query, which says what `Rule.flags` says: `dupekit.ledger.tallies.suspects`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class RuleName(StrEnum):
@@ -28,6 +32,14 @@ class Rule:
     name: RuleName
     threshold: int
     """Votes that make a dupe; the rule `score` does not ask for it."""
+
+    @overload
+    def flags(self, votes: int, score: float) -> bool: ...
+    @overload
+    def flags(self, votes: NDArray[Any], score: NDArray[Any]) -> NDArray[Any]: ...
+    def flags(self, votes: Any, score: Any) -> Any:
+        """Whether an image of so many votes and this score is a suspect; of arrays, element by element, bool."""
+        return votes >= self.threshold if self.name is RuleName.VOTES else score > 0
 
 
 @dataclass(frozen=True, slots=True)

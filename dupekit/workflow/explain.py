@@ -206,8 +206,8 @@ def _standing(
         how = "is gone" if image.state is ImageState.GONE else "changed"
         return Standing.CHANGED, f"Its file {how} since the round was trained, so it is no suspect."
     rule = rule_of(latest, session.settings)
-    flagged = counted.votes >= rule.threshold if rule.name is RuleName.VOTES else counted.score > 0
-    said = _by_rule(rule, counted)
+    flagged = rule.flags(counted.votes, counted.score)
+    said = _by_rule(rule, counted, flagged)
     if flagged and one_image.is_ignored(session.ledger, counted.digest, counted.given):
         return Standing.IGNORED, f"{said}, but it is on the ignore list: confirmed as {counted.given}."
     return (Standing.SUSPECT if flagged else Standing.BY_RULE), f"{said}."
@@ -221,13 +221,11 @@ def _why_not_counted(image: ImageRow, latest: Round) -> str:
     return f"It is no image of round {latest.number}: it came later, or its class has too few images."
 
 
-def _by_rule(rule: Rule, counted: Counted) -> str:
+def _by_rule(rule: Rule, counted: Counted, flagged: bool) -> str:
+    makes = f"which makes {'a' if flagged else 'no'} suspect"
     if rule.name is RuleName.SCORE:
-        return f"Its score is {'above 0' if counted.score > 0 else 'not above 0'}, which makes {'a' if counted.score > 0 else 'no'} suspect"
-    verb = "makes a" if counted.votes >= rule.threshold else "makes no"
-    return (
-        f"It has {counted.votes} votes for one class, which {verb} suspect: the threshold is {rule.threshold}"
-    )
+        return f"Its score is {'above 0' if flagged else 'not above 0'}, {makes}"
+    return f"It has {counted.votes} votes for one class, {makes}: the threshold is {rule.threshold}"
 
 
 def _classes(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dupekit.files.names import escape
 from dupekit.files.paths import real_path
-from dupekit.files.write import write_text
 from dupekit.ledger import rounds
 from dupekit.ledger.one_image import Counted
 from dupekit.pictures.explain import Bar, Chart, ExplainPage, Fact, Listed, Shown, Strip, explain_page
@@ -17,7 +16,7 @@ from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
 from dupekit.system import stamp
 from dupekit.workflow.explain import Explained, Explanation, decision_words, models_say, verdict_words
-from dupekit.workflow.page_place import page_place
+from dupekit.workflow.page_place import page_place, write_page
 from dupekit.workflow.references import References
 from dupekit.workflow.report import dataset_of
 from dupekit.workflow.session import Session
@@ -29,7 +28,8 @@ LARGE_PX, SMALL_PX = 1200, 160
 
 def write_explain_page(session: Session, found: Explanation, place: Path) -> None:
     """Raises UsageError where a page must not be written there."""
-    write_text(page_place(session, place, default=place), explain_page(_page(session, found)))
+    page = explain_page(_page(session, found)).encode()
+    write_page(page_place(session, place, default=place), lambda out: out.write(page))
 
 
 def _page(session: Session, explanation: Explanation) -> ExplainPage:

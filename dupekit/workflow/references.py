@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
-from dupekit.ledger import rounds, standing, tallies
+from dupekit.ledger import rounds, standing
 from dupekit.ledger.standing import Standings
 from dupekit.review.verdicts import Verdict
 from dupekit.rounds.references import Reference, Space, nearest, typical
@@ -131,14 +131,15 @@ def references(
     """
     ledger = session.ledger
     found = standing.standings(ledger, number)
-    suspects = tallies.suspects(ledger, number, rule_of(rounds.get(ledger, number), session.settings))
+    rule = rule_of(rounds.get(ledger, number), session.settings)
+    suspects = rule.flags(found.votes, found.scores) & ~found.ignored
     verdicts = found.verdicts
     correct = [image for image, one in verdicts.items() if one.verdict is Verdict.CORRECT]
     otherwise = [image for image, one in verdicts.items() if one.verdict is not Verdict.CORRECT]
     names, labels = np.unique(np.array(found.given, dtype=object), return_inverse=True)
     _, contents = np.unique(np.array(found.digests, "S64"), return_inverse=True)
     left_out = np.isin(contents, contents[np.isin(found.images, list(without))])
-    barred = np.isin(found.images, [*otherwise, *(one.image for one in suspects)])
+    barred = suspects | np.isin(found.images, otherwise)
     by_class = typical(
         labels,
         found.probability_given,

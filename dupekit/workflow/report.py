@@ -187,7 +187,7 @@ def _confusion(session: Session, number: int, labels: list[str]) -> Confusion:
 
 def _votes(counted: Figures, rule: Rule, pairs: int) -> Histogram:
     edges = np.arange(pairs + 2) - 0.5
-    return _histogram(edges, counted.votes, _flagged(counted, rule))
+    return _histogram(edges, counted.votes, rule.flags(counted.votes, counted.scores))
 
 
 def _scores(counted: Figures, rule: Rule) -> Histogram:
@@ -197,12 +197,7 @@ def _scores(counted: Figures, rule: Rule) -> Histogram:
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
     if len(edges) < 2:
         edges = np.array([0.0, width])
-    return _histogram(edges, counted.scores, _flagged(counted, rule))
-
-
-def _flagged(counted: Figures, rule: Rule) -> NDArray[np.bool_]:
-    flagged = counted.votes >= rule.threshold if rule.name is RuleName.VOTES else counted.scores > 0
-    return np.asarray(flagged)
+    return _histogram(edges, counted.scores, rule.flags(counted.votes, counted.scores))
 
 
 def _histogram(edges: NDArray[Any], of: NDArray[Any], flagged: NDArray[np.bool_]) -> Histogram:

@@ -23,7 +23,7 @@ from dupekit.errors import ImageError
 from dupekit.pictures.page.decisions import Decisions, Outcome
 from dupekit.pictures.page.facts import facts, references
 from dupekit.pictures.page.guard import BODY_MAX_BYTES
-from dupekit.pictures.page.images import Images, Picture
+from dupekit.pictures.page.images import Coded, Images
 from dupekit.pictures.page.state import Opinion, State
 from dupekit.pictures.templates import render
 from dupekit.review.manifest import Manifest
@@ -155,7 +155,7 @@ class Page:
             return moves.content(file, now)
 
     @staticmethod
-    def _picture(make: Callable[[], Picture]) -> Response:
+    def _picture(make: Callable[[], Coded]) -> Response:
         try:
             picture = make()
         except OSError:

@@ -24,7 +24,7 @@ _STRETCH = (1.0, 99.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Coded:
     """What is sent."""
 
     content: bytes
@@ -39,12 +39,12 @@ class Images:
         self._lock = threading.Lock()
         self._at_work = threading.BoundedSemaphore(2)
         """An image of many pixels takes much memory while it is decoded."""
-        self._kept: OrderedDict[tuple[str, bool, bool], Picture] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, bool], Coded] = OrderedDict()
         self._kept_bytes = 0
 
     def of(
         self, name: str, read: Callable[[], bytes], *, stretched: bool = False, small: bool = False
-    ) -> Picture:
+    ) -> Coded:
         """The image in the file that `read` reads, and that is not read again while the picture of that name is kept.
 
         Raises what `read` raises, and ImageError where it is none.
@@ -65,7 +65,7 @@ class Images:
         return picture
 
 
-def _coded(content: bytes, max_pixels: int, *, stretched: bool, small: bool) -> Picture:
+def _coded(content: bytes, max_pixels: int, *, stretched: bool, small: bool) -> Coded:
     image = shown_image(content, max_pixels=max_pixels)
     if small:
         image.thumbnail((SMALL_PX, SMALL_PX))
@@ -74,7 +74,7 @@ def _coded(content: bytes, max_pixels: int, *, stretched: bool, small: bool) -> 
     out = io.BytesIO()
     # The quickest compression: it travels on one machine, or through a tunnel.
     image.save(out, "PNG", compress_level=1)
-    return Picture(out.getvalue(), "image/png")
+    return Coded(out.getvalue(), "image/png")
 
 
 def _stretched(image: PillowImage.Image) -> PillowImage.Image:
