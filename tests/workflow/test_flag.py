@@ -60,6 +60,16 @@ def test_suspects_are_what_the_rule_says_most_suspicious_first(trained: Project)
     assert trained.flag(threshold=1).by_other_rule == (counted.scores > 0).sum()
 
 
+@pytest.mark.parametrize("rule", [Rule(RuleName.SCORE, 3), Rule(RuleName.VOTES, 1), Rule(RuleName.VOTES, 3)])
+def test_the_rule_and_the_query_say_the_same(trained: Project, rule: Rule) -> None:
+    chosen = {"threshold": rule.threshold} if rule.name is RuleName.VOTES else {"rule": rule.name}
+    found = [one.path for one in trained.flag(**chosen).suspects]
+    counted = trained.scores()
+    flagged = rule.flags(counted.votes, counted.scores)
+    assert 0 < len(found) < len(counted)
+    assert sorted(found) == [path for path, suspect in zip(counted.paths, flagged, strict=True) if suspect]
+
+
 def test_a_setting_that_no_image_can_reach_is_refused(trained: Project) -> None:
     toml = trained.path / "dupekit.toml"
     toml.write_text(f"{toml.read_text()}\nthreshold = 4\n")
