@@ -123,7 +123,7 @@ def assess(session: Session, *, class_min: int, view: ClassView | None = None) -
     sizes = images.class_sizes(session.ledger, view)
     classes = [size.name for size in sizes if size.different >= class_min]
     if len(classes) < 2:
-        trained = ", as the class configuration has them" if view else ""
+        trained = ", as the class configuration has them," if view else ""
         raise DatasetError(
             f"Only {len(classes)} classes{trained} have at least {class_min} different readable images; two are needed.",
             hint="Look at the problems that `dupekit scan` reports, or lower --class-min.",
