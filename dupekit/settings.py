@@ -70,11 +70,6 @@ class Settings(BaseModel):
         description='Options of the trainer; those of the others as "validator.x" and "executor.x".',
     )
 
-    @field_validator("class_config", "class_column")
-    @classmethod
-    def _none_if_empty(cls, value: str | None) -> str | None:
-        return value or None
-
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:

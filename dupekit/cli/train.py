@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,7 +74,7 @@ def train(
         int | None, typer.Option(min=1, help="Train on so many images of a class at most; default all.")
     ] = None,
     class_config: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             metavar="CSV",
             help="A table of classes to train as one, or to leave out: a row a class, columns class and new name.",

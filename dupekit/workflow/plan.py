@@ -41,7 +41,7 @@ class Choices:
     class_min: int | None = None
     class_max: int | None = None
     class_config: str | Path | None = None
-    """A relative path is relative to the current folder. Empty: none, whatever dupekit.toml says."""
+    """Relative to the current folder. "" or Path(): none, whatever dupekit.toml says."""
     class_column: str | None = None
     options: dict[str, Any] | None = None
     """Of the trainer; those of the others as "validator.x" and "executor.x". Added to those of dupekit.toml."""
@@ -55,10 +55,10 @@ class Choices:
         made = self.made()
         if self.options is not None:
             made["options"] = {**settings.options, **self.options}
-        if self.class_config:
-            made["class_config"] = str(absolute(Path(self.class_config)))
-        elif self.class_config is not None:
-            made.setdefault("class_column", "")
+        if self.class_config is not None:
+            none = Path(self.class_config) == Path()
+            made["class_config"] = None if none else str(absolute(Path(self.class_config)))
+            made = {"class_column": None, **made} if none else made
         return checked({**settings.model_dump(), **made})
 
 

@@ -23,6 +23,7 @@ VIEW = "class,new name\namoeba,protist\nbubble,\nciliate,protist\ndiatom,diatom\
 WITHIN, INTO, OUT_OF = "ciliate/an_amoeba.png", "diatom/a_ciliate.png", "amoeba/a_euglena.png"
 OWN = ["amoeba", "ciliate", "diatom", "euglena"]
 ROUND = Path("rounds/01")
+FAKES = ("--trainer", "fake", "--validator", "fake")
 
 
 @pytest.fixture
@@ -286,6 +287,8 @@ def test_settings_name_the_table(scanned: Project, tmp_path: Path, fast) -> None
     assert project.train(Choices(**fast), dry_run=True).classes == 3
     assert project.train(Choices(class_column="Other", **fast), dry_run=True).classes == 5
     assert project.train(Choices(class_config="", **fast), dry_run=True).classes == 5
+    said = dupekit("train", *FAKES, "--class-config", "", "--dry-run", "-p", project.path).stdout
+    assert "in 5 classes" in said
     assert project.scan().not_assessable == []
     with pytest.raises(UsageError, match="The column 'other' of new names is asked for, and no table"):
         project.train(Choices(class_config="", class_column="other", **fast))
@@ -352,7 +355,7 @@ def test_without_a_cap_all_are_trained_on(viewed: Project) -> None:
 
 
 def test_what_a_training_says_of_its_view(scanned: Project, table: Path, fast) -> None:
-    options = ("--trainer", "fake", "--validator", "fake", "--class-config", table, "-p", scanned.path)
+    options = (*FAKES, "--class-config", table, "-p", scanned.path)
     said = dupekit("train", *options, "--dry-run").stdout
     assert "49 images in 3 classes" in said
     assert "trained as\tclasses\nflagellate\teuglena\nprotist\tamoeba, ciliate\n" in said
