@@ -212,8 +212,8 @@ def class_sizes(ledger: Ledger, view: ClassView | None = None) -> list[ClassSize
     if view is not None:
         found = ledger.rows(
             """
-            SELECT value ->> 1 AS trained, count(images.id), count(DISTINCT digest) FROM json_each(?)
-            JOIN classes ON name = value ->> 0 LEFT JOIN images ON class = classes.id AND state = 'ok'
+            SELECT json_extract(value, '$[1]') AS trained, count(images.id), count(DISTINCT digest) FROM json_each(?)
+            JOIN classes ON name = json_extract(value, '$[0]') LEFT JOIN images ON class = classes.id AND state = 'ok'
             WHERE trained IS NOT NULL GROUP BY trained ORDER BY trained
             """,
             (json.dumps([*view.classes.items()]),),

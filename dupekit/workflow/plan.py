@@ -172,16 +172,8 @@ def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
     made, settings = choices.made(), session.settings
     of_view = {"class_config", "class_column"}
-    if not made.keys() & {
-        "trainer",
-        "validator",
-        "seed",
-        "split",
-        "class_min",
-        "class_max",
-        "options",
-        *of_view,
-    }:
+    fixed = {"trainer", "validator", "seed", "split", "class_min", "class_max", "options"}
+    if not made.keys() & (fixed | of_view):
         return begun
     stays = {
         name: value

@@ -85,6 +85,11 @@ def test_models_know_the_view_and_people_their_folders(viewed: Project) -> None:
     assert {*scores.suggested} <= {*OWN}
 
 
+def test_a_suggestion_that_stands_for_several_classes_says_so(viewed: Project) -> None:
+    said = dupekit("flag", "-p", viewed.path).stdout
+    assert "it may be another of them\nsuggested\tothers\namoeba\tciliate\n\n" in said
+
+
 def test_within_a_merged_class_there_are_no_votes(viewed: Project) -> None:
     said = {
         one.path: one.label for one in viewed.predictions() if one.path.split("/")[0] in ("amoeba", "ciliate")
@@ -313,18 +318,7 @@ def test_a_wrong_table_is_named_and_nothing_is_written(
     text, message = WRONG_TABLES[what]
     table.write_text(text)
     before = tree_state(scanned.path)
-    said = dupekit(
-        "train",
-        "--trainer",
-        "fake",
-        "--validator",
-        "fake",
-        "--class-config",
-        table,
-        "-p",
-        scanned.path,
-        code=2,
-    ).stderr
+    said = dupekit("train", *FAKES, "--class-config", table, "-p", scanned.path, code=2).stderr
     assert re.search(message, " ".join(said.split()))
     assert "classes.csv" in said
     assert {path: content for path, (content, _) in tree_state(scanned.path).items() if path != "lock"} == {
