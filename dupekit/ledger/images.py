@@ -208,13 +208,17 @@ def problems(ledger: Ledger) -> list[Problem]:
 
 
 def class_sizes(ledger: Ledger, view: ClassView | None = None) -> list[ClassSize]:
-    """Every class there ever was, by name; of one that is gone there are 0 images. With a view the classes that are trained."""
+    """Every class there ever was, by name; of one that is gone there are 0 images. With a view the
+    classes that are trained, without those that have no images."""
     if view is not None:
+        # Over the images in the outer loop: no index leads from a class to them.
         found = ledger.rows(
             """
-            SELECT json_extract(value, '$[1]') AS trained, count(images.id), count(DISTINCT digest) FROM json_each(?)
-            JOIN classes ON name = json_extract(value, '$[0]') LEFT JOIN images ON class = classes.id AND state = 'ok'
-            WHERE trained IS NOT NULL GROUP BY trained ORDER BY trained
+            WITH view AS MATERIALIZED (
+                SELECT classes.id AS class, json_extract(value, '$[1]') AS trained FROM json_each(?)
+                JOIN classes ON name = json_extract(value, '$[0]') WHERE trained IS NOT NULL)
+            SELECT trained, count(*), count(DISTINCT digest) FROM images CROSS JOIN view ON view.class = images.class
+            WHERE state = 'ok' GROUP BY trained ORDER BY trained
             """,
             (json.dumps([*view.classes.items()]),),
         )

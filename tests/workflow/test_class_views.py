@@ -13,6 +13,8 @@ import pytest
 
 from dupekit import Choices, Selection
 from dupekit.errors import DatasetError, UsageError
+from dupekit.files.names import escape
+from dupekit.files.spreadsheet import table_text
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
@@ -384,6 +386,21 @@ def test_the_page_on_classes_runs(tmp_path: Path, fast) -> None:
         table = tmp_path / ("classes.csv" if column == "new name" else "groupings.csv")
         choices = Choices(pairs=1, class_config=table, class_column=column)
         assert Project(project.path).train(choices, dry_run=True).classes == len(names)
+
+
+def test_classes_may_be_called_anything(tmp_path: Path, fast) -> None:
+    names = ("a\\b", "c\nd", "é ü", "=x", 'q"u,o;te', "two  spaces", "1", "0")
+    data = make_dataset(tmp_path / "data", classes=names, per_class=6)
+    project = Project.create(data, tmp_path / "project")
+    project.scan()
+    labels = [escape(name) for name in names]
+    rows = [*zip(labels, ["m", "m", *labels[2:]], strict=True)]
+    table = write(tmp_path, table_text(("class", "new name"), rows))
+    assert project.train(Choices(pairs=1, class_config=table, **fast)).failed == []
+    of_round = images_json(project)
+    assert {*of_round["classes"]} == {"m", *labels[2:]}
+    assert {*of_round["folders"]} == {labels[0], *labels[2:]}
+    assert {*project.scores().given} == {*labels}
 
 
 @pytest.mark.slow
