@@ -36,10 +36,27 @@ class Settings(BaseModel):
     threshold: int | None = Field(
         None,
         ge=1,
+        examples=[8],
         description="By the rule 'votes': votes that make a dupe. Unset: four in five of the planned pairs.",
     )
     batch: int = Field(300, ge=1, description="By the rule 'score': so many suspects go into a review tree.")
     class_min: int = Field(2, ge=2, description="Classes with fewer different images are not assessed.")
+    class_max: int | None = Field(
+        None,
+        ge=1,
+        examples=[1000],
+        description="A training gets so many images of a class at most, drawn at random. Unset: all.",
+    )
+    class_config: str | None = Field(
+        None,
+        examples=["classes.csv"],
+        description="A table of classes to train as one or to leave out: a row a class, columns 'class' and 'new name'.",
+    )
+    class_column: str | None = Field(
+        None,
+        examples=["new name"],
+        description="Which column of it has the new names, where there are several.",
+    )
     split: Literal["redraw", "fixed"] = Field(
         "redraw", description="'redraw' draws new halves for each pair; 'fixed' keeps the first."
     )
@@ -108,7 +125,7 @@ def write_settings(path: Path, settings: Settings) -> None:
         document.add(tomlkit.nl())
         document.add(tomlkit.comment(field.description or ""))
         if value == field.get_default(call_default_factory=True) and not field.is_required():
-            shown = 8 if value is None else value
+            shown = (field.examples or [None])[0] if value is None else value
             line = "[options]" if name == "options" else f"{name} = {tomlkit.item(shown).as_string()}"
             document.add(tomlkit.comment(line))
         else:

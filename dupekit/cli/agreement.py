@@ -33,8 +33,8 @@ def show_agreement(found: Agreement, *, everything: bool, json: bool) -> None:
               [(one.round, one.images, one.classes, _agreement(one), one.chance) for one in found.rounds])  # fmt: skip
     table(
         f"Classes of round {last.round}, those that are judged worst first",
-        [names("class"), numbers("images"), shares("agreement"), shares("by chance")],
-        [(one.label, one.images, _agreement(one), one.chance) for one in found.classes],
+        [names("class"), numbers("images"), shares("agreement"), shares("by chance"), names("trained as")],
+        [(one.label, one.images, _agreement(one), one.chance, one.trained_as) for one in found.classes],
         whole=everything,
         most=None if everything else FIRST,
         rest="--all shows all of them.",

@@ -54,6 +54,8 @@ def _lines(found: Explained) -> list[str]:
 
     counted = found.counted
     lines = [found.image.path, f"Now in {found.given}."]
+    if found.trained_as:
+        lines.append(f"In round {found.round}, {found.trained_as.of(found.given)}")
     if counted:
         label, how_sure = models_say(counted)
         lines += [

@@ -91,6 +91,7 @@ def _document(found: Flagged) -> dict[str, Any]:
 
 
 def _show(found: Flagged, *, top: int | None) -> None:
+    from dupekit.rounds.class_view import seen_as
     from dupekit.rounds.rules import by_class_pair
 
     everything = top is None
@@ -112,6 +113,9 @@ def _show(found: Flagged, *, top: int | None) -> None:
         most=None if everything else PAIRS,
         rest="--all shows all of them.",
     )
+    seen = {label: seen_as(found.view, label) for label in sorted({one.suggested for one in found.suspects})}
+    if rows := [(label, ", ".join(one.others)) for label, one in seen.items() if one and one.others]:
+        table("Trained as one class: it may be another of them", [names("suggested"), texts("others")], rows)
 
 
 def _histogram(found: Flagged) -> list[tuple[str, int, str]]:

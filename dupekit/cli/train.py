@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli.class_view import show_view
 from dupekit.cli.completion import (
     complete_device,
     complete_executor,
@@ -68,6 +70,19 @@ def train(
     class_min: Annotated[
         int | None, typer.Option(min=2, help="Classes with fewer different images are not assessed.")
     ] = None,
+    class_max: Annotated[
+        int | None, typer.Option(min=1, help="Train on so many images of a class at most; default all.")
+    ] = None,
+    class_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A table of classes to train as one, or to leave out: a row a class, columns class and new name.",
+        ),
+    ] = None,
+    class_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which column of it has the new names.")
+    ] = None,
     keep_models: Annotated[bool, typer.Option(help="Keep each run's model file.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     json: JsonOption = False,
@@ -84,6 +99,9 @@ def train(
         seed=seed,
         split=split,
         class_min=class_min,
+        class_max=class_max,
+        class_config=class_config,
+        class_column=class_column,
         options=parse_options(setting) if setting else None,
     )
     done = _train(open_project(project), choices, dry_run=dry_run, keep_models=keep_models, plan=not json)
@@ -177,6 +195,8 @@ def show_plan(plan: Trained) -> None:
         f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
+    if plan.plan.view:
+        show_view(plan.plan.view)
     if plan.not_assessable:
         rows = [(size.name, size.different) for size in plan.not_assessable]
         table(

@@ -37,6 +37,25 @@ class Row:
     """Why it is no row of this table: it has another number of cells than the heading."""
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row, whatever the heading."""
+
+    line: int
+    """As of `Row`."""
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All of a file."""
+
+    heading: list[str]
+    """Without spaces around; any names, also none, or one twice."""
+    rows: list[Line]
+    """Without empty ones, which is what spreadsheets leave at the end."""
+
+
 def table_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV, as RFC 4180 has it but for line ends, which are plain newlines."""
     text = io.StringIO()
@@ -60,6 +79,19 @@ def read_table(content: bytes, *, columns: Sequence[str], needed: Iterable[str])
 
     Raises NoTable where it is none. A row with a fault is returned: who reads says whether others are named with it.
     """
+    table = read_any_table(content)
+    heading = table.heading
+    _check(heading, columns, needed)
+    rows = []
+    for row in table.rows:
+        fits = len(row.cells) == len(heading)
+        fault = None if fits else f"it has {len(row.cells)} cells, the heading {len(heading)}"
+        rows.append(Row(row.line, dict(zip(heading, row.cells, strict=False)), fault))
+    return rows
+
+
+def read_any_table(content: bytes) -> Table:
+    """A table whose columns are not known before. Raises NoTable where it is none."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,18 +99,12 @@ def read_table(content: bytes, *, columns: Sequence[str], needed: Iterable[str])
         raise NoTable(line, "it is not UTF-8", hint="Save it as CSV in UTF-8.") from None
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[Row] = []
     try:
         heading = [cell.strip() for cell in next(reader, [])]
-        _check(heading, columns, needed)
-        for cells in reader:
-            if any(cells):  # an empty line is what spreadsheets leave at the end
-                fits = len(cells) == len(heading)
-                fault = None if fits else f"it has {len(cells)} cells, the heading {len(heading)}"
-                rows.append(Row(reader.line_num, dict(zip(heading, map(_meant, cells), strict=False)), fault))
+        rows = [Line(reader.line_num, [*map(_meant, cells)]) for cells in reader if any(cells)]
     except csv.Error as error:
         raise NoTable(max(reader.line_num, 1), f"it is not CSV ({error})") from None
-    return rows
+    return Table(heading, rows)
 
 
 def _check(heading: Sequence[str], columns: Sequence[str], needed: Iterable[str]) -> None:

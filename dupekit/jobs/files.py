@@ -69,6 +69,9 @@ class JobFile(_File):
     trainer: Choice
     validator: Choice
     max_pixels: int = Field(gt=0, description="Larger images are refused.")
+    class_max: int | None = Field(
+        None, ge=1, description="Train on so many images of a class at most, drawn by the seed; null: on all."
+    )
     keep_model: bool = Field(description="Keep the model's file after its predictions are written.")
 
 
@@ -98,12 +101,29 @@ class RoundFile(_File):
 
     format: Literal["dupekit/images/1"] = Field("dupekit/images/1", alias="schema")
     dataset: str = Field(description="The dataset's folder: absolute, escaped.")
-    classes: list[str]
+    classes: list[str] = Field(description="What the models tell apart.")
+    folders: list[str] | None = Field(
+        None,
+        description="Under a class view: for each of the classes the folder of the dataset that is meant where a model names it."
+        " Without: the classes are the folders.",
+    )
     ids: list[int] = Field(description="Numbers of the images in the ledger, ascending.")
     paths: list[str] = Field(description="Relative to the dataset, escaped.")
     digests: list[str] = Field(description="SHA-256, hexadecimal.")
     sizes: list[tuple[int, int]] = Field(description="Width and height in pixels.")
     labels: list[int] = Field(description="Given labels: positions in classes.")
+
+    @property
+    def meant(self) -> list[str]:
+        """For each of the classes the dataset's own class that is meant where a model names it."""
+        return self.classes if self.folders is None else self.folders
+
+    @property
+    def given(self) -> list[str]:
+        """Each image's own class in the dataset."""
+        if self.folders is None:
+            return [self.classes[label] for label in self.labels]
+        return [path.partition("/")[0] for path in self.paths]
 
     def as_images(self) -> Images:
         sizes = np.array(self.sizes, np.int32).reshape(-1, 2)

@@ -25,6 +25,7 @@ from dupekit.jobs.files import (
     write_model,
 )
 from dupekit.plugin.contract import RESULT, Job
+from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.split import seed_for, split
 from dupekit.system.stamp import now
 
@@ -41,6 +42,9 @@ class Plan(BaseModel):
     seed: int
     split: Literal["redraw", "fixed"]
     class_min: int
+    class_max: int | None = None
+    view: ClassView | None = None
+    """The mapping itself, so that a round that has begun needs no table any more."""
 
 
 class RoundFolder:
@@ -100,6 +104,7 @@ class RoundFolder:
             trainer=plan.trainer,
             validator=plan.validator,
             max_pixels=max_pixels,
+            class_max=plan.class_max,
             keep_model=keep_model,
         )
         write_model(folder / JOB, job)

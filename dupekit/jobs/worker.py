@@ -40,6 +40,7 @@ from dupekit.plugin.contract import (
 from dupekit.plugin.model import Model
 from dupekit.plugin.options import options_for
 from dupekit.plugin.registry import check_hint, close, make
+from dupekit.rounds.capping import capped
 from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
@@ -238,6 +239,8 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
         second = np.load(content, allow_pickle=False)
     held_out = np.flatnonzero(second if file.half is Half.A else ~second)
     rows = np.flatnonzero(~second if file.half is Half.A else second)
+    if file.class_max is not None:
+        rows = rows[capped(of_round.labels[rows], file.class_max, seed=file.seed)]
     task = TrainTask(
         name=file.name,
         pool=of_round.pool,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dupekit.ledger import rounds
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.rounds import RunState
+from dupekit.rounds.class_view import ClassView, trained_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +17,15 @@ class ClassCounts:
     """Of one given label, over the complete pairs of a round."""
 
     label: str
+    trained_as: str
+    """The class of the round's models that it was part of: under a class view another name, or one of several."""
     images: int
     predictions: int
     """Held-out predictions of its images."""
     agreeing: int
     """Of these, how many name the given label."""
     naming: int
-    """How many predictions, of images of whatever label, name this class."""
+    """How many predictions, of images of whatever label, name the class that it is trained as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class RoundCounts:
     round: int
     images: int
     classes: int
+    """That the models tell apart, as the following."""
     largest: int
     """Images of the largest class."""
     agreement: float
@@ -39,15 +44,30 @@ class RoundCounts:
 
 def by_round(ledger: Ledger) -> list[RoundCounts]:
     """Of every round whose votes were counted, from the first on."""
-    found = ledger.rows(
-        """
-        SELECT round, sum(images), count(*), max(images),
-            (SELECT avg(agreement) FROM runs WHERE runs.round = sizes.round AND agreement IS NOT NULL)
-        FROM (SELECT round, given, count(*) AS images FROM tallies GROUP BY round, given) AS sizes
-        GROUP BY round ORDER BY round
-        """
+    sizes: dict[int, Counter[str]] = {}
+    views: dict[int, ClassView | None] = {}
+    for number, label, images in ledger.rows(
+        "SELECT round, name, count(*) FROM tallies JOIN classes ON classes.id = given GROUP BY round, given ORDER BY round"
+    ):
+        if number not in sizes:
+            sizes[number], views[number] = Counter(), rounds.view_of(rounds.get(ledger, number))
+        sizes[number][_trained_as(views[number], label)] += images
+    return [
+        RoundCounts(number, of.total(), len(of), max(of.values()), _agreement(ledger, number))
+        for number, of in sizes.items()
+    ]
+
+
+def _trained_as(view: ClassView | None, label: str) -> str:
+    """Of a class that was counted: none of them is left out."""
+    return trained_as(view, label) or label
+
+
+def _agreement(ledger: Ledger, round_number: int) -> float:
+    found: float = ledger.value(
+        "SELECT avg(agreement) FROM runs WHERE round = ? AND agreement IS NOT NULL", (round_number,)
     )
-    return [RoundCounts(*row) for row in found]
+    return found
 
 
 def by_class(ledger: Ledger, round_number: int) -> list[ClassCounts]:
@@ -66,9 +86,11 @@ def by_class(ledger: Ledger, round_number: int) -> list[ClassCounts]:
     ).fetchall()
     if not sizes:
         return []
-    draw = (1 + 1e-3) / len(sizes)  # half precision makes it a little more than a share
+    view = rounds.view_of(rounds.get(ledger, round_number))
+    trained = {number: _trained_as(view, name) for number, name, _, _ in sizes}
+    draw = (1 + 1e-3) / len({*trained.values()})  # half precision makes it a little more than a share
     agreeing: dict[int, int] = {}
-    naming: dict[int, int] = {}
+    naming: Counter[str] = Counter()
     for run in _counted_runs(ledger, round_number):
         # By run: sorting one is quicker than sorting all.
         for predicted, named, agreed in ledger.rows(
@@ -76,10 +98,12 @@ def by_class(ledger: Ledger, round_number: int) -> list[ClassCounts]:
             " WHERE run = ? AND probability > ? GROUP BY predicted",
             (run, draw),
         ):
-            naming[predicted] = naming.get(predicted, 0) + named
+            naming[trained[predicted]] += named
             agreeing[predicted] = agreeing.get(predicted, 0) + agreed
     return [
-        ClassCounts(name, images, predictions, agreeing.get(number, 0), naming.get(number, 0))
+        ClassCounts(
+            name, trained[number], images, predictions, agreeing.get(number, 0), naming[trained[number]]
+        )
         for number, name, images, predictions in sizes
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from dupekit.correct.placements import Source
 from dupekit.dataset.scan import Content
 from dupekit.ledger.database import Ledger
+from dupekit.rounds.class_view import ClassView
 
 
 class ImageState(StrEnum):
@@ -205,8 +207,22 @@ def problems(ledger: Ledger) -> list[Problem]:
     return [Problem(*row) for row in found]
 
 
-def class_sizes(ledger: Ledger) -> list[ClassSize]:
-    """Every class there ever was, by name; of one that is gone there are 0 images."""
+def class_sizes(ledger: Ledger, view: ClassView | None = None) -> list[ClassSize]:
+    """Every class there ever was, by name; of one that is gone there are 0 images. With a view the
+    classes that are trained, without those that have no images."""
+    if view is not None:
+        # Over the images in the outer loop: no index leads from a class to them.
+        found = ledger.rows(
+            """
+            WITH view AS MATERIALIZED (
+                SELECT classes.id AS class, json_extract(value, '$[1]') AS trained FROM json_each(?)
+                JOIN classes ON name = json_extract(value, '$[0]') WHERE trained IS NOT NULL)
+            SELECT trained, count(*), count(DISTINCT digest) FROM images CROSS JOIN view ON view.class = images.class
+            WHERE state = 'ok' GROUP BY trained ORDER BY trained
+            """,
+            (json.dumps([*view.classes.items()]),),
+        )
+        return [ClassSize(*row) for row in found]
     found = ledger.rows(
         """
         SELECT name, count(images.id), count(DISTINCT digest) FROM classes

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from dupekit.errors import NothingToDo
 from dupekit.jobs.files import Half, run_name
 from dupekit.ledger.database import Ledger, understood
+from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.rules import RuleName
 from dupekit.system.stamp import now
+
+_VIEW: TypeAdapter[ClassView | None] = TypeAdapter(ClassView | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,11 @@ def get(ledger: Ledger, number: int) -> Round:
     found["plan"] = understood(_object, found["plan"])
     found["rule"] = found["rule"] and understood(RuleName, found["rule"])
     return Round(**found)
+
+
+def view_of(found: Round) -> ClassView | None:
+    """How the round sees the dataset's classes; None: as they are."""
+    return understood(_VIEW.validate_python, found.plan.get("view"))
 
 
 def _object(text: str) -> dict[str, Any]:

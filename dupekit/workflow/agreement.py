@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from dupekit.errors import NothingToDo
@@ -21,6 +22,8 @@ class ClassAgreement:
     """What guessing would agree with: the share of all predictions that name this class, of whatever image, or one in as
     many as there are classes, if that is more."""
     near_chance: bool
+    trained_as: str | None
+    """The class of the models that it was part of, if that is another; it is by that class that agreement and chance are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class RoundAgreement:
     round: int
     images: int
     classes: int
+    """That the models tell apart."""
     agreement: float
     """Mean over its runs of the share of predictions in which the given label is more probable than every other class."""
     chance: float
@@ -67,10 +71,13 @@ def _of_round(one: counted.RoundCounts) -> RoundAgreement:
 
 def _of_classes(counts: list[counted.ClassCounts]) -> list[ClassAgreement]:
     predictions = sum(one.predictions for one in counts)
+    trained = Counter(one.trained_as for one in counts)
     classes = []
     for one in counts:
         share = one.agreeing / one.predictions
-        chance = max(one.naming / predictions, 1 / len(counts))
+        chance = max(one.naming / predictions, 1 / len(trained))
         near = near_chance(share, chance)
-        classes.append(ClassAgreement(one.label, one.images, share, chance, near))
+        other = one.trained_as != one.label or trained[one.trained_as] > 1
+        within = one.trained_as if other else None
+        classes.append(ClassAgreement(one.label, one.images, share, chance, near, within))
     return sorted(classes, key=lambda one: (not one.near_chance, one.agreement, one.label))

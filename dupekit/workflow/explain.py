@@ -22,6 +22,7 @@ from dupekit.ledger.one_image import Copy, Counted, ImageRow, RunSays
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.steps import Change
 from dupekit.review.verdicts import Verdict
+from dupekit.rounds.class_view import TrainedAs, seen_as, trained_as
 from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
 from dupekit.rounds.rules import Rule, RuleName
@@ -93,6 +94,8 @@ class Explained:
     """Complete ones."""
     counted: Counted | None
     """In that round; None where the image was not counted in it."""
+    trained_as: TrainedAs | None
+    """What the round's class view made of its class; None: nothing."""
     rank: int | None
     """Among all images of the round, 1 for the most suspicious."""
     images: int
@@ -136,12 +139,14 @@ def explain(session: Session, named: str) -> Explanation:
     complete = set(rounds.complete_pairs(ledger, latest.number)) if latest else set()
     says = one_image.predictions(ledger, image.number, latest.number) if latest else []
     found = references(session, latest.number) if latest else None
+    view = rounds.view_of(latest) if latest else None
     standing, why = _standing(session, image, latest, counted)
     explained = Explained(
         image=image,
         round=latest.number if latest else None,
         pairs=len(complete),
         counted=counted,
+        trained_as=seen_as(view, counted.given) if counted else None,
         rank=one_image.rank(ledger, counted, image.path) if counted else None,
         images=one_image.of_round(ledger, latest.number) if latest else 0,
         standing=standing,
@@ -218,6 +223,9 @@ def _why_not_counted(image: ImageRow, latest: Round) -> str:
         return f"Its file is gone, and it is no image of round {latest.number}."
     if not latest.tallied_pairs:
         return f"No pair of round {latest.number} is counted yet."
+    view = rounds.view_of(latest)
+    if view and trained_as(view, image.label) is None:
+        return f"It is no image of round {latest.number}, whose class view leaves {image.label} out."
     return f"It is no image of round {latest.number}: it came later, or its class has too few images."
 
 
@@ -238,7 +246,7 @@ def _classes(
     for one in says:
         if one.predicted != counted.given:
             votes[one.predicted] = votes.get(one.predicted, 0) + 1
-    means = _means(session.folder(counted.round), image.number, says)
+    means = _means(session.folder(counted.round), image.number, counted.given, says)
     if means is None:
         means = dict.fromkeys(votes)
         means |= {counted.given: counted.probability_given, counted.suggested: counted.probability_suggested}
@@ -249,17 +257,22 @@ def _classes(
     return [one for one in found if one in likely or one.votes or one.label in of_both]
 
 
-def _means(folder: RoundFolder, image: int, says: list[RunSays]) -> dict[str, float | None] | None:
+def _means(
+    folder: RoundFolder, image: int, given: str, says: list[RunSays]
+) -> dict[str, float | None] | None:
+    """By the dataset's own classes: of each that is trained the one that is meant, of its own the given one."""
     total: NDArray[np.float64] | None = None
     try:
-        classes = folder.of_round.classes
+        of_round = folder.of_round
+        classes = [*of_round.meant]
+        classes[of_round.labels[of_round.ids.index(image)]] = given
         for one in says:
             with PredictionReader(folder.path / "runs" / run_name(one.pair, one.half)) as reader:
                 row = reader.of(image)
             if row is None or len(row) != len(classes):
                 return None
             total = row.astype(np.float64) + (0 if total is None else total)
-    except JobError:
+    except (JobError, ValueError):  # images.json may be of other images
         return None
     return None if total is None else dict(zip(classes, (total / len(says)).tolist(), strict=True))
 

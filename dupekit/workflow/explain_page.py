@@ -62,7 +62,8 @@ def _verdict(counted: Counted | None) -> str:
 
 def _facts(session: Session, found: Explained) -> list[Fact]:
     counted = found.counted
-    facts = [Fact("Now in", found.given)]
+    as_another = found.trained_as.of(found.given) if found.trained_as else ""
+    facts = [Fact("Now in", found.given, as_another)]
     if counted:
         facts += [
             Fact("The models say", *models_say(counted)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.ledger import rounds, tallies
 from dupekit.ledger.rounds import Round
+from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.rules import Rule, RuleName, Suspect, default_threshold
 from dupekit.settings import Settings
 from dupekit.system.progress import silent
@@ -29,6 +30,8 @@ class Flagged:
     """How many more the rule would flag, but they are on the ignore list."""
     outdated: int
     """Images of the round that are gone or changed since; they are not flagged."""
+    view: ClassView | None
+    """How the round saw the dataset's classes; None: as they are."""
 
 
 def flag(session: Session, *, rule: RuleName | None = None, threshold: int | None = None) -> Flagged:
@@ -60,6 +63,7 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
         by_other_rule=tallies.count(ledger, current.number, other),
         ignored=tallies.ignored(ledger, current.number, chosen),
         outdated=tallies.outdated(ledger, current.number),
+        view=rounds.view_of(current),
     )
 
 

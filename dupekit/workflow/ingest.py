@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,23 +31,26 @@ def ingest(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
     if result is None:
         return False
     of_round = folder.of_round
-    numbers = _class_numbers(ledger, of_round)
+    numbers = _ClassNumbers.of(ledger, of_round)
     labels = np.array(of_round.labels, np.int64)
     rows = folder.held_out(run.pair, run.half)
     parts: list[tuple[NDArray[Any], ...]] = []
     done = 0
     with PredictionReader(place) as reader:
-        _check_images(reader, np.array(of_round.ids, np.int64)[rows], len(numbers))
+        _check_images(reader, np.array(of_round.ids, np.int64)[rows], len(of_round.classes))
         for _, probabilities in reader.chunks():
             _check_probabilities(reader, probabilities)
-            given = labels[rows[done : done + len(probabilities)]]
-            best, at = most_probable(probabilities, given), np.arange(len(given))
-            parts.append((numbers[best], probabilities[at, best], probabilities[at, given]))
-            done += len(given)
+            some = rows[done : done + len(probabilities)]
+            given, at = labels[some], np.arange(len(some))
+            best = most_probable(probabilities, given)
+            # What agrees names the image's own class, whichever its trained class means for others.
+            predicted = np.where(best == given, numbers.given[some], numbers.meant[best])
+            parts.append((predicted, probabilities[at, best], probabilities[at, given]))
+            done += len(some)
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        predicted = RunPredictions(reader.images, *columns)
+        found = RunPredictions(reader.images, *columns)
     seconds = result.seconds_training + result.seconds_predicting
-    predictions.record(ledger, run.number, predicted, seconds=seconds, agreement=result.agreement)
+    predictions.record(ledger, run.number, found, seconds=seconds, agreement=result.agreement)
     return True
 
 
@@ -82,22 +86,22 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress) -> int:
     ensure_images(ledger, folder)
     of_round = folder.of_round
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
-    numbers = _class_numbers(ledger, of_round)
+    numbers = _ClassNumbers.of(ledger, of_round)
     with ExitStack() as stack:
         readers = [
             stack.enter_context(PredictionReader(folder.run(run.pair, run.half)))
             for run in rounds.runs(ledger, folder.number)
             if run.pair in pairs
         ]
-        parts = tally(labels, len(numbers), [_rows_of(reader, ids) for reader in readers])
+        parts = tally(labels, len(of_round.classes), [_rows_of(reader, ids) for reader in readers])
         tallies.replace(
             ledger,
             folder.number,
             _shown(parts, progress, len(ids)),
             images=ids,
-            given=numbers[labels],
+            given=numbers.given,
             digests=of_round.digests,
-            class_numbers=numbers,
+            class_numbers=numbers.meant,
             pairs=len(pairs),
         )
     return len(pairs)
@@ -110,10 +114,22 @@ def _shown(parts: Iterator[Tally], progress: Progress, total: int) -> Iterator[T
     progress("counting votes", total, total)
 
 
-def _class_numbers(ledger: Ledger, of_round: RoundFile) -> NDArray[np.int64]:
-    """The ledger's number of each class of the round."""
-    numbers = images.class_numbers(ledger)
-    return np.array([numbers[name] for name in of_round.classes], np.int64)
+@dataclass(frozen=True, slots=True, eq=False)
+class _ClassNumbers:
+    """The ledger's numbers of the dataset's own classes."""
+
+    meant: NDArray[np.int64]
+    """Of each class of the round, what is meant where a model names it."""
+    given: NDArray[np.int64]
+    """Of each image of the round."""
+
+    @classmethod
+    def of(cls, ledger: Ledger, of_round: RoundFile) -> _ClassNumbers:
+        numbers = images.class_numbers(ledger)
+        meant = np.array([numbers[name] for name in of_round.meant], np.int64)
+        if of_round.folders is None:
+            return cls(meant, meant[of_round.labels])
+        return cls(meant, np.array([numbers[label] for label in of_round.given], np.int64))
 
 
 def _rows_of(reader: PredictionReader, ids: NDArray[np.int64]) -> Predictions:

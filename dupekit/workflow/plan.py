@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from dupekit.errors import DatasetError, UsageError
-from dupekit.files.names import escape, sort_key
+from dupekit.files.names import escape
+from dupekit.files.paths import absolute
 from dupekit.jobs.files import Choice, Half, RoundFile, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, images, rounds
@@ -15,10 +17,12 @@ from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
 from dupekit.plugin.registry import fitting, load_tried, make
+from dupekit.rounds.class_view import ClassView, differences
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
-from dupekit.workflow.round_images import ensure_images
+from dupekit.workflow.class_view import chosen_view
+from dupekit.workflow.round_images import ensure_images, round_file
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
@@ -35,6 +39,10 @@ class Choices:
     seed: int | None = None
     split: str | None = None
     class_min: int | None = None
+    class_max: int | None = None
+    class_config: str | Path | None = None
+    """Relative to the current folder. "" or Path(): none, whatever dupekit.toml says."""
+    class_column: str | None = None
     options: dict[str, Any] | None = None
     """Of the trainer; those of the others as "validator.x" and "executor.x". Added to those of dupekit.toml."""
 
@@ -47,6 +55,10 @@ class Choices:
         made = self.made()
         if self.options is not None:
             made["options"] = {**settings.options, **self.options}
+        if self.class_config is not None:
+            none = Path(self.class_config) == Path()
+            made["class_config"] = None if none else str(absolute(Path(self.class_config)))
+            made = {"class_column": None, **made} if none else made
         return checked({**settings.model_dump(), **made})
 
 
@@ -75,9 +87,10 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     options_for(load_tried(EXECUTORS, settings.executor), split_options(settings.options).executor)
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
-        return _begin(session, found.number + 1 if found else 1, make_plan(settings), progress)
+        plan = make_plan(settings, chosen_view(session))
+        return _begin(session, found.number + 1 if found else 1, plan, progress)
     begun = understood(Plan.model_validate, found.plan)
-    plan = _as_begun(begun, settings, choices)
+    plan = _as_begun(session, begun, choices)
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)
     missing = _missing(folder, pairs)
@@ -89,43 +102,33 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
         if succeeded:
             raise _contradiction(begun, plan, found.number)
         return _begin(session, found.number, plan, progress)  # anew: nothing is bound by it
-    return Work(folder, plan, folder.of_round, False, pairs, missing, _too_small(ledger, plan.class_min))
+    return Work(folder, plan, folder.of_round, False, pairs, missing, _too_small(ledger, plan))
 
 
 def _begin(session: Session, number: int, plan: Plan, progress: Progress) -> Work:
     require_unchanged(session, progress)
     pairs = session.settings.pairs
     todo = [run_name(pair, half) for pair in range(1, pairs + 1) for half in Half]
-    of_round = assess(session, class_min=plan.class_min)
-    small = _too_small(session.ledger, plan.class_min)
+    of_round = assess(session, class_min=plan.class_min, view=plan.view)
+    small = _too_small(session.ledger, plan)
     return Work(session.folder(number), plan, of_round, True, pairs, todo, small)
 
 
-def assess(session: Session, *, class_min: int) -> RoundFile:
-    """The images that a round can assess: those of classes with `class_min` images of different content,
+def assess(session: Session, *, class_min: int, view: ClassView | None = None) -> RoundFile:
+    """The images that a round can assess: those of classes, as they are trained, with `class_min` images of different content,
     since equal images cannot be in both halves.
 
     Raises DatasetError where fewer than two classes are left.
     """
-    columns = images.readable(session.ledger)
-    sizes = images.class_sizes(session.ledger)
-    classes = sorted((size.name for size in sizes if size.different >= class_min), key=sort_key)
+    sizes = images.class_sizes(session.ledger, view)
+    classes = [size.name for size in sizes if size.different >= class_min]
     if len(classes) < 2:
+        trained = ", as the class configuration has them," if view else ""
         raise DatasetError(
-            f"Only {len(classes)} classes have at least {class_min} different readable images; two are needed.",
+            f"Only {len(classes)} classes{trained} have at least {class_min} different readable images; two are needed.",
             hint="Look at the problems that `dupekit scan` reports, or lower --class-min.",
         )
-    number = {label: i for i, label in enumerate(classes)}
-    rows = [i for i, label in enumerate(columns.labels) if label in number]
-    return RoundFile(
-        dataset=escape(str(session.dataset)),
-        classes=classes,
-        ids=columns.ids[rows].tolist(),
-        paths=[columns.paths[i] for i in rows],
-        digests=[columns.digests[i] for i in rows],
-        sizes=columns.sizes[rows].tolist(),
-        labels=[number[columns.labels[i]] for i in rows],
-    )
+    return round_file(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
 
 
 def choose_trainer(name: str) -> str:
@@ -135,7 +138,7 @@ def choose_trainer(name: str) -> str:
     return "torch" if cuda_devices() else "probe"
 
 
-def make_plan(settings: Settings) -> Plan:
+def make_plan(settings: Settings, view: ClassView | None) -> Plan:
     """Loads and checks what a round will use, so that a wrong name or option shows before anything starts.
 
     Raises UsageError, OptionError or PluginError.
@@ -160,13 +163,17 @@ def make_plan(settings: Settings) -> Plan:
         seed=settings.seed,
         split=settings.split,
         class_min=settings.class_min,
+        class_max=settings.class_max,
+        view=view,
     )
 
 
-def _as_begun(begun: Plan, settings: Settings, choices: Choices) -> Plan:
+def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
-    made = choices.made()
-    if not made.keys() & {"trainer", "validator", "seed", "split", "class_min", "options"}:
+    made, settings = choices.made(), session.settings
+    of_view = {"class_config", "class_column"}
+    fixed = {"trainer", "validator", "seed", "split", "class_min", "class_max", "options"}
+    if not made.keys() & (fixed | of_view):
         return begun
     stays = {
         name: value
@@ -176,6 +183,7 @@ def _as_begun(begun: Plan, settings: Settings, choices: Choices) -> Plan:
             ("seed", begun.seed),
             ("split", begun.split),
             ("class_min", begun.class_min),
+            ("class_max", begun.class_max),
         )
         if name not in made
     }
@@ -185,14 +193,20 @@ def _as_begun(begun: Plan, settings: Settings, choices: Choices) -> Plan:
     options = begun.trainer.options if same_trainer else settings.options
     if settings.validator == begun.validator.name:
         options = {**options, "validator": begun.validator.options}
-    return make_plan(settings.model_copy(update={"options": {**options, **(choices.options or {})}}))
+    view = chosen_view(session) if made.keys() & of_view else begun.view
+    return make_plan(settings.model_copy(update={"options": {**options, **(choices.options or {})}}), view)
 
 
 def _contradiction(begun: Plan, wanted: Plan, number: int) -> UsageError:
-    was, shall = begun.model_dump(), wanted.model_dump()
-    name = next(name for name in was if was[name] != shall[name])
+    name = next(name for name in Plan.model_fields if getattr(begun, name) != getattr(wanted, name))
+    was, shall = begun.model_dump()[name], wanted.model_dump()[name]
+    how = (
+        differences(begun.view, wanted.view)
+        if name == "view"
+        else f"with {name} {_said(was)}, not {_said(shall)}"
+    )
     return UsageError(
-        f"Round {number} was begun with {name} {_said(was[name])}, not {_said(shall[name])}; all runs of a round are alike.",
+        f"Round {number} was begun {how}; all runs of a round are alike.",
         hint="Leave the option out to go on, or begin another round with `dupekit next`.",
     )
 
@@ -240,6 +254,7 @@ def _missing(folder: RoundFolder, pairs: int) -> list[str]:
     return [run_name(*run) for run in runs if not finished(folder.run(*run))]
 
 
-def _too_small(ledger: Ledger, class_min: int) -> list[ClassSize]:
-    """Classes with images, but fewer than `class_min` different ones."""
-    return [size for size in images.class_sizes(ledger) if size.images and size.different < class_min]
+def _too_small(ledger: Ledger, plan: Plan) -> list[ClassSize]:
+    """Classes, as they are trained, with images, but too few different ones."""
+    sizes = images.class_sizes(ledger, plan.view)
+    return [size for size in sizes if size.images and size.different < plan.class_min]

@@ -31,6 +31,7 @@ from dupekit.pictures.report import (
     ShareRow,
     SuspectRow,
 )
+from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.confusion import Confusion, confusion
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.settings import Settings
@@ -249,13 +250,22 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
         ("pairs", f"{current.tallied_pairs} of {current.pairs}"),
         ("time of all runs", f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"),
     ]
-    plan = [(name, _shown(value)) for name, value in _flat(current.plan)]
+    settings = {name: value for name, value in current.plan.items() if name != "view"}
+    plan = [(name, _shown(value)) for name, value in _flat(settings)]
     return [
         ("This report", about),
         ("Settings of the round", plan),
+        *_class_view(rounds.view_of(current)),
         ("Settings of the project", _project_settings(session.settings)),
         ("Versions", _versions()),
     ]
+
+
+def _class_view(view: ClassView | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    if view is not None:
+        rows = [(name, ", ".join(labels)) for name, labels in view.combined.items()]
+        left_out = ", ".join(view.left_out) or "none"
+        yield f"Class view, by the column {view.column}: trained as", [*rows, ("left out", left_out)]
 
 
 def _project_settings(settings: Settings) -> list[tuple[str, str]]:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from dupekit.errors import JobError
 from dupekit.files.names import sort_key
 from dupekit.jobs.files import RoundFile
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, rounds, tallies
+from dupekit.ledger.images import Columns
+from dupekit.rounds.class_view import ClassView, folders, trained_as
 
 _log = logging.getLogger(__name__)
+
+
+def round_file(dataset: str, classes: Iterable[str], columns: Columns, view: ClassView | None) -> RoundFile:
+    """The images of the dataset that are of these classes, as the view sees them."""
+    classes = sorted(classes, key=sort_key)
+    number = {label: i for i, label in enumerate(classes)}
+    of_label = {label: number.get(trained_as(view, label) or "") for label in set(columns.labels)}
+    labels = [of_label[label] for label in columns.labels]
+    rows = [row for row, label in enumerate(labels) if label is not None]
+    return RoundFile(
+        dataset=dataset,
+        classes=classes,
+        folders=folders(view, classes, (columns.labels[row] for row in rows)) if view else None,
+        ids=columns.ids[rows].tolist(),
+        paths=[columns.paths[row] for row in rows],
+        digests=[columns.digests[row] for row in rows],
+        sizes=columns.sizes[rows].tolist(),
+        labels=[label for label in labels if label is not None],
+    )
 
 
 def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:
@@ -29,17 +51,7 @@ def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:
                 hint="Restore it from a backup; the ledger does not know the images of this round yet. Or end the round"
                 " with `dupekit next`: its predictions are then lost, and what was decided before stays.",
             ) from None
-        classes = sorted(set(found.labels), key=sort_key)
-        number = {label: i for i, label in enumerate(classes)}
-        folder.write_images(
-            RoundFile(
-                dataset=known.dataset,
-                classes=classes,
-                ids=found.ids.tolist(),
-                paths=found.paths,
-                digests=found.digests,
-                sizes=found.sizes.tolist(),
-                labels=[number[label] for label in found.labels],
-            )
-        )
+        view = rounds.view_of(known)
+        classes = {name for label in set(found.labels) if (name := trained_as(view, label))}
+        folder.write_images(round_file(known.dataset, classes, found, view))
         _log.warning("%s It was written anew from the ledger.", error.message.partition("\n")[0])

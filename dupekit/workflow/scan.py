@@ -86,7 +86,10 @@ def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Pr
         other_files=listing.other_files,
         twins=_twins(listing.classes),
         one_colour=one_colour,
-        not_assessable=[size for size in sizes if size.different < settings.class_min],
+        # Under a class view small classes may be large enough together: `train` says so, which reads it.
+        not_assessable=[size for size in sizes if size.different < settings.class_min]
+        if settings.class_config is None
+        else [],
     )
 
 

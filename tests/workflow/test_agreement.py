@@ -75,7 +75,7 @@ def test_a_class_that_cannot_be_told_is_named(trained: Project) -> None:
     assert not found.rounds[0].near_chance
     said = dupekit("status", "--classes", "-p", trained.path)
     assert "1 class cannot be judged: diatom. The models name it hardly more often" in said.stderr
-    assert "class\timages\tagreement\tby chance\ndiatom\t11\t0." in said.stdout
+    assert "class\timages\tagreement\tby chance\ttrained as\ndiatom\t11\t0." in said.stdout
     assert parsed("status", "--classes", "-p", trained.path)["classes"][0]["near_chance"]
 
 
