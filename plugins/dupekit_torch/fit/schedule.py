@@ -67,6 +67,10 @@ def schedule(images: int, options: Options, *, pool: int) -> Schedule:
     return Schedule(images, epochs, batch, steps, rate)
 
 
+HEAD_PACE = 10.0
+"""The last layer, which begins at random, takes so many times the rate of pretrained ones."""
+
+
 def with_muon(options: Options) -> bool:
     """Whether Muon moves the filters of convolutions, or AdamW moves all."""
     return not options.pretrained
