@@ -46,6 +46,7 @@ def test_pretrained_networks_are_tuned_gently() -> None:
     scratch = schedule(1000, Options(model="torchvision:resnet18"), pool=2000)
     tuned = schedule(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
     assert tuned.learning_rate < scratch.learning_rate / 5
+    assert tuned.epochs < scratch.epochs
 
 
 def test_schedule_gives_few_images_more_epochs() -> None:
