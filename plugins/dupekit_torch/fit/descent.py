@@ -43,7 +43,7 @@ class Descent:
         ]
         beginners = {parameter for layer in new for parameter in layer.parameters()}
         matrices: list[Tensor] = []
-        groups: dict[tuple[float, float], list[Tensor]] = {}
+        groups: dict[tuple[float, float], list[Tensor]] = {(weight_decay, 1.0): []}  # AdamW wants one
         for parameter, view in self._pairs:
             if muon and parameter in filters:
                 matrices.append(view)
