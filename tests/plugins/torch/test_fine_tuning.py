@@ -214,7 +214,7 @@ def test_the_label_of_an_image_of_no_weight_does_not_matter(few: Dataset) -> Non
 
 def test_a_fine_tuned_network_has_learned_and_its_file_stands_alone(images: Dataset) -> None:
     progress = Recorder()
-    options = replace(SMALL, image_size=64, epochs=6, batch_size=8)
+    options = replace(SMALL, train_from=11, image_size=64, epochs=6, batch_size=8)
     model = TorchTrainer().train(images.task(slice(0, None, 2), options=options), progress)
     found = run_onnx(model.path.read_bytes(), images.inputs(slice(1, None, 2), model))
     assert (found.argmax(1) == images.labels[1::2]).mean() > 0.9
@@ -251,7 +251,7 @@ def test_a_loss_that_trusts_what_the_network_believes() -> None:
 @pytest.mark.timeout(600)
 def test_on_a_gpu(images: Dataset) -> None:
     """All of it is trained there, by default."""
-    options = replace(SMALL, train_from="auto", image_size=64, epochs=6, batch_size=8)
+    options = replace(SMALL, train_from="auto", image_size=64, epochs=10, batch_size=8)
     run = [images.task(slice(0, None, 2), seed=seed, device="cuda", options=options) for seed in (1, 2, 1)]
     one, other, same = TorchTrainer().train_many(run, silent)
     assert one.path.read_bytes() == same.path.read_bytes()
