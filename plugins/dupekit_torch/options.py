@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
 from dupekit.api import Ge, Le, Lt, OptionError
+from dupekit_nets.lite0 import LITE0
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_torch.pixels.symmetries import symmetries
 
 COMPACT = "compact"
+
+BLOCKS = 16
+"""Of EfficientNet-Lite0."""
 
 _T = TypeVar("_T")
 
@@ -25,9 +29,19 @@ class Options:
 
     model: str = _option(
         COMPACT,
-        '"compact", our small convolutional network, or "torchvision:NAME", such as "torchvision:resnet18"',
+        '"compact", our small convolutional network, "efficientnet-lite0", or "torchvision:NAME", such as'
+        ' "torchvision:resnet18"',
     )
-    pretrained: bool = _option(False, "begin with torchvision's pretrained weights (not for compact)")
+    pretrained: bool = _option(
+        False,
+        "begin with weights trained on ImageNet: those of efficientnet-lite0 come with a package, those of torchvision's"
+        " networks through torchvision; compact has none",
+    )
+    train_from: Literal["auto"] | Annotated[int, Ge(0), Le(BLOCKS)] = _option(
+        "auto",
+        f"of a pretrained efficientnet-lite0 train the blocks from this one on, of {BLOCKS}, and keep those before it as"
+        " they are; 0: train all of it; auto: all on CUDA, the last blocks on CPU",
+    )
     width: Annotated[int, Ge(4), Le(1024)] = _option(32, "channels of the compact network's first stage")
     image_size: Literal[0] | Annotated[int, Ge(16), Le(1024)] = _option(
         0, "side of the square that images are fitted into, in pixels; 0: from the data"
@@ -52,6 +66,9 @@ class Options:
     )
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = _option(
         0.1, "share of the target spread over all classes"
+    )
+    trust: Annotated[float, Ge(0), Le(4)] = _option(
+        0.0, "images count in the loss by the probability of their given label to this power; 0: all the same"
     )
     class_balance: Literal["none", "sqrt", "full"] = _option(
         "none", "weight classes in the loss by 1, 1 / sqrt(images) or 1 / images"
@@ -91,12 +108,17 @@ class Options:
             if self.pretrained:
                 raise OptionError(
                     "pretrained is set, but the compact network has no pretrained weights.",
-                    hint="Choose a model of torchvision, such as model=torchvision:resnet18.",
+                    hint="Choose model=efficientnet-lite0, or one of torchvision, such as model=torchvision:resnet18.",
                 )
-        elif not self.model.startswith(TORCHVISION) or self.model == TORCHVISION:
+        elif self.model != LITE0 and (not self.model.startswith(TORCHVISION) or self.model == TORCHVISION):
             raise OptionError(
-                f"model is {self.model!r}; valid are {COMPACT!r} and {TORCHVISION + 'NAME'!r}.",
+                f"model is {self.model!r}; valid are {COMPACT!r}, {LITE0!r} and {TORCHVISION + 'NAME'!r}.",
                 hint="NAME is one of torchvision's classifiers, as in torchvision:resnet18.",
+            )
+        if self.train_from not in ("auto", 0) and not (self.model == LITE0 and self.pretrained):
+            raise OptionError(
+                f"train_from is {self.train_from}, but only a pretrained {LITE0} has blocks to keep as they are.",
+                hint=f"Set model={LITE0} and pretrained=true, or leave train_from out.",
             )
 
     def _check_views(self) -> None:

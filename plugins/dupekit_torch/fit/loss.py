@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from dupekit.api import PixelInput, PluginError
 from dupekit_torch.device import is_out_of_memory
+from dupekit_torch.network.classifier import Classifier
 from dupekit_torch.pixels.augment import move
 from dupekit_torch.pixels.batches import Batch
 
@@ -37,24 +38,56 @@ def image_weights(labels: Tensor, balance: str, given: NDArray[np.float32] | Non
     return (weights / weights.mean()).float()
 
 
+Logits = Callable[[Batch], Tensor]
+"""Of a batch, (b, classes)."""
+
+
 def loss_function(
-    network: nn.Module, input_: PixelInput, *, device: torch.device, smoothing: float, autocast: bool
+    logits_of: Logits, *, device: torch.device, smoothing: float, autocast: bool, trust: float = 0.0
 ) -> Loss:
-    """Augmentation, standardising, network and loss in one function, so that they compile into one."""
-    mean, std = torch.tensor(input_.mean, device=device), torch.tensor(input_.std, device=device)
+    """Augmentation, standardising, network and loss in one function, so that they compile into one.
+
+    With `trust` q an image counts by p(given label)^q, as the network sees it now, in parts of the batch's mean: the
+    gradient is that of generalised cross entropy (Z. Zhang and M. Sabuncu, NeurIPS 2018), at an even pace.
+    """
 
     def loss(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            logits = logits_of(batch)
+        logits = logits.float()
+        each = functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
+        weights = batch.weights
+        if trust:
+            given = logits.detach().softmax(1).gather(1, batch.labels[:, None])[:, 0] ** trust
+            weights = weights * given / given.mean()
+        return (each * weights).mean()
+
+    return loss
+
+
+def from_pixels(network: nn.Module, input_: PixelInput, device: torch.device) -> Logits:
+    """Of batches of pixels."""
+    mean, std = torch.tensor(input_.mean, device=device), torch.tensor(input_.std, device=device)
+
+    def logits(batch: Batch) -> Tensor:
         pixels = move(batch.pixels, batch.codes, batch.shifts)
         standard = (pixels.float() - 255 * mean) / (255 * std)
         # (b, s, s, c) seen as (b, c, s, s) is channels_last without a copy.
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            logits = network(standard.permute(0, 3, 1, 2), batch.sizes)
-        each = functional.cross_entropy(
-            logits.float(), batch.labels, reduction="none", label_smoothing=smoothing
-        )
-        return (each * batch.weights).mean()
+        made: Tensor = network(standard.permute(0, 3, 1, 2), batch.sizes)
+        return made
 
-    return loss
+    return logits
+
+
+def from_maps(network: Classifier, codes: Sequence[int], device: torch.device) -> Logits:
+    """Of batches of maps, which hold a view for each of the symmetries `codes`."""
+    view_of = torch.tensor([codes.index(code) if code in codes else 0 for code in range(8)], device=device)
+
+    def logits(batch: Batch) -> Tensor:
+        maps = batch.pixels[torch.arange(len(batch.codes), device=device), view_of[batch.codes]]
+        return network.from_maps(maps.float().permute(0, 3, 1, 2), batch.sizes)
+
+    return logits
 
 
 def compiled(plain: Loss, trial: Batch, *, required: bool) -> Loss | None:

@@ -1,6 +1,6 @@
-"""The networks: a compact one of ours for small images, and torchvision's classifiers.
+"""The networks: a compact one of ours for small images, EfficientNet-Lite0, and torchvision's classifiers.
 
-Both are a trunk from pixels to features; `Classifier` adds the image's size and a linear head.
+All are a trunk from pixels to features; `Classifier` adds the image's size and a linear head.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dupekit.api import OptionError
-from dupekit_nets import pretrained
+from dupekit_nets import lite0, pretrained
+from dupekit_nets.lite0 import LITE0
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_torch.network.compact import Compact
+from dupekit_torch.network.lite0 import FEATURES, Lite0
 from dupekit_torch.options import COMPACT
 from dupekit_torch.pixels.statistics import Moments
 
@@ -38,7 +40,9 @@ class Spec:
     log_size: Moments | None = None
     """Of the pool's log widths and heights; None where the size is not fed to the network."""
     pretrained: bool = False
-    """Of torchvision's networks only; of the compact one only the next two."""
+    """Of EfficientNet-Lite0 and torchvision's networks."""
+    train_from: int = 0
+    """The first block of EfficientNet-Lite0 that is trained. The rest is of the compact network."""
     width: int = 32
     stem: Tensor | None = None
     """Its first filters, (channels', channels, side, side) float32."""
@@ -61,8 +65,20 @@ class Classifier(nn.Module):
             features += SIZE_FEATURES
         self.head = nn.Linear(features, spec.classes)
 
+    @property
+    def beginning_anew(self) -> list[nn.Module]:
+        """The layers that no pretrained weights are for."""
+        return [self.head, self.size] if self.uses_size else [self.head]
+
     def forward(self, pixels: Tensor, log_size: Tensor | None = None) -> Tensor:
-        features = self.trunk(pixels)
+        return self._classify(self.trunk(pixels), log_size)
+
+    def from_maps(self, maps: Tensor, log_size: Tensor | None = None) -> Tensor:
+        """Logits from what the frozen part of the trunk made of pixels."""
+        assert isinstance(self.trunk, Lite0)
+        return self._classify(self.trunk.rest(maps), log_size)
+
+    def _classify(self, features: Tensor, log_size: Tensor | None) -> Tensor:
         if self.uses_size:
             assert log_size is not None
             standard = (log_size - self.log_mean) / self.log_std
@@ -95,6 +111,8 @@ def build(spec: Spec, *, seed: int) -> Classifier:
             assert spec.stem is not None
             compact = Compact(width=spec.width, size_px=spec.size_px, stem=spec.stem)
             return Classifier(compact, compact.features, spec)
+        if spec.model == LITE0:
+            return Classifier(_lite0(spec), FEATURES, spec)
         trunk, features = _torchvision(spec)
         return Classifier(trunk, features, spec)
 
@@ -102,6 +120,14 @@ def build(spec: Spec, *, seed: int) -> Classifier:
 def draws(network: nn.Module) -> bool:
     """Whether training it draws random numbers, as dropout and stochastic depth do."""
     return any(re.search("drop|stochastic", type(part).__name__, re.IGNORECASE) for part in network.modules())
+
+
+def _lite0(spec: Spec) -> Lite0:
+    network = Lite0(size_px=spec.size_px, train_from=spec.train_from)
+    if spec.pretrained:
+        weights = {name: torch.from_numpy(value) for name, value in lite0.load_weights().items()}
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    return network
 
 
 def _torchvision(spec: Spec) -> tuple[nn.Module, int]:

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     """What a loss takes, all on the device that trains: a column each, so that it can be cut and joined as such."""
 
     pixels: Tensor
-    """(b, s, s, channels) uint8."""
+    """(b, s, s, channels) uint8; or maps, (b, views, side, side, channels) float16."""
     codes: Tensor
     """Of symmetries, (b,) int64."""
     shifts: Tensor

@@ -23,7 +23,7 @@ sources on CUDA, and the same job must give the same model whatever else runs.""
 
 
 class Source(Protocol):
-    """Gives the pool's pixels on the device, (b, s, s, channels) uint8."""
+    """Gives the pool's pixels on the device, (b, s, s, channels) uint8, or what a frozen part of the network made of them."""
 
     device: torch.device
     index_device: torch.device
@@ -43,7 +43,7 @@ class Resident:
 
     def __init__(self, rows: Rows, device: torch.device) -> None:
         self.device = self.index_device = device
-        self._pixels = torch.empty(rows.shape, dtype=torch.uint8, device=device)
+        self._pixels = torch.empty(rows.shape, dtype=torch.from_numpy(rows[:1]).dtype, device=device)
         start = 0
         for chunk in rows.batches(4096):  # never a second copy of all of it in memory
             self._pixels[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
@@ -80,7 +80,7 @@ class Streamed:
 
 def source(rows: Rows, device: torch.device, choice: str) -> Resident | Streamed:
     """Pixels held on the device where they fit or are wanted there ("resident"), else batch by batch."""
-    size = int(np.prod(rows.shape))
+    size = int(np.prod(rows.shape)) * rows.memory.itemsize
     fits = size <= RESIDENT_SHARE[device.type] * memory_bytes(device)
     if choice == "stream" or (choice == "auto" and not fits):
         return Streamed(rows, device)

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from dupekit_torch.device import give_back_memory  # noqa: E402
 from dupekit_torch.fit.descent import Descent  # noqa: E402
-from dupekit_torch.fit.loss import compiled, image_weights, loss_function  # noqa: E402
+from dupekit_torch.fit.loss import compiled, from_pixels, image_weights, loss_function  # noqa: E402
 from dupekit_torch.fit.muon import Muon  # noqa: E402
 from dupekit_torch.fit.schedule import one_cycle, schedule  # noqa: E402
 from dupekit_torch.fit.step import Step  # noqa: E402
@@ -46,6 +46,7 @@ def test_pretrained_networks_are_tuned_gently() -> None:
     scratch = schedule(1000, Options(model="torchvision:resnet18"), pool=2000)
     tuned = schedule(1000, Options(model="torchvision:resnet18", pretrained=True), pool=2000)
     assert tuned.learning_rate < scratch.learning_rate / 5
+    assert tuned.epochs < scratch.epochs
 
 
 def test_schedule_gives_few_images_more_epochs() -> None:
@@ -193,8 +194,9 @@ class Means(torch.nn.Module):
 
 @pytest.fixture
 def loss() -> Any:
-    read = PixelInput(8, 1, (0.5,), (0.25,))
-    return loss_function(Means(), read, device=torch.device("cpu"), smoothing=0.1, autocast=False)
+    cpu = torch.device("cpu")
+    logits = from_pixels(Means(), PixelInput(8, 1, (0.5,), (0.25,)), cpu)
+    return loss_function(logits, device=cpu, smoothing=0.1, autocast=False)
 
 
 def test_a_compiler_that_fails_is_done_without(
@@ -244,8 +246,8 @@ def small_step(device: Any) -> Step:
         model="compact", size_px=32, channels=1, classes=3, width=8, stem=whitening_filters([torch.rand(1, 32, 32)])
     )  # fmt: skip
     network = build(spec, seed=0).to(device).to(memory_format=torch.channels_last)
-    read = PixelInput(32, 1, (0.5,), (0.25,))
-    loss = loss_function(network, read, device=device, smoothing=0.1, autocast=False)
+    logits = from_pixels(network, PixelInput(32, 1, (0.5,), (0.25,)), device)
+    loss = loss_function(logits, device=device, smoothing=0.1, autocast=False)
     return Step(network, loss, Descent(network, weight_decay=0.3, muon=True), device)
 
 

@@ -14,7 +14,20 @@ from dupekit_torch import Options, TorchTrainer
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"model": "resnet18"}, "model is 'resnet18'; valid are 'compact' and 'torchvision:NAME'"),
+        (
+            {"model": "resnet18"},
+            "model is 'resnet18'; valid are 'compact', 'efficientnet-lite0' and 'torchvision:NAME'",
+        ),
+        (
+            {"train_from": 11, "model": "efficientnet-lite0"},
+            "only a pretrained efficientnet-lite0 has blocks",
+        ),
+        (
+            {"train_from": 11, "pretrained": True, "model": "torchvision:resnet18"},
+            "train_from is 11, but only",
+        ),
+        ({"train_from": 17}, "train_from=17: it must be auto, or a whole number from 0 to 16"),
+        ({"trust": 5}, "trust=5: it must be a number from 0 to 4"),
         ({"model": "torchvision:"}, "model is 'torchvision:'"),
         ({"pretrained": True}, "compact network has no pretrained weights"),
         ({"image_size": 8}, "image_size=8: it must be 0, or a whole number from 16 to 1024"),
