@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import groupby
@@ -77,22 +77,28 @@ class _Prepared:
 
 
 def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
-    """Does these runs, one after the other; yields how each ended.
+    """Does these runs, one after the other; yields how each ended. As `run_batches`."""
+    return run_batches([jobs], progress)
+
+
+def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterator[Outcome]:
+    """Does the runs of each batch before it asks for the next, with one instance of each plugin for all.
 
     Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends the others.
     Once `progress.cancelled` is true, no more runs are begun, and one that ends without a result has failed nowhere.
     """
-    known: list[tuple[Job, JobFile]] = []
-    for job in jobs:
-        try:
-            known.append((job, read_model(job.folder / JOB, JobFile)))
-        except DupekitError as error:
-            yield _failed(job, error)
     with contextlib.closing(_Plugins()) as plugins:
-        for _, group in groupby(known, key=lambda item: _likeness(item[1])):
-            if progress.cancelled:
-                return
-            yield from _run_alike(list(group), plugins, CheckedProgress(progress))
+        for jobs in batches:
+            known: list[tuple[Job, JobFile]] = []
+            for job in jobs:
+                try:
+                    known.append((job, read_model(job.folder / JOB, JobFile)))
+                except DupekitError as error:
+                    yield _failed(job, error)
+            for _, group in groupby(known, key=lambda item: _likeness(item[1])):
+                if progress.cancelled:
+                    return
+                yield from _run_alike(list(group), plugins, CheckedProgress(progress))
 
 
 class _Plugins:

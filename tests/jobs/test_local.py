@@ -52,7 +52,8 @@ def jobs(tmp_path: Path, fast: dict[str, object]) -> list[Job]:
 
 
 def run(jobs: list[Job], progress: Progress = silent) -> list[Outcome]:
-    return list(LocalExecutor().run(jobs, LocalOptions(), progress))
+    with contextlib.closing(LocalExecutor()) as executor:
+        return list(executor.run(jobs, LocalOptions(), progress))
 
 
 def wait_for(notes: Path) -> list[int]:
@@ -88,7 +89,7 @@ def test_of_many_messages_few_are_passed_on(tmp_path: Path, fast: dict[str, obje
     """Of each stage the first and the last, whatever other stage goes on beside it."""
     jobs = make_jobs(tmp_path, make_dataset(tmp_path / "data", per_class=8), trainer="talkative")
     progress = Recorder()
-    assert list(LocalExecutor().run(jobs, LocalOptions(), progress)) == [Outcome(job) for job in jobs]
+    assert run(jobs, progress) == [Outcome(job) for job in jobs]
     steps = [call.done for call in progress.calls if call.stage == "stepping"]
     assert steps.count(1) == steps.count(TalkativeTrainer.STEPS) == 2
     assert len(steps) < TalkativeTrainer.STEPS / 2  # so many would take a quarter of an hour
