@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from dupekit import Choices
-from dupekit.api import TRAINERS, VALIDATORS
+from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.project import Project
 from dupekit.testing import make_dataset, register
 from tests.browser import browser, open_page  # noqa: F401 - fixtures
@@ -25,8 +25,10 @@ POINTS = {
         "fake": "dupekit.testing:CentroidTrainer",
         "broken": "tests.support:BrokenTrainer",
         "talkative": "tests.support:TalkativeTrainer",
+        "fickle": "tests.support:FickleTrainer",
     },
     VALIDATORS: {"fake": "dupekit.testing:CentroidValidator"},
+    EXECUTORS: {"here": "tests.support:HereExecutor"},
 }
 
 

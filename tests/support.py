@@ -14,15 +14,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
-from dupekit.api import Model, Progress, TrainTask
+from dupekit.api import Job, Model, Outcome, Progress, TrainTask
 from dupekit.cli.app import exit_code
+from dupekit.jobs.worker import run_jobs
 from dupekit.ledger import Ledger, exports
 from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
@@ -66,6 +68,42 @@ class BrokenTrainer:
         if task.name == options.run and options.how == "classes":
             return dataclasses.replace(made, classes=("else",))
         return made
+
+
+@dataclass(frozen=True)
+class FickleOptions:
+    until: int = 99
+    """Up to this pair its models say anything; from then on what a centroid trainer's say."""
+
+
+class FickleTrainer:
+    """A centroid trainer that learns from labels drawn anew for each run, so that no two of its runs agree."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = FickleOptions
+    produces: ClassVar[str] = "centroids"
+
+    def train(self, task: TrainTask, progress: Progress) -> Model:
+        plain = dataclasses.replace(task, options=CentroidTrainer.Options())
+        if int(task.name[1:3]) <= task.options.until:
+            drawn = np.random.default_rng(task.seed).permutation(task.labels)
+            plain = dataclasses.replace(plain, labels=drawn)
+        return CentroidTrainer().train(plain, progress)
+
+
+@dataclass(frozen=True)
+class HereOptions:
+    """None."""
+
+
+class HereExecutor:
+    """Does the runs in this process: where hundreds of trainings are cut off, workers would take most of the time."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = HereOptions
+
+    def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
+        yield from run_jobs(jobs, progress)
 
 
 class TalkativeTrainer(CentroidTrainer):
