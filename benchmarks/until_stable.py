@@ -10,6 +10,7 @@ clock starts. DATASET is only read. WORKDIR must not exist yet.
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import statistics
 import subprocess
@@ -34,6 +35,15 @@ PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Took:
+    """What a command took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all its processes: others on the machine have less of a part in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One seed."""
 
@@ -47,9 +57,8 @@ class Compared:
     """What each pair from the second on changed."""
     stopped: int
     """Pairs that were run until the list was stable."""
-    seconds: float
-    """Of ten pairs."""
-    seconds_stopped: float
+    ten: Took
+    until_stable: Took
 
     @property
     def lost(self) -> float:
@@ -67,14 +76,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True)
     print(f"`dupekit train {' '.join(arguments.train)}`; {machine()}")
-    print("seed  above 2  pairs  average precision: ten, stopped, lost   seconds: ten, stopped")
+    print("seed  above 2  pairs  average precision: ten, stopped, lost   CPU seconds: ten, stopped   seconds")
     found = []
     for seed in arguments.seeds:
         one = compared(arguments.workdir, arguments.dataset, seed, arguments.train)
         found.append(one)
         print(
             f"{one.seed:4}  {one.listed:7}  {one.stopped:5}  {one.precision[-1]:22.4f} {one.precision_stopped:8.4f}"
-            f" {one.lost:7.4f}  {one.seconds:13.1f} {one.seconds_stopped:8.1f}",
+            f" {one.lost:7.4f}  {one.ten.cpu_seconds:17.1f} {one.until_stable.cpu_seconds:8.1f}"
+            f" {one.ten.seconds:9.1f} {one.until_stable.seconds:6.1f}",
             flush=True,
         )
     show(found)
@@ -87,11 +97,11 @@ def show(found: list[Compared]) -> None:
         changed = f"{statistics.mean(one.changed[pair - 1] for one in found):7.1%}" if pair else ""
         print(f"{pair + 1:5}  {precision:17.4f}  {changed}")
     lost = [one.lost for one in found]
-    ratio = [one.seconds_stopped / one.seconds for one in found]
+    cpu = [one.until_stable.cpu_seconds / one.ten.cpu_seconds for one in found]
     print(
         f"Stopped after {min(o.stopped for o in found)} to {max(o.stopped for o in found)} pairs (a pair changes less than"
-        f" {STABLE:.0%}): lost {min(lost):.4f} to {max(lost):.4f}, mean {statistics.mean(lost):.4f}; time {min(ratio):.2f} to"
-        f" {max(ratio):.2f} of that of ten pairs, mean {statistics.mean(ratio):.2f}."
+        f" {STABLE:.0%}): lost {min(lost):.4f} to {max(lost):.4f}, mean {statistics.mean(lost):.4f}; CPU time {min(cpu):.2f}"
+        f" to {max(cpu):.2f} of that of ten pairs, mean {statistics.mean(cpu):.2f}."
     )
 
 
@@ -101,8 +111,8 @@ def compared(workdir: Path, dataset: Path, seed: int, train: list[str]) -> Compa
     wrong = {path for path, label in truth.items() if path.partition("/")[0] != label}
     if not (workdir / "cache").exists():
         trained(workdir, "warm", seed, [*train, "--pairs", "1"])
-    seconds = trained(workdir, "ten", seed, [*train, "--pairs", str(PAIRS)])
-    seconds_stopped = trained(workdir, "stopped", seed, [*train, "--pairs", str(PAIRS), "--until-stable"])
+    ten = trained(workdir, "ten", seed, [*train, "--pairs", str(PAIRS)])
+    until_stable = trained(workdir, "stopped", seed, [*train, "--pairs", str(PAIRS), "--until-stable"])
     stopped = Project(workdir / "stopped").status().pairs_done
     planted = np.array([path in wrong for path in RoundFolder(workdir / "ten", 1).of_round.paths])
     scores = [scores_after(workdir / "ten", pairs) for pairs in range(1, PAIRS + 1)]
@@ -113,26 +123,32 @@ def compared(workdir: Path, dataset: Path, seed: int, train: list[str]) -> Compa
         precision_stopped=average_precision(scores_after(workdir / "stopped", stopped), planted),
         changed=[Stability.between(*two).share for two in pairwise(scores)],
         stopped=stopped,
-        seconds=seconds,
-        seconds_stopped=seconds_stopped,
+        ten=ten,
+        until_stable=until_stable,
     )
     for name in ("dataset", "ten", "stopped"):
         shutil.rmtree(workdir / name)
     return result
 
 
-def trained(workdir: Path, name: str, seed: int, train: list[str]) -> float:
-    """Seconds that a training took in a new project with what is cached already, which it is given back."""
+def trained(workdir: Path, name: str, seed: int, train: list[str]) -> Took:
+    """What a training took in a new project with what is cached already, which it is given back."""
     project, cache = workdir / name, workdir / "cache"
     call("init", str(workdir / "dataset"), "-p", str(project))
     if cache.exists():
         shutil.rmtree(project / "cache", ignore_errors=True)
         cache.rename(project / "cache")
-    began = time.perf_counter()
+    began, used = time.perf_counter(), cpu_seconds()
     call("train", "-p", str(project), "--seed", str(seed), *train)
-    seconds = time.perf_counter() - began
+    took = Took(time.perf_counter() - began, cpu_seconds() - used)
     (project / "cache").rename(cache)
-    return seconds
+    return took
+
+
+def cpu_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def scores_after(project: Path, pairs: int) -> np.ndarray:

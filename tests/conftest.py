@@ -25,9 +25,11 @@ POINTS = {
         "fake": "dupekit.testing:CentroidTrainer",
         "broken": "tests.support:BrokenTrainer",
         "talkative": "tests.support:TalkativeTrainer",
-        "fickle": "tests.support:FickleTrainer",
     },
-    VALIDATORS: {"fake": "dupekit.testing:CentroidValidator"},
+    VALIDATORS: {
+        "fake": "dupekit.testing:CentroidValidator",
+        "fickle": "tests.support:FickleValidator",
+    },
     EXECUTORS: {"here": "tests.support:HereExecutor"},
 }
 

@@ -225,8 +225,9 @@ def show_end(done: Trained) -> None:
         )
     else:
         say(f"{runs}; the models agree with {agreement} of the given labels.", tone=Tone.GOOD)
-        if done.until_stable and done.stability:
-            say(_how_stable(done, done.stability))
+    if not missing and done.until_stable and done.stability:
+        say(_how_stable(done, done.stability))
+    if not missing and not done.near_chance:
         say("Next: dupekit flag")
 
 
