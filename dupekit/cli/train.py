@@ -22,7 +22,6 @@ from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import Toned, names, numbers, table, texts
 from dupekit.cli.terminal import Tone
 from dupekit.rounds.in_words import changed_in_words, percent
-from dupekit.rounds.stability import STABLE, is_stable
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
@@ -183,6 +182,8 @@ def show_plan(plan: Trained) -> None:
             f" {counted(first, 'pair')} held its label for right."
         )
     if plan.until_stable:
+        from dupekit.rounds.stability import STABLE
+
         say(f"It stops as soon as a further pair changes less than {percent(STABLE)} of the list.")
     if plan.not_assessable:
         rows = [(size.name, size.different) for size in plan.not_assessable]
@@ -232,6 +233,8 @@ def show_end(done: Trained) -> None:
 
 
 def _how_stable(done: Trained, found: Stability) -> str:
+    from dupekit.rounds.stability import is_stable
+
     planned = done.pairs + len(done.skipped)
     if done.skipped:
         first = done.skipped[0]
