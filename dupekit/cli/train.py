@@ -245,4 +245,4 @@ def _how_stable(done: Trained, found: Stability) -> str:
         )
     if is_stable(found, pairs=done.pairs):
         return f"The list is stable: {changed_in_words(found)}. Nothing was skipped."
-    return f"The list is not stable yet: {changed_in_words(found)}. `dupekit train --pairs {planned + 2} --until-stable` goes on."
+    return f"The list is not stable yet: {changed_in_words(found)}. `dupekit train --pairs {min(planned + 2, 99)} --until-stable` goes on."

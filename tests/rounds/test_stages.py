@@ -107,9 +107,10 @@ class TestBatches:
                 list(range(1, 11)), **{"begun": 0, "first_stage": None, "until_stable": True, **options}
             )
 
-        assert found() == [[1, 2, 3], [4, 5], [6, 7], [8, 9], [10]]
-        assert found(begun=4) == [[1, 2, 3, 4], [5, 6], [7, 8], [9, 10]]
+        assert found() == [[1, 2, 3, 4, 5], [6, 7], [8, 9], [10]]
+        assert found(begun=6) == [[1, 2, 3, 4, 5, 6], [7, 8], [9, 10]]
         assert found(first_stage=5) == [[1, 2, 3, 4, 5], [6, 7], [8, 9], [10]]
+        assert found(first_stage=2) == [[1, 2], [3, 4, 5], [6, 7], [8, 9], [10]]
         assert found(first_stage=5, until_stable=False) == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
     @given(st.integers(2, 99))
