@@ -124,6 +124,12 @@ def test_it_can_be_cut_off_anywhere(
     assert seen == {(False, False), (True, False), (True, True)}
 
 
+def test_each_image_of_a_class_that_is_capped_keeps_its_own_weight(project: Project, fast) -> None:
+    done = project.train(Choices(pairs=2, stage=2, class_max=4, executor="here", **fast))
+    assert (done.failed, done.left) == ([], [])
+    np.testing.assert_allclose(np.load(weights_of(project)), expected(project, 1), rtol=1e-5)
+
+
 class TestLost:
     @pytest.mark.parametrize("damage", ["gone", "cut short", "of other images", "no weights", "text"])
     def test_weights_are_made_anew(self, staged: Project, damage: str) -> None:
