@@ -102,11 +102,13 @@ class Project:
         *,
         dry_run: bool = False,
         keep_models: bool = False,
+        until_stable: bool = False,
         progress: Progress = silent,
         begun: Callable[[Trained], None] = lambda _: None,
         ended: Callable[[Run], None] = lambda _: None,
     ) -> Trained:
-        """Runs what is missing of the current round, or begins one; called again, it goes on.
+        """Runs what is missing of the current round, or begins one; called again, it goes on. With `until_stable` it stops
+        where a further pair hardly changes the list: the round then has the pairs that are done.
 
         `begun` is told the plan before the first run starts, `ended` of each run that ends. Raises UsageError where a choice
         contradicts the round that has begun; DatasetChanged where the dataset is not what the last scan saw. Failed runs are in
@@ -117,7 +119,14 @@ class Project:
         opened = reading(self.path, settings) if dry_run else writing(self.path, settings, "train")
         with opened as session:
             listener = Listener(progress, begun, ended)
-            return train(session, choices, listener, dry_run=dry_run, keep_models=keep_models)
+            return train(
+                session,
+                choices,
+                listener,
+                dry_run=dry_run,
+                keep_models=keep_models,
+                until_stable=until_stable,
+            )
 
     def status(self) -> Status:
         """Where the project stands."""

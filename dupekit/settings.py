@@ -61,6 +61,13 @@ class Settings(BaseModel):
         "redraw", description="'redraw' draws new halves for each pair; 'fixed' keeps the first."
     )
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
+    stage: int = Field(
+        1,
+        ge=1,
+        le=2,
+        description="2: the second half of a round's pairs is trained with weights: each image counts as far as the first half"
+        " held its label for right.",
+    )
     trainer: str = Field("auto", description="'auto' is torch where there is a CUDA device, else probe.")
     validator: str = Field("onnx", description="Predicts with the trained models.")
     executor: str = Field("local", description="Where the trainings run.")

@@ -25,7 +25,7 @@ CREATE TABLE rounds (
     plan TEXT NOT NULL,
     tallied_pairs INTEGER NOT NULL DEFAULT 0,
     threshold INTEGER
-, rule TEXT CHECK (rule IN ('votes', 'score')));
+, rule TEXT CHECK (rule IN ('votes', 'score')), strong_images INTEGER, strong_changed INTEGER);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     round INTEGER NOT NULL REFERENCES rounds (id),

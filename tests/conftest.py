@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from dupekit import Choices
-from dupekit.api import TRAINERS, VALIDATORS
+from dupekit.api import EXECUTORS, TRAINERS, VALIDATORS
 from dupekit.project import Project
 from dupekit.testing import make_dataset, register
 from tests.browser import browser, open_page  # noqa: F401 - fixtures
@@ -26,7 +26,11 @@ POINTS = {
         "broken": "tests.support:BrokenTrainer",
         "talkative": "tests.support:TalkativeTrainer",
     },
-    VALIDATORS: {"fake": "dupekit.testing:CentroidValidator"},
+    VALIDATORS: {
+        "fake": "dupekit.testing:CentroidValidator",
+        "fickle": "tests.support:FickleValidator",
+    },
+    EXECUTORS: {"here": "tests.support:HereExecutor"},
 }
 
 

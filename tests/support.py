@@ -14,15 +14,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from dupekit.api import Model, Progress, TrainTask
+from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask
 from dupekit.cli.app import exit_code
+from dupekit.jobs.worker import run_jobs
 from dupekit.ledger import Ledger, exports
 from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
@@ -66,6 +69,48 @@ class BrokenTrainer:
         if task.name == options.run and options.how == "classes":
             return dataclasses.replace(made, classes=("else",))
         return made
+
+
+@dataclass(frozen=True)
+class FickleOptions:
+    until: int = 99
+    """Up to this pair it says what comes to its mind; from then on always the same."""
+
+
+class FickleValidator:
+    """Holds each given label for about as little probable as an image of a score of 2 has it, so that the list is another one
+    after each pair. What it says from `until` on is right of every second image."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = FickleOptions
+    accepts: ClassVar[frozenset[str]] = frozenset({"centroids"})
+
+    def predict(self, task: PredictTask[FickleOptions], progress: Progress) -> Iterator[NDArray[np.float32]]:
+        run = task.model.path.parent.name
+        given = [task.model.classes.index(task.pool.paths[row].split("/")[0]) for row in task.rows]
+        held = np.random.default_rng(list(run.encode())).uniform(0, 0.24, len(given))
+        if int(run[1:3]) > task.options.until:
+            held = np.where(task.rows % 2, 0.02, 0.9)
+        at = np.arange(len(given))
+        found = np.zeros((len(given), len(task.model.classes)), np.float32)
+        found[at, given] = held
+        found[at, (np.array(given) + 1) % len(task.model.classes)] = 1 - held
+        yield found
+
+
+@dataclass(frozen=True)
+class HereOptions:
+    """None."""
+
+
+class HereExecutor:
+    """Does the runs in this process: where hundreds of trainings are cut off, workers would take most of the time."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = HereOptions
+
+    def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
+        yield from run_jobs(jobs, progress)
 
 
 class TalkativeTrainer(CentroidTrainer):

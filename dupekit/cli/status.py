@@ -19,7 +19,7 @@ from dupekit.cli.output import (
     unapplied_counts,
 )
 from dupekit.cli.tables import Sentence, names, numbers, shares, table, texts
-from dupekit.rounds.in_words import in_words, percent
+from dupekit.rounds.in_words import changed_in_words, in_words, percent
 
 if TYPE_CHECKING:
     from dupekit.ledger.opinions import Opinion
@@ -82,6 +82,8 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
     yield "images", Sentence(_images(found))
     if found.round:
         yield "round", Sentence(_round(found, found.round))
+    if found.round and found.round.stability:
+        yield "list", Sentence(changed_in_words(found.round.stability))
     if found.rule and found.pairs_done:
         yield "suspects", Sentence(_suspects(found, found.rule))
     waited_for = [one for one in found.out if one.open]

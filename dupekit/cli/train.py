@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dupekit.cli import train_options as options
 from dupekit.cli.class_view import show_view
-from dupekit.cli.completion import (
-    complete_device,
-    complete_executor,
-    complete_setting,
-    complete_split,
-    complete_trainer,
-    complete_validator,
-)
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
@@ -28,11 +21,12 @@ from dupekit.cli.output import (
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import Toned, names, numbers, table, texts
 from dupekit.cli.terminal import Tone
-from dupekit.rounds.in_words import percent
+from dupekit.rounds.in_words import changed_in_words, percent
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
     from dupekit.project import Project
+    from dupekit.rounds.stability import Stability
     from dupekit.system.progress import Progress
     from dupekit.workflow.plan import Choices
     from dupekit.workflow.train import Trained
@@ -40,49 +34,20 @@ if TYPE_CHECKING:
 
 def train(
     project: ProjectOption = None,
-    pairs: Annotated[int | None, typer.Option(min=1, max=99, help="Pairs of trainings; default 10.")] = None,
-    trainer: Annotated[
-        str | None, typer.Option(help="See `dupekit plugins list`.", autocompletion=complete_trainer)
-    ] = None,
-    validator: Annotated[
-        str | None, typer.Option(help="Likewise.", autocompletion=complete_validator)
-    ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="Likewise: where the trainings run.", autocompletion=complete_executor)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Everything random follows from it.")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="An option of the trainer; validator.KEY and executor.KEY for those.",
-            autocompletion=complete_setting,
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="redraw (new halves for each pair) or fixed", autocompletion=complete_split),
-    ] = None,
-    class_min: Annotated[
-        int | None, typer.Option(min=2, help="Classes with fewer different images are not assessed.")
-    ] = None,
-    class_max: Annotated[
-        int | None, typer.Option(min=1, help="Train on so many images of a class at most; default all.")
-    ] = None,
-    class_config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="A table of classes to train as one, or to leave out: a row a class, columns class and new name.",
-        ),
-    ] = None,
-    class_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which column of it has the new names.")
-    ] = None,
+    pairs: options.Pairs = None,
+    stage: options.Stage = None,
+    until_stable: options.UntilStable = False,
+    trainer: options.Trainer = None,
+    validator: options.Validator = None,
+    executor: options.Executor = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    setting: options.Set = None,
+    split: options.Split = None,
+    class_min: options.ClassMin = None,
+    class_max: options.ClassMax = None,
+    class_config: options.ClassConfig = None,
+    class_column: options.ClassColumn = None,
     keep_models: Annotated[bool, typer.Option(help="Keep each run's model file.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     json: JsonOption = False,
@@ -102,9 +67,11 @@ def train(
         class_max=class_max,
         class_config=class_config,
         class_column=class_column,
+        stage=stage,
         options=parse_options(setting) if setting else None,
     )
-    done = _train(open_project(project), choices, dry_run=dry_run, keep_models=keep_models, plan=not json)
+    how = _How(dry_run=dry_run, keep_models=keep_models, until_stable=until_stable)
+    done = _train(open_project(project), choices, how, plan=not json)
     if pairs is not None and pairs < done.pairs:
         warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
     if json:
@@ -113,19 +80,29 @@ def train(
         show_to_do(done)
     else:
         show_end(done)
-    if done.failed or done.left:
+    if done.failed or done.left or done.waiting:
         raise typer.Exit(1)
 
 
-def _train(project: Project, choices: Choices, *, dry_run: bool, keep_models: bool, plan: bool) -> Trained:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What a call wants of `Project.train` that is nothing of the round."""
+
+    dry_run: bool
+    keep_models: bool
+    until_stable: bool
+
+
+def _train(project: Project, choices: Choices, how: _How, *, plan: bool) -> Trained:
     """Trains, and shows how far it is; the plan only with `plan`."""
     with progress_bars() as progress:
         shown = _Shown(progress, plan=plan)
         try:
             done = project.train(
                 choices,
-                dry_run=dry_run,
-                keep_models=keep_models,
+                dry_run=how.dry_run,
+                keep_models=how.keep_models,
+                until_stable=how.until_stable,
                 progress=progress,
                 begun=shown.begun,
                 ended=shown.ended,
@@ -180,7 +157,8 @@ def parse_options(settings: list[str]) -> dict[str, Any]:
 
 def show_to_do(plan: Trained) -> None:
     show_plan(plan)
-    say(f"To do: {' '.join(plan.todo) or 'nothing'}")
+    most = ", at most" if plan.until_stable and plan.todo else ""
+    say(f"To do{most}: {' '.join(plan.todo) or 'nothing'}")
 
 
 def show_plan(plan: Trained) -> None:
@@ -197,6 +175,16 @@ def show_plan(plan: Trained) -> None:
     )
     if plan.plan.view:
         show_view(plan.plan.view)
+    first = plan.plan.first_stage
+    if first is not None:
+        say(
+            f"Second stage: from pair {first + 1} on, each image counts as far as the models of the first"
+            f" {counted(first, 'pair')} held its label for right."
+        )
+    if plan.until_stable:
+        from dupekit.rounds.stability import STABLE
+
+        say(f"It stops as soon as a further pair changes less than {percent(STABLE)} of the list.")
     if plan.not_assessable:
         rows = [(size.name, size.different) for size in plan.not_assessable]
         table(
@@ -214,12 +202,18 @@ def show_end(done: Trained) -> None:
         rows = [(" ".join(failed), Toned(error, Tone.BAD)) for error, failed in by_error.items()]
         table("Failed; `dupekit train` tries them again", [texts("runs"), texts("error")], rows)
     agreement = percent(done.agreement, 1) if done.agreement is not None else "-"
-    missing = len(done.failed) + len(done.left)
+    missing = len(done.failed) + len(done.left) + len(done.waiting)
     runs = f"Round {done.round}: {done.pairs * 2 - missing} of {done.pairs * 2} runs are done"
     if done.left:
         say(
             f"{len(done.left)} of {counted(done.pairs * 2, 'run')} were not done: the executor {done.executor} ended without"
             " them."
+        )
+    if done.waiting:
+        say(
+            f"{counted(len(done.waiting), 'run')} of the second stage {'was' if len(done.waiting) == 1 else 'were'} not begun:"
+            f" their weights come from all of the first {counted(done.plan.first_stage or 0, 'pair')}, and not every run of"
+            " these is done."
         )
     if missing:
         say(f"{runs}.\nNext: dupekit train", tone=Tone.BAD)
@@ -232,4 +226,23 @@ def show_end(done: Trained) -> None:
         )
     else:
         say(f"{runs}; the models agree with {agreement} of the given labels.", tone=Tone.GOOD)
+    if not missing and done.until_stable and done.stability:
+        say(_how_stable(done, done.stability))
+    if not missing and not done.near_chance:
         say("Next: dupekit flag")
+
+
+def _how_stable(done: Trained, found: Stability) -> str:
+    from dupekit.rounds.stability import is_stable
+
+    planned = done.pairs + len(done.skipped)
+    if done.skipped:
+        first = done.skipped[0]
+        which = f"pair {first} was" if len(done.skipped) == 1 else f"pairs {first} to {planned} were"
+        return (
+            f"The list is stable: {changed_in_words(found)}. So {which} skipped; `dupekit train --pairs {planned}` trains"
+            " them all the same."
+        )
+    if is_stable(found, pairs=done.pairs):
+        return f"The list is stable: {changed_in_words(found)}. Nothing was skipped."
+    return f"The list is not stable yet: {changed_in_words(found)}. `dupekit train --pairs {min(planned + 2, 99)} --until-stable` goes on."

@@ -1,7 +1,7 @@
 """`python -m dupekit.jobs FOLDER...`: the worker. What every executor runs, wherever it runs it.
 
-With `--messages`, one JSON object a line on stdout tells how far it is, about ten times a second, and the
-worker ends when its stdin closes. Exit code 0 where every run is done, 1 where one failed or SIGTERM ended it, 2 for
+With `--messages`, one JSON object a line on stdout tells how far it is, about ten times a second; further folders
+are read from stdin, a JSON list a line, until an empty one; when its stdin closes, the worker ends at once. Exit code 0 where every run is done, 1 where one failed or SIGTERM ended it, 2 for
 wrong usage.
 """
 
@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dupekit.jobs.lifeline import Lifeline
-from dupekit.jobs.messages import FLAG, STARTING, Ended, Message, write
+from dupekit.jobs.messages import FLAG, STARTING, Ended, Message, parse_order, write
 from dupekit.jobs.reporter import LogReporter, Reporter
-from dupekit.jobs.worker import run_jobs
+from dupekit.jobs.worker import run_batches
 from dupekit.plugin.contract import Job
 
 
@@ -33,20 +34,28 @@ def main(arguments: list[str]) -> int:
     parent, say = _take_over_pipes(messages)
     lifeline = Lifeline()
     lifeline.heed_sigterm()
+    orders: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
     if messages:
-        lifeline.hold(parent)
+        lifeline.hold(parent, lambda line: orders.put([] if line is None else parse_order(line)))
         logging.getLogger("dupekit").addHandler(LogReporter(say))
     progress = Reporter(lifeline, say)
     progress(STARTING, 1, 1)
-    ended = 0
-    failed = False
-    for outcome in run_jobs([Job(folder.name, folder) for folder in folders], progress):
-        ended += 1
-        failed = failed or outcome.error is not None
+    given = done = 0
+
+    def batches() -> Iterator[list[Job]]:
+        nonlocal given
+        batch = folders
+        while batch:
+            given += len(batch)
+            yield [Job(folder.name, folder) for folder in batch]
+            batch = [Path(folder) for folder in orders.get()] if messages else []
+
+    for outcome in run_batches(batches(), progress):
+        done += outcome.error is None
         say(Ended(str(outcome.job.folder), outcome.error))
         if outcome.error is not None and not messages:
             print(f"{outcome.job.name}: {outcome.error}", file=sys.stderr)  # noqa: T201
-    return int(failed or ended < len(folders))
+    return int(done < given)
 
 
 def _take_over_pipes(messages: bool) -> tuple[int, Callable[[Message], None]]:

@@ -2,6 +2,7 @@
 
     rounds/01/images.json           the round's images and classes, one file for all runs
     rounds/01/splits/p03.npy        the split of pair 3: bool, True for the second half
+    rounds/01/weights.npy           how much each image counts in the second stage: float32
     rounds/01/runs/p03-a/job.json   what to do
                        .../predictions.npz, result.json   what came out, written in this order
                        .../log.txt
@@ -63,6 +64,10 @@ class JobFile(_File):
     half: Half = Field(description="'a' trains on the first half and predicts the second, 'b' the reverse.")
     images: str = Field(description="The round's images.json, relative to the job's folder.")
     split: str = Field(description="The pair's split, a .npy file, likewise.")
+    weights: str | None = Field(
+        None,
+        description="How much each of the round's images counts in the training, a .npy file, likewise; null: all the same.",
+    )
     cache: str = Field(description="The project's cache folder, likewise.")
     seed: int = Field(ge=0, description="Of the training; the split has its own.")
     device: str = Field(description="auto, cpu, cuda or cuda:N")

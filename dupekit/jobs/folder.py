@@ -1,4 +1,4 @@
-"""rounds/NN of a project: its images, its splits, a folder a run, and a folder an export."""
+"""rounds/NN of a project: its images, its splits, its weights, a folder a run, and a folder an export."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.split import seed_for, split
 from dupekit.system.stamp import now
 
+WEIGHTS = "weights.npy"
 _SPLIT, _TRAINING = 0, 1  # what a seed is drawn for
 
 
@@ -45,6 +46,16 @@ class Plan(BaseModel):
     class_max: int | None = None
     view: ClassView | None = None
     """The mapping itself, so that a round that has begun needs no table any more."""
+    first_stage: int | None = None
+    """Later pairs than this one are trained with weights; None: none are."""
+
+    @property
+    def stage(self) -> int:
+        """The last one: 1 or 2."""
+        return 1 if self.first_stage is None else 2
+
+    def is_second_stage(self, pair: int) -> bool:
+        return self.first_stage is not None and pair > self.first_stage
 
 
 class RoundFolder:
@@ -82,6 +93,22 @@ class RoundFolder:
     def split_file(self, pair: int) -> Path:
         return self.path / "splits" / f"p{pair:02d}.npy"
 
+    @property
+    def weights_file(self) -> Path:
+        """How much each image counts in the second stage: float32, an entry an image of images.json."""
+        return self.path / WEIGHTS
+
+    def has_weights(self) -> bool:
+        """Whether they are there, and undamaged."""
+        try:
+            return weights_problem(self.weights_file, len(self.of_round.ids)) is None
+        except (OSError, ValueError, EOFError):
+            return False
+
+    def write_weights(self, weights: NDArray[np.float32]) -> None:
+        with atomic_write(self.weights_file) as out:
+            np.save(out, weights)
+
     def prepare(
         self, pair: int, half: Half, plan: Plan, *, device: str, max_pixels: int, keep_model: bool
     ) -> Job:
@@ -98,6 +125,7 @@ class RoundFolder:
             half=half,
             images="../../images.json",
             split=f"../../splits/p{pair:02d}.npy",
+            weights=f"../../{WEIGHTS}" if plan.is_second_stage(pair) else None,
             cache="../../../../cache",
             seed=seed_for(plan.seed, self.number, _TRAINING, pair, ord(half)),
             device=device,
@@ -139,3 +167,12 @@ class RoundFolder:
         )
         with atomic_write(file) as out:
             np.save(out, halves)
+
+
+def weights_problem(file: Path, count: int) -> str | None:
+    """What is wrong with a file of weights of so many images. Raises OSError, ValueError or EOFError where it cannot be read."""
+    with open_regular(file, "rb") as content:
+        weights = np.load(content, allow_pickle=False)
+    if weights.dtype != np.float32 or weights.shape != (count,):
+        return f"does not hold a weight for each of {count} images"
+    return None if ((weights >= 0) & (weights <= 1)).all() else "holds weights that are not from 0 to 1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 GRACE_S = 3.0
 """So long a plugin that looks at `progress.cancelled` may take to end by itself."""
@@ -17,9 +18,10 @@ class Lifeline:
     def __init__(self) -> None:
         self.cancelled = False
 
-    def hold(self, pipe: int) -> None:
-        """Watches the reading end of a pipe. A parent that was killed can tell nobody; a pipe that it held always closes."""
-        threading.Thread(target=self._wait, args=(pipe,), daemon=True).start()
+    def hold(self, pipe: int, heard: Callable[[bytes | None], None]) -> None:
+        """Watches the reading end of a pipe: `heard` is told each line, in a thread, and None at its end. A parent that was killed can tell nobody;
+        a pipe that it held always closes."""
+        threading.Thread(target=self._wait, args=(pipe, heard), daemon=True).start()
 
     def heed_sigterm(self) -> None:
         """Called once a process, from its main thread."""
@@ -44,10 +46,14 @@ class Lifeline:
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
-    def _wait(self, pipe: int) -> None:
-        while os.read(pipe, 1):
-            pass
+    def _wait(self, pipe: int, heard: Callable[[bytes | None], None]) -> None:
+        begun = b""
+        while content := os.read(pipe, 65536):
+            *lines, begun = (begun + content).split(b"\n")
+            for line in lines:
+                heard(line)
         self.cut()
+        heard(None)
 
 
 def _hold_sigterm() -> None:

@@ -1,4 +1,4 @@
-"""The executor "local": one worker process on this machine, which keeps data and models between runs."""
+"""The executor "local": one worker process on this machine, which keeps data and models between runs, and between calls."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from typing import ClassVar
 
 from dupekit.files.regular import open_regular
 from dupekit.jobs.lifeline import GRACE_S
-from dupekit.jobs.messages import FLAG, STARTING, Ended, Logged, Message, parse
+from dupekit.jobs.messages import FLAG, STARTING, Ended, Logged, Message, parse, write_order
+from dupekit.plugin.checks import Told
 from dupekit.plugin.contract import Job, Outcome, worker_command
-from dupekit.system.progress import Progress, stage
+from dupekit.system.progress import Progress, silent, stage
 
 LOG = "worker.log"
 
@@ -34,11 +35,15 @@ class LocalOptions:
 
 
 class LocalExecutor:
-    """Runs all jobs in one worker process; when that ends, the run it was at has failed, and another
-    worker takes up the rest."""
+    """Runs all jobs in one worker process, which then waits for more; when it dies, the run it was at has failed, and
+    another worker takes up the rest."""
 
     api_version: ClassVar[int] = 1
     Options: ClassVar[type] = LocalOptions
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+        self._progress: Progress = silent
 
     def run(
         self,
@@ -47,39 +52,62 @@ class LocalExecutor:
         progress: Progress,
     ) -> Generator[Outcome, None, None]:
         """Yields an outcome per job, in order. Closing the iterator ends the worker, and all that it started."""
+        self._progress = progress
         waiting = {str(job.folder.absolute()): job for job in jobs}
-        while waiting:
-            log = next(iter(waiting.values())).folder.parent / LOG
-            with _at_work(list(waiting.values()), log, progress) as worker:
+        try:
+            while waiting:
+                log = next(iter(waiting.values())).folder.parent / LOG
+                worker = self._at_work(list(waiting.values()), log)
                 for message in worker.messages():
-                    if isinstance(message, Ended):
-                        yield Outcome(waiting.pop(message.folder), message.error)
-                        if not waiting:
-                            worker.expect_end()
-                            progress(_ENDING, 0, 1)
-                    elif isinstance(message, Logged):
-                        logging.getLogger(message.logger).log(message.level, "%s", message.text)
-                    else:
-                        progress(message.stage, message.done, message.total, **message.figures)
-            # What it did not live to say stands in the folders.
-            for folder, job in list(waiting.items()):
-                if outcome := job.outcome():
-                    del waiting[folder]
-                    yield outcome
-            if waiting:
-                job = waiting.pop(next(iter(waiting)))
-                yield Outcome(job, _death(worker.code, log))
+                    if not isinstance(message, Ended):
+                        self._tell(message)
+                        continue
+                    yield Outcome(waiting.pop(message.folder), message.error)
+                    if not waiting:
+                        return
+                self._end(worker)
+                # What it did not live to say stands in the folders.
+                for folder, job in list(waiting.items()):
+                    if outcome := job.outcome():
+                        del waiting[folder]
+                        yield outcome
+                if waiting:
+                    job = waiting.pop(next(iter(waiting)))
+                    yield Outcome(job, _death(worker.code, log))
+        finally:
+            if waiting and self._worker:
+                self._end(self._worker)
 
+    def close(self) -> None:
+        """Ends the worker, when its plugins are closed."""
+        if self._worker:
+            self._progress(_ENDING, 0, 1)
+            try:
+                self._worker.expect_end()
+                for message in self._worker.messages():
+                    self._tell(message)
+            finally:
+                self._end(self._worker)
 
-@contextlib.contextmanager
-def _at_work(jobs: Sequence[Job], log: Path, progress: Progress) -> Iterator[_Worker]:
-    progress(STARTING, 0, 1)  # the worker itself says when it has
-    worker = _Worker(jobs, log)
-    try:
-        yield worker
-    finally:
-        with stage(progress, _ENDING):
+    def _at_work(self, jobs: Sequence[Job], log: Path) -> _Worker:
+        """The worker that waits, or else a new one, with these jobs."""
+        if self._worker and not self._worker.take(jobs):
+            self._end(self._worker)
+        if not self._worker:
+            self._progress(STARTING, 0, 1)  # the worker itself says when it has
+            self._worker = _Worker(jobs, log)
+        return self._worker
+
+    def _end(self, worker: _Worker) -> None:
+        self._worker = None
+        with stage(self._progress, _ENDING):
             worker.close()
+
+    def _tell(self, message: Message) -> None:
+        if isinstance(message, Logged):
+            logging.getLogger(message.logger).log(message.level, "%s", message.text)
+        elif isinstance(message, Told):
+            self._progress(message.stage, message.done, message.total, **message.figures)
 
 
 class _Worker:
@@ -113,9 +141,23 @@ class _Worker:
         while (message := self._heard.get()) is not None:
             yield message
 
+    def take(self, jobs: Sequence[Job]) -> bool:
+        """Gives it more to do; False where it has died."""
+        return self._waiter.is_alive() and self._order(jobs)
+
     def expect_end(self) -> None:
         """It has nothing more to do."""
+        self._order([])
         self._lingering.start()
+
+    def _order(self, jobs: Sequence[Job]) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(write_order(str(job.folder.absolute()) for job in jobs))
+            self._process.stdin.flush()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Ends it. A plugin that looks at `progress.cancelled` may end by itself."""
@@ -130,7 +172,8 @@ class _Worker:
 
     def _let_go(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # of an order that it did not live to read
+            self._process.stdin.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

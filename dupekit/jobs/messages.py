@@ -1,14 +1,17 @@
-"""What a worker tells its executor: one JSON object a line, written and read as these classes."""
+"""What a worker tells its executor: one JSON object a line, written and read as these classes. And what it is told: a list of
+job folders a line; an empty one is the last.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from dupekit.plugin.checks import Told
 
 FLAG = "--messages"
-"""Asks a worker for them. It then takes the end of its stdin for its parent's."""
+"""Asks a worker for them. When its jobs are done it then waits for more, and takes the end of its stdin for its parent's."""
 
 STARTING = "starting the worker"
 """The stage that begins with its executor, and ends with its first message."""
@@ -41,6 +44,15 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 def write(message: Message) -> str:
     """One line, with its end."""
     return json.dumps({"kind": _NAMES[type(message)], **asdict(message)}) + "\n"
+
+
+def write_order(folders: Iterable[str]) -> str:
+    """One line, with its end."""
+    return json.dumps(list(folders)) + "\n"
+
+
+def parse_order(line: bytes) -> list[str]:
+    return [str(folder) for folder in json.loads(line)]
 
 
 def parse(line: str) -> Message | None:

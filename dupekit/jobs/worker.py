@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import groupby
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
-from dupekit.errors import DupekitError, PluginError
+from dupekit.errors import DupekitError, JobError, PluginError
 from dupekit.files.regular import open_regular
 from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
@@ -77,22 +77,28 @@ class _Prepared:
 
 
 def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
-    """Does these runs, one after the other; yields how each ended.
+    """Does these runs, one after the other; yields how each ended. As `run_batches`."""
+    return run_batches([jobs], progress)
+
+
+def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterator[Outcome]:
+    """Does the runs of each batch before it asks for the next, with one instance of each plugin for all.
 
     Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends the others.
     Once `progress.cancelled` is true, no more runs are begun, and one that ends without a result has failed nowhere.
     """
-    known: list[tuple[Job, JobFile]] = []
-    for job in jobs:
-        try:
-            known.append((job, read_model(job.folder / JOB, JobFile)))
-        except DupekitError as error:
-            yield _failed(job, error)
     with contextlib.closing(_Plugins()) as plugins:
-        for _, group in groupby(known, key=lambda item: _likeness(item[1])):
-            if progress.cancelled:
-                return
-            yield from _run_alike(list(group), plugins, CheckedProgress(progress))
+        for jobs in batches:
+            known: list[tuple[Job, JobFile]] = []
+            for job in jobs:
+                try:
+                    known.append((job, read_model(job.folder / JOB, JobFile)))
+                except DupekitError as error:
+                    yield _failed(job, error)
+            for _, group in groupby(known, key=lambda item: _likeness(item[1])):
+                if progress.cancelled:
+                    return
+                yield from _run_alike(list(group), plugins, CheckedProgress(progress))
 
 
 class _Plugins:
@@ -241,6 +247,7 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
     rows = np.flatnonzero(~second if file.half is Half.A else second)
     if file.class_max is not None:
         rows = rows[capped(of_round.labels[rows], file.class_max, seed=file.seed)]
+    weights = None if file.weights is None else _weights(job.folder / file.weights, rows, len(second))
     task = TrainTask(
         name=file.name,
         pool=of_round.pool,
@@ -252,8 +259,21 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
         workdir=job.folder,
         cache=of_round.cache,
         options=options,
+        weights=weights,
     )
     return _Prepared(job, file, task, held_out, of_round.ids[held_out], of_round.labels[held_out])
+
+
+def _weights(file: Path, rows: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Those of the rows. Raises JobError where the file does not hold one for each image of the round."""
+    with open_regular(file, "rb") as content:
+        weights: NDArray[np.float32] = np.load(content, allow_pickle=False)
+    if weights.shape != (count,) or weights.dtype != np.float32:
+        raise JobError(
+            f"{file} does not hold a weight for each of the round's {count} images.",
+            hint="Run `dupekit train` again: it makes the file anew.",
+        )
+    return weights[rows]
 
 
 def _write(

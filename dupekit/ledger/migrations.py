@@ -387,3 +387,15 @@ JOIN images ON images.id = v.image
 JOIN collections ON collections.id = v.collection
 """,
     )
+
+
+@migrations()
+def m007_stability(db: Database) -> None:
+    """How much of the list the last pair of a round changed."""
+    _statements(
+        db,
+        """
+ALTER TABLE rounds ADD COLUMN strong_images INTEGER;
+ALTER TABLE rounds ADD COLUMN strong_changed INTEGER
+""",
+    )

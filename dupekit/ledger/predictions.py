@@ -64,7 +64,9 @@ def record(
         )
         # Whatever was counted before is out of date.
         db.execute(
-            "UPDATE rounds SET tallied_pairs = 0 WHERE id = (SELECT round FROM runs WHERE id = ?)", (run,)
+            "UPDATE rounds SET tallied_pairs = 0, strong_changed = NULL, strong_images = NULL"
+            " WHERE id = (SELECT round FROM runs WHERE id = ?)",
+            (run,),
         )
 
 

@@ -14,6 +14,7 @@ from dupekit.jobs.files import Half, run_name
 from dupekit.ledger.database import Ledger, understood
 from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.rules import RuleName
+from dupekit.rounds.stability import Stability
 from dupekit.system.stamp import now
 
 _VIEW: TypeAdapter[ClassView | None] = TypeAdapter(ClassView | None)
@@ -36,6 +37,8 @@ class Round:
     """Votes that make a dupe, where somebody set them."""
     rule: RuleName | None
     """Where somebody chose it."""
+    stability: Stability | None
+    """Of the list that is counted; None below two pairs, or where an older dupekit counted them."""
 
 
 class RunState(StrEnum):
@@ -85,6 +88,16 @@ def extend(ledger: Ledger, round_number: int, *, pairs: int) -> None:
         db.execute("UPDATE rounds SET pairs = max(pairs, ?) WHERE id = ?", (pairs, round_number))
 
 
+def shorten(ledger: Ledger, round_number: int, *, pairs: int) -> None:
+    """Plans no more than this many pairs: later ones, of which no run may have begun, are not planned any more."""
+    with ledger.write() as db:
+        db.execute(
+            "DELETE FROM runs WHERE round = ? AND pair > ? AND state = ?",
+            (round_number, pairs, RunState.PLANNED),
+        )
+        db.execute("UPDATE rounds SET pairs = ? WHERE id = ?", (pairs, round_number))
+
+
 def close(ledger: Ledger, round_number: int) -> None:
     """Ends a round: the next training begins another."""
     with ledger.write() as db:
@@ -99,11 +112,13 @@ def set_rule(ledger: Ledger, round_number: int, *, rule: RuleName, threshold: in
 
 def get(ledger: Ledger, number: int) -> Round:
     row = ledger.rows(
-        "SELECT id, dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold, rule"
-        " FROM rounds WHERE id = ?",
+        "SELECT id, dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold, rule,"
+        " strong_changed, strong_images FROM rounds WHERE id = ?",
         (number,),
     ).fetchone()
-    found = dict(zip(Round.__slots__, row, strict=True))
+    *others, changed, strong = row
+    stability = None if strong is None else Stability(changed, strong)
+    found = dict(zip(Round.__slots__, (*others, stability), strict=True))
     found["plan"] = understood(_object, found["plan"])
     found["rule"] = found["rule"] and understood(RuleName, found["rule"])
     return Round(**found)

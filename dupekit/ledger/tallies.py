@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dupekit.ledger.database import Ledger
 from dupekit.ledger.images import Columns
 from dupekit.rounds.rules import Rule, Suspect
+from dupekit.rounds.stability import Stability
 from dupekit.rounds.tally import Tally
 
 
@@ -58,14 +59,18 @@ def replace(
     class_numbers: NDArray[np.int64],
     pairs: int,
 ) -> None:
-    """Records a round's tallies in place of earlier ones, in one transaction.
+    """Records a round's tallies in place of earlier ones, and how stable they are, in one transaction.
 
     `images` and `given` hold the ledger's numbers of images and classes, row for row of the tally;
     `class_numbers` those of the tally's classes.
     """
+    stability: Stability | None = None
     with ledger.write() as db:
         db.execute("DELETE FROM tallies WHERE round = ?", (round_number,))
         for part in tallies:
+            if part.score_before is not None:
+                own = Stability.between(part.score_before, part.score)
+                stability = own if stability is None else stability + own
             rows = slice(part.start, part.start + len(part.votes))
             db.executemany(
                 "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -84,7 +89,11 @@ def replace(
                     strict=True,
                 ),
             )
-        db.execute("UPDATE rounds SET tallied_pairs = ? WHERE id = ?", (pairs, round_number))
+        changed, strong = (stability.changed, stability.images) if stability else (None, None)
+        db.execute(
+            "UPDATE rounds SET tallied_pairs = ?, strong_changed = ?, strong_images = ? WHERE id = ?",
+            (pairs, changed, strong, round_number),
+        )
 
 
 SAME = "images.state = 'ok' AND images.digest = tallies.digest"

@@ -157,7 +157,8 @@ RESULT = "result.json"
 
 @runtime_checkable
 class Executor(Protocol[O_contra]):
-    """Decides where jobs run. What it runs is `worker_command`.
+    """Decides where jobs run. What it runs is `worker_command`. `run` may be called several times, for the parts of one training,
+    before `close()`.
 
     A result.json that is there is final: whoever wants a run repeated takes it away first.
     """

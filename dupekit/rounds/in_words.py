@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dupekit.rounds.stability import Stability
     from dupekit.rounds.yields import Estimate, Yield
 
 UNSURE = 3
@@ -48,6 +49,16 @@ def _stop(found: Yield) -> str:
     if found.found and share >= ENOUGH:
         return f"That is probably {percent(share)} of them found: this is a good place to stop."
     return "Hardly any is to be found by going on: this is a good place to stop."
+
+
+def changed_in_words(found: Stability) -> str:
+    """As in "the last pair changed 4 of the 240 images with a score above 2 (2 %)"."""
+    from dupekit.rounds.stability import STRONG
+
+    if not found.images:
+        return f"no image has a score above {STRONG:g}, with the last pair or without"
+    said = f"the last pair changed {found.changed:,} of the {found.images:,} images with a score above {STRONG:g}"
+    return said + _share(found.changed, found.images)
 
 
 def percent(share: float, digits: int = 0) -> str:

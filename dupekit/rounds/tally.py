@@ -36,6 +36,8 @@ class Tally:
     p_other: NDArray[np.float64]
     """The largest mean probability among the other classes."""
     score: NDArray[np.float64]
+    score_before: NDArray[np.float64] | None
+    """Without the last runs; None where nobody asked, or without them there are none."""
 
 
 def most_probable(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:
@@ -63,9 +65,16 @@ def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray
 
 
 def tally(
-    labels: NDArray[np.integer], n_classes: int, runs: Sequence[Predictions], *, chunk: int = 16384
+    labels: NDArray[np.integer],
+    n_classes: int,
+    runs: Sequence[Predictions],
+    *,
+    last: int = 0,
+    chunk: int = 16384,
 ) -> Iterator[Tally]:
     """Counts votes and averages probabilities, `chunk` images at a time, in the order of the images.
+
+    `last` of the runs, those at the end, are those without which `score_before` is.
 
     Memory: chunk x n_classes x 12 bytes, whatever the numbers of images and runs. The result does not
     depend on the order of the runs, but for rounding in the last digits.
@@ -76,13 +85,26 @@ def tally(
         votes = np.zeros(shape, np.int32)
         total = np.zeros(shape, np.float64)
         count = np.zeros(len(given), np.int32)
-        for run in runs:
+        before = None
+        for number, run in enumerate(runs):
+            if last and 0 < number == len(runs) - last:
+                before = _score_of(given, count, total)
             rows, probabilities = run(start, start + len(given))
             rows = rows - start
             count[rows] += 1
             total[rows] += probabilities
             votes[rows, most_probable(probabilities, given[rows])] += 1
-        yield _judge(start, given, count, votes, total)
+        yield _judge(start, given, count, votes, total, before)
+
+
+def _score_of(
+    given: NDArray[np.integer], count: NDArray[np.int32], total: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    rows = np.arange(len(given))
+    mean = total / np.maximum(count, 1)[:, None]
+    p_given = mean[rows, given].copy()
+    mean[rows, given] = -1
+    return score(p_given, mean.max(axis=1))
 
 
 def _judge(
@@ -91,6 +113,7 @@ def _judge(
     count: NDArray[np.int32],
     votes: NDArray[np.int32],
     total: NDArray[np.float64],
+    before: NDArray[np.float64] | None,
 ) -> Tally:
     rows = np.arange(len(given))
     mean = total / np.maximum(count, 1)[:, None]
@@ -109,4 +132,5 @@ def _judge(
         mean[rows, suggested],
         p_other,
         score(p_given, p_other),
+        before,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import JobError
-from dupekit.jobs.files import RoundFile, read_result
+from dupekit.jobs.files import Half, RoundFile, read_result
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, predictions, rounds, tallies
@@ -78,26 +78,21 @@ def _check_probabilities(reader: PredictionReader, probabilities: NDArray[np.flo
         )
 
 
-def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress) -> int:
-    """Counts votes and scores over the complete pairs, where that is not done; returns how many pairs."""
+def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew: bool = False) -> int:
+    """Counts votes and scores over the complete pairs, where that is not done, or `anew`; returns how many pairs."""
     pairs = set(rounds.complete_pairs(ledger, folder.number))
-    if len(pairs) == rounds.get(ledger, folder.number).tallied_pairs:
+    if len(pairs) == rounds.get(ledger, folder.number).tallied_pairs and not anew:
         return len(pairs)
     ensure_images(ledger, folder)
     of_round = folder.of_round
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _ClassNumbers.of(ledger, of_round)
-    with ExitStack() as stack:
-        readers = [
-            stack.enter_context(PredictionReader(folder.run(run.pair, run.half)))
-            for run in rounds.runs(ledger, folder.number)
-            if run.pair in pairs
-        ]
-        parts = tally(labels, len(of_round.classes), [_rows_of(reader, ids) for reader in readers])
+    with readings(folder, sorted(pairs), ids) as runs:
+        parts = tally(labels, len(of_round.classes), runs, last=len(Half))
         tallies.replace(
             ledger,
             folder.number,
-            _shown(parts, progress, len(ids)),
+            shown(parts, progress, "counting votes", len(ids)),
             images=ids,
             given=numbers.given,
             digests=of_round.digests,
@@ -107,11 +102,24 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress) -> int:
     return len(pairs)
 
 
-def _shown(parts: Iterator[Tally], progress: Progress, total: int) -> Iterator[Tally]:
+@contextmanager
+def readings(
+    folder: RoundFolder, pairs: Iterable[int], ids: NDArray[np.int64]
+) -> Iterator[list[Predictions]]:
+    """What both runs of each pair say of the round's images, pair by pair, to be tallied once. Raises JobError where a
+    file cannot be read."""
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(PredictionReader(folder.run(pair, half))) for pair in pairs for half in Half
+        ]
+        yield [_rows_of(reader, ids) for reader in readers]
+
+
+def shown(parts: Iterator[Tally], progress: Progress, what: str, total: int) -> Iterator[Tally]:
     for part in parts:
-        progress("counting votes", part.start, total)
+        progress(what, part.start, total)
         yield part
-    progress("counting votes", total, total)
+    progress(what, total, total)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

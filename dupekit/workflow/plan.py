@@ -18,6 +18,7 @@ from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
 from dupekit.plugin.registry import fitting, load_tried, make
 from dupekit.rounds.class_view import ClassView, differences
+from dupekit.rounds.stages import first_stage_of
 from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
@@ -43,6 +44,7 @@ class Choices:
     class_config: str | Path | None = None
     """Relative to the current folder. "" or Path(): none, whatever dupekit.toml says."""
     class_column: str | None = None
+    stage: int | None = None
     options: dict[str, Any] | None = None
     """Of the trainer; those of the others as "validator.x" and "executor.x". Added to those of dupekit.toml."""
 
@@ -108,6 +110,12 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
 def _begin(session: Session, number: int, plan: Plan, progress: Progress) -> Work:
     require_unchanged(session, progress)
     pairs = session.settings.pairs
+    if plan.stage == 2:
+        if pairs == 1:
+            raise UsageError(
+                "Of one pair there is no second stage.", hint="Ask for --pairs 2 or more, or for --stage 1."
+            )
+        plan = plan.model_copy(update={"first_stage": first_stage_of(pairs)})
     todo = [run_name(pair, half) for pair in range(1, pairs + 1) for half in Half]
     of_round = assess(session, class_min=plan.class_min, view=plan.view)
     small = _too_small(session.ledger, plan)
@@ -139,7 +147,7 @@ def choose_trainer(name: str) -> str:
 
 
 def make_plan(settings: Settings, view: ClassView | None) -> Plan:
-    """Loads and checks what a round will use, so that a wrong name or option shows before anything starts.
+    """Loads and checks what a round of `settings.pairs` will use, so that a wrong name or option shows before anything starts.
 
     Raises UsageError, OptionError or PluginError.
     """
@@ -165,6 +173,7 @@ def make_plan(settings: Settings, view: ClassView | None) -> Plan:
         class_min=settings.class_min,
         class_max=settings.class_max,
         view=view,
+        first_stage=first_stage_of(settings.pairs) if settings.stage == 2 else None,
     )
 
 
@@ -172,7 +181,7 @@ def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
     made, settings = choices.made(), session.settings
     of_view = {"class_config", "class_column"}
-    fixed = {"trainer", "validator", "seed", "split", "class_min", "class_max", "options"}
+    fixed = {"trainer", "validator", "seed", "split", "class_min", "class_max", "stage", "options"}
     if not made.keys() & (fixed | of_view):
         return begun
     stays = {
@@ -184,6 +193,7 @@ def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
             ("split", begun.split),
             ("class_min", begun.class_min),
             ("class_max", begun.class_max),
+            ("stage", begun.stage),
         )
         if name not in made
     }
@@ -194,17 +204,20 @@ def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     if settings.validator == begun.validator.name:
         options = {**options, "validator": begun.validator.options}
     view = chosen_view(session) if made.keys() & of_view else begun.view
-    return make_plan(settings.model_copy(update={"options": {**options, **(choices.options or {})}}), view)
+    plan = make_plan(settings.model_copy(update={"options": {**options, **(choices.options or {})}}), view)
+    # More pairs may be asked for than when it was begun.
+    return plan.model_copy(update={"first_stage": begun.first_stage}) if plan.stage == begun.stage else plan
 
 
 def _contradiction(begun: Plan, wanted: Plan, number: int) -> UsageError:
     name = next(name for name in Plan.model_fields if getattr(begun, name) != getattr(wanted, name))
     was, shall = begun.model_dump()[name], wanted.model_dump()[name]
-    how = (
-        differences(begun.view, wanted.view)
-        if name == "view"
-        else f"with {name} {_said(was)}, not {_said(shall)}"
-    )
+    if name == "view":
+        how = differences(begun.view, wanted.view)
+    elif name == "first_stage":
+        how = f"with stage {begun.stage}, not {wanted.stage}"
+    else:
+        how = f"with {name} {_said(was)}, not {_said(shall)}"
     return UsageError(
         f"Round {number} was begun {how}; all runs of a round are alike.",
         hint="Leave the option out to go on, or begin another round with `dupekit next`.",

@@ -39,6 +39,9 @@ class Status:
     rule: Rule | None
     runs: list[rounds.Run]
     pairs_done: int
+    list_changed: float | None
+    """Share of the images with a score above 2 that the last pair brought there or took from there; None where fewer than two
+    pairs are counted."""
     suspects: int
     """By the rule; without the ignore list, so without those that were found right."""
     waiting: int
@@ -87,6 +90,7 @@ def _status(session: Session) -> Status:
         rule=rule,
         runs=rounds.runs(ledger, number),
         pairs_done=len(rounds.complete_pairs(ledger, number)),
+        list_changed=current.stability.share if current and current.stability else None,
         suspects=tallies.count(ledger, number, rule) if rule else 0,
         waiting=at.waiting if at else 0,
         exports=exports.of_round(ledger, number),

@@ -9,26 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dupekit.errors import DupekitError, JobError
-from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import finished
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
-from dupekit.plugin.checks import Breach, CheckedProgress
-from dupekit.plugin.contract import EXECUTORS, Job, Outcome
-from dupekit.plugin.guard import guarded
-from dupekit.plugin.registry import close
+from dupekit.plugin.contract import Job
 from dupekit.rounds.chance import near_chance
+from dupekit.rounds.stability import Stability, is_stable
+from dupekit.rounds.stages import batches
 from dupekit.system.progress import Progress, stage
+from dupekit.workflow.executing import Execution
 from dupekit.workflow.ingest import count_votes, ingest
-from dupekit.workflow.plan import Choices, Work, find_work, make_executor
+from dupekit.workflow.plan import Choices, Work, find_work
 from dupekit.workflow.session import Session
+from dupekit.workflow.weights import ensure_weights
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +53,14 @@ class Trained:
     failed: list[Run]
     left: list[str]
     """Runs that are neither done nor failed: of these the executor said nothing."""
+    waiting: list[str]
+    """Runs of the second stage that were not begun, for the first is not complete."""
+    until_stable: bool
+    """Whether it was to stop when the list is stable."""
+    skipped: list[int]
+    """Pairs that were planned, and are no more, because it is."""
+    stability: Stability | None
+    """What the last pair changed; None below two complete pairs."""
     not_assessable: list[ClassSize]
     agreement: float | None
     """Mean over the round's runs of the share of predictions in which the given label is more probable than every other class."""
@@ -78,15 +85,21 @@ class Listener:
 
 
 def train(
-    session: Session, choices: Choices, listener: Listener, *, dry_run: bool, keep_models: bool
+    session: Session,
+    choices: Choices,
+    listener: Listener,
+    *,
+    dry_run: bool,
+    keep_models: bool,
+    until_stable: bool,
 ) -> Trained:
     """Begins a round or goes on with it; `session.settings` are those with the choices.
 
-    Raises as `find_work`. Failed runs are in the result.
+    With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. Raises as `find_work`. Failed runs are in the result.
     """
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
-    report = _planned(session, work)
+    report = _planned(session, work, until_stable=until_stable)
     if dry_run:
         return report
     ledger, folder = session.ledger, work.folder
@@ -94,23 +107,35 @@ def train(
         _begin(ledger, work)
     listener.begun(report)
     try:
-        _execute(session, work, listener, keep_models=keep_models)
+        _execute(session, work, listener, keep_models=keep_models, until_stable=until_stable)
     except BaseException:
         with contextlib.suppress(DupekitError):  # what is done counts; why it ended is what to say
             count_votes(ledger, folder, listener.progress)
         raise
     count_votes(ledger, folder, listener.progress)
-    runs = rounds.runs(ledger, folder.number)
+    return _ended(ledger, work, report)
+
+
+def _ended(ledger: Ledger, work: Work, report: Trained) -> Trained:
+    number, plan = work.folder.number, work.plan
+    current, runs = rounds.get(ledger, number), rounds.runs(ledger, number)
     agreements = [run.agreement for run in runs if run.agreement is not None]
+    missing = [run for run in runs if run.state is RunState.PLANNED]
+    first = set(range(1, (plan.first_stage or 0) + 1)) - set(rounds.complete_pairs(ledger, number))
+    waiting = [run.name for run in missing if first and plan.is_second_stage(run.pair)]
     return replace(
         report,
+        pairs=current.pairs,
         failed=[run for run in runs if run.state is RunState.FAILED],
-        left=[run.name for run in runs if run.state not in (RunState.DONE, RunState.FAILED)],
+        left=[run.name for run in missing if run.name not in waiting],
+        waiting=waiting,
+        skipped=list(range(current.pairs + 1, work.pairs + 1)),
+        stability=current.stability,
         agreement=sum(agreements) / len(agreements) if agreements else None,
     )
 
 
-def _planned(session: Session, work: Work) -> Trained:
+def _planned(session: Session, work: Work, *, until_stable: bool) -> Trained:
     settings = session.settings
     return Trained(
         round=work.folder.number,
@@ -125,6 +150,10 @@ def _planned(session: Session, work: Work) -> Trained:
         todo=work.todo,
         failed=[],
         left=[],
+        waiting=[],
+        until_stable=until_stable,
+        skipped=[],
+        stability=None,
         not_assessable=work.not_assessable,
         agreement=None,
         chance=max(Counter(work.of_round.labels).values()) / len(work.of_round.labels),
@@ -148,12 +177,14 @@ def _begin(ledger: Ledger, work: Work) -> None:
     )
 
 
-def _execute(session: Session, work: Work, listener: Listener, *, keep_models: bool) -> None:
-    """Does what is missing of a round and records each run as it ends."""
-    ledger, folder, settings = session.ledger, work.folder, session.settings
+def _execute(
+    session: Session, work: Work, listener: Listener, *, keep_models: bool, until_stable: bool
+) -> None:
+    """Does what is missing of a round, batch by batch, and records each run as it ends."""
+    ledger, folder, plan = session.ledger, work.folder, work.plan
     runs = rounds.runs(ledger, folder.number)
     for pair in {run.pair for run in runs}:
-        folder.write_split(pair, work.plan)
+        folder.write_split(pair, plan)
     # What is recorded and then lost its files is done again: votes are counted from the files.
     todo = [
         run for run in runs if run.state is not RunState.DONE or not finished(folder.run(run.pair, run.half))
@@ -161,66 +192,71 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
     with stage(listener.progress, "preparing the runs"):
         todo = [run for run in todo if not _taken_up(ledger, folder, run)]
-    if not todo:
-        return
-    executor, options = make_executor(settings)
-    jobs = [
-        folder.prepare(
-            run.pair,
-            run.half,
-            work.plan,
-            device=settings.device,
-            max_pixels=settings.max_pixels,
-            keep_model=keep_models,
-        )
-        for run in todo
-    ]
-    by_folder = {job.folder: run for job, run in zip(jobs, todo, strict=True)}
-    named = Named(EXECUTORS, settings.executor, executor)
-    with contextlib.closing(_outcomes(named, jobs, options, listener.progress)) as outcomes:
+    second = any(plan.is_second_stage(run.pair) for run in runs)
+    weighed = second and ensure_weights(ledger, folder, plan, listener.progress)
+    planned = batches(
+        sorted({run.pair for run in todo}),
+        begun=_begun(ledger, folder),
+        first_stage=plan.first_stage,
+        until_stable=until_stable,
+    )
+    with contextlib.closing(Execution(session.settings, listener.progress)) as execution:
+        for pairs in planned:
+            if plan.is_second_stage(pairs[0]) and not weighed:
+                weighed = ensure_weights(ledger, folder, plan, listener.progress)
+                if not weighed:
+                    return
+            if until_stable and _stop(ledger, folder, plan, before=pairs[0], progress=listener.progress):
+                return
+            batch = [run for run in todo if run.pair in pairs]
+            jobs = [_prepared(session, work, run, keep_models=keep_models) for run in batch]
+            _run(execution, dict(zip(jobs, batch, strict=True)), work, session.ledger, listener)
+
+
+def _begun(ledger: Ledger, folder: RoundFolder) -> int:
+    """The last pair of which a run is done or has failed; 0 where there is none."""
+    return max(
+        (run.pair for run in rounds.runs(ledger, folder.number) if run.state is not RunState.PLANNED),
+        default=0,
+    )
+
+
+def _stop(ledger: Ledger, folder: RoundFolder, plan: Plan, *, before: int, progress: Progress) -> bool:
+    """Whether the list is stable before this pair: it and those after it are then planned no more."""
+    begun = _begun(ledger, folder)
+    if before <= begun:  # what was begun is brought to its end
+        return False
+    anew = rounds.get(ledger, folder.number).stability is None  # counted by an older dupekit
+    pairs = count_votes(ledger, folder, progress, anew=anew)
+    of_last_stage = plan.first_stage is None or plan.is_second_stage(begun)
+    stable = of_last_stage and is_stable(rounds.get(ledger, folder.number).stability, pairs=pairs)
+    if stable:
+        rounds.shorten(ledger, folder.number, pairs=begun)
+    return stable
+
+
+def _prepared(session: Session, work: Work, run: Run, *, keep_models: bool) -> Job:
+    settings = session.settings
+    return work.folder.prepare(
+        run.pair,
+        run.half,
+        work.plan,
+        device=settings.device,
+        max_pixels=settings.max_pixels,
+        keep_model=keep_models,
+    )
+
+
+def _run(execution: Execution, jobs: dict[Job, Run], work: Work, ledger: Ledger, listener: Listener) -> None:
+    """Has these jobs done, and records the run of each as it ends."""
+    with contextlib.closing(execution.outcomes(list(jobs))) as outcomes:
         for outcome in outcomes:
-            run = by_folder[outcome.job.folder]
+            run = jobs[outcome.job]
             with stage(listener.progress, "recording"):
-                error = outcome.error or _error_of(ledger, folder, run)
+                error = outcome.error or _error_of(ledger, work.folder, run)
             if error:
                 rounds.record_failed(ledger, run.number, error=error)
             listener.ended(rounds.run(ledger, run.number))
-
-
-def _outcomes(
-    executor: Named, jobs: list[Job], options: Any, progress: Progress
-) -> Generator[Outcome, None, None]:
-    """What the executor gives, checked. It is at work only inside of here, and there it can end nothing of ours."""
-    given = None
-    try:
-        with _at_work(executor):
-            given = executor.plugin.run(jobs, options, CheckedProgress(progress))
-            if not isinstance(given, Iterator):
-                raise Breach(f"run() gave {given!r}, not an iterator of outcomes")
-        while True:
-            with _at_work(executor):
-                outcome = next(given, None)
-                if outcome is not None and not (isinstance(outcome, Outcome) and outcome.job in jobs):
-                    raise Breach(f"run() gave {outcome!r}, not the Outcome of a job that it was given")
-            if outcome is None:
-                return
-            yield outcome
-    finally:
-        with _at_work(executor):
-            if isinstance(given, Generator):
-                given.close()
-            close(executor.plugin)
-
-
-@contextlib.contextmanager
-def _at_work(executor: Named) -> Iterator[None]:
-    try:
-        with guarded(str(executor), "in the middle of its work"):
-            yield
-    except OSError:
-        raise  # the system's, which names the file
-    except Exception as error:
-        raise explained(error, executor) from error
 
 
 def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:

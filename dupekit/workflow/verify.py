@@ -22,7 +22,7 @@ from dupekit.files.paths import real_path
 from dupekit.files.regular import open_regular
 from dupekit.files.write import digest_file, read_lines
 from dupekit.jobs.files import read_result
-from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.folder import RoundFolder, weights_problem
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
 from dupekit.ledger.applications import Application, SeenCorrection
@@ -154,6 +154,10 @@ def _check_rounds(work: _Work) -> Iterator[Fault]:
         for pair in sorted({run.pair for run in done}):
             split = folder.split_file(pair)
             yield from _looked(work.name(split), _split_fault, split, count)
+        first_stage = rounds.get(work.ledger, folder.number).plan.get("first_stage")
+        if first_stage and any(run.pair > first_stage for run in done):
+            weights = folder.weights_file
+            yield from _looked(work.name(weights), weights_problem, weights, count)
         for number, run in enumerate(done, 1):
             work.checked["runs"] += 1
             job = folder.run(run.pair, run.half)

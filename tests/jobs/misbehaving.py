@@ -55,6 +55,9 @@ class Misbehaving(CentroidTrainer):
         notes.write_text(str(os.getpid()))
         threading.Thread(target=time.sleep, args=(600,)).start()
 
+    def cannot_be_closed(self, notes: Path, progress: Progress) -> None:
+        self.close = lambda: 1 / 0
+
     def reads(self, notes: Path, progress: Progress) -> None:
         notes.write_text(repr((sys.stdin.read(), os.read(0, 1))))
 

@@ -52,7 +52,8 @@ def jobs(tmp_path: Path, fast: dict[str, object]) -> list[Job]:
 
 
 def run(jobs: list[Job], progress: Progress = silent) -> list[Outcome]:
-    return list(LocalExecutor().run(jobs, LocalOptions(), progress))
+    with contextlib.closing(LocalExecutor()) as executor:
+        return list(executor.run(jobs, LocalOptions(), progress))
 
 
 def wait_for(notes: Path) -> list[int]:
@@ -88,7 +89,7 @@ def test_of_many_messages_few_are_passed_on(tmp_path: Path, fast: dict[str, obje
     """Of each stage the first and the last, whatever other stage goes on beside it."""
     jobs = make_jobs(tmp_path, make_dataset(tmp_path / "data", per_class=8), trainer="talkative")
     progress = Recorder()
-    assert list(LocalExecutor().run(jobs, LocalOptions(), progress)) == [Outcome(job) for job in jobs]
+    assert run(jobs, progress) == [Outcome(job) for job in jobs]
     steps = [call.done for call in progress.calls if call.stage == "stepping"]
     assert steps.count(1) == steps.count(TalkativeTrainer.STEPS) == 2
     assert len(steps) < TalkativeTrainer.STEPS / 2  # so many would take a quarter of an hour
@@ -224,3 +225,47 @@ class TestNobodyWaits:
             pids = wait_for(tmp_path / "notes")
             parent.kill()
         assert gone(*pids)
+
+
+class TestWaitingForMore:
+    """A worker whose jobs are done waits for others."""
+
+    def test_it_does_them_too(self, jobs: list[Job]) -> None:
+        progress = Recorder()
+        with contextlib.closing(LocalExecutor()) as executor:
+            for part in (jobs[:1], jobs[1:3], [], jobs[3:]):
+                assert list(executor.run(part, LocalOptions(), progress)) == [Outcome(job) for job in part]
+        stages = [call.stage for call in progress.calls]
+        assert stages.count("starting the worker") == 2  # its begin and its end
+        assert stages[-1] == "ending the worker"
+
+    def test_one_that_died_meanwhile_has_a_successor(self, bad: Jobs, tmp_path: Path) -> None:
+        jobs = bad("leaves_a_thread")  # and its process id
+        with contextlib.closing(LocalExecutor()) as executor:
+            for _ in range(2):
+                assert list(executor.run(jobs, LocalOptions(), silent)) == [Outcome(job) for job in jobs]
+                (pid,) = wait_for(tmp_path / "notes")
+                assert is_alive(pid)
+                os.kill(pid, signal.SIGKILL)
+                assert gone(pid)
+                (tmp_path / "notes").unlink()
+
+    def test_it_ends_with_its_parent(self, jobs: list[Job], tmp_path: Path) -> None:
+        code = (
+            "import time; from pathlib import Path; from dupekit.api import Job, silent\n"
+            "from dupekit.jobs.local import LocalExecutor, LocalOptions\n"
+            f"jobs = [Job(n, Path(n)) for n in {[str(job.folder) for job in jobs]}]\n"
+            "executor = LocalExecutor()\n"
+            "list(executor.run(jobs, LocalOptions(), silent))\n"
+            "print(executor._worker._process.pid, flush=True); time.sleep(60)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            assert is_alive(pid)
+            parent.kill()
+        assert gone(pid)
+
+    def test_what_is_said_at_its_end_is_heard(self, bad: Jobs, caplog: pytest.LogCaptureFixture) -> None:
+        assert run(jobs := bad("cannot_be_closed")) == [Outcome(job) for job in jobs]
+        assert "The trainer 'bad' (Misbehaving) could not be closed: ZeroDivisionError" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from dupekit import Choices
 from dupekit.api import Job, JobError, Outcome, Progress, silent
+from dupekit.project import Project
 from dupekit.testing import check_executor
 from dupekit_slurm import SlurmExecutor, SlurmOptions
 from tests.plugins.conftest import Prepare
@@ -266,3 +269,25 @@ def test_with_other_options_it_is_cancelled(prepare: Prepare) -> None:
 def test_what_sbatch_says_is_told(prepare: Prepare) -> None:
     with pytest.raises(JobError, match=r"sbatch refused the job array: .*[Ii]nvalid partition"):
         run(prepare(), replace(SMALL, partition="nowhere"))
+
+
+def test_the_parts_of_a_round_are_arrays_one_after_the_other(
+    few_images: Path, tmp_path: Path, trainers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stages, the second until the list is stable: three pairs, then two, and the sixth is not submitted."""
+    monkeypatch.syspath_prepend(str(trainers))
+    project = Project.create(few_images, tmp_path / "project")
+    project.scan()
+    wanted = {**asdict(SMALL), "jobs_per_task": 3}
+    options = {f"executor.{name}": value for name, value in wanted.items() if value not in (None, "")}
+    choices = Choices(
+        pairs=6, stage=2, trainer="fake", validator="fake", executor="slurm", device="cpu", options=options
+    )
+    done = project.train(choices, until_stable=True)
+    assert (done.failed, done.left, done.waiting, done.skipped) == ([], [], [], [6])
+    runs = project.path / "rounds/01/runs"
+    assert sorted(len(list(array.glob("task-*.log"))) for array in runs.glob(".slurm/*")) == [2, 2]
+    weighted = [json.loads(job.read_text())["weights"] for job in sorted(runs.glob("*/job.json"))]
+    assert weighted == [None] * 6 + ["../../weights.npy"] * 4
+    assert project.status().pairs_done == 5
+    assert project.verify().differences == []

@@ -46,6 +46,18 @@ def test_neither_the_order_of_runs_nor_the_chunks_matter(seed: int, chunk: int, 
         np.testing.assert_allclose(values, other[name], rtol=1e-9)
 
 
+@given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 8))
+def test_the_score_before_is_that_of_a_count_without_the_last_runs(seed: int, chunk: int, last: int) -> None:
+    labels, runs = drawn(seed, pairs=4)
+    parts = list(tally(labels, 4, runs, last=last, chunk=chunk))
+    if last == len(runs):
+        assert all(part.score_before is None for part in parts)
+        return
+    before = np.concatenate([part.score_before for part in parts])
+    np.testing.assert_array_equal(before, joined(list(tally(labels, 4, runs[:-last])))["score"])
+    np.testing.assert_array_equal(joined(parts)["score"], joined(list(tally(labels, 4, runs)))["score"])
+
+
 @given(st.integers(0, 1000))
 @example(920)  # a draw between the given label and another
 def test_against_a_plain_count(seed: int) -> None:
