@@ -19,9 +19,10 @@ from dupekit.cli.output import (
     unapplied_counts,
 )
 from dupekit.cli.tables import Sentence, names, numbers, shares, table, texts
-from dupekit.rounds.in_words import in_words, percent
+from dupekit.rounds.in_words import changed, in_words, percent
 
 if TYPE_CHECKING:
+    from dupekit.jobs.evaluation import Evaluation
     from dupekit.ledger.opinions import Opinion
     from dupekit.ledger.rounds import Round
     from dupekit.rounds.rules import Rule
@@ -96,6 +97,15 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
         yield "ignore list", counted(found.ignored, "image")
     for application in found.applications if everything else found.applications[-1:]:
         yield "corrected", application.destination
+    if found.evaluation:
+        yield "evaluated", Sentence(_evaluation(found.evaluation))
+
+
+def _evaluation(found: Evaluation) -> str:
+    from dupekit.rounds.comparison import Measure
+
+    said = changed(found.measures[Measure.ACCURACY])
+    return said if found.round == 1 else f"Round {found.round}: {said}"
 
 
 def _images(found: Status) -> str:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dupekit.errors import DupekitError, JobError
-from dupekit.jobs.failure import Named, explained
+from dupekit.jobs.failure import Named
 from dupekit.jobs.files import finished
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
-from dupekit.plugin.checks import Breach, CheckedProgress
-from dupekit.plugin.contract import EXECUTORS, Job, Outcome
-from dupekit.plugin.guard import guarded
-from dupekit.plugin.registry import close
+from dupekit.plugin.contract import EXECUTORS
 from dupekit.rounds.chance import near_chance
 from dupekit.system.progress import Progress, stage
+from dupekit.workflow.execute import outcomes
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work, make_executor
 from dupekit.workflow.session import Session
@@ -177,50 +174,14 @@ def _execute(session: Session, work: Work, listener: Listener, *, keep_models: b
     ]
     by_folder = {job.folder: run for job, run in zip(jobs, todo, strict=True)}
     named = Named(EXECUTORS, settings.executor, executor)
-    with contextlib.closing(_outcomes(named, jobs, options, listener.progress)) as outcomes:
-        for outcome in outcomes:
+    with contextlib.closing(outcomes(named, jobs, options, listener.progress)) as ended:
+        for outcome in ended:
             run = by_folder[outcome.job.folder]
             with stage(listener.progress, "recording"):
                 error = outcome.error or _error_of(ledger, folder, run)
             if error:
                 rounds.record_failed(ledger, run.number, error=error)
             listener.ended(rounds.run(ledger, run.number))
-
-
-def _outcomes(
-    executor: Named, jobs: list[Job], options: Any, progress: Progress
-) -> Generator[Outcome, None, None]:
-    """What the executor gives, checked. It is at work only inside of here, and there it can end nothing of ours."""
-    given = None
-    try:
-        with _at_work(executor):
-            given = executor.plugin.run(jobs, options, CheckedProgress(progress))
-            if not isinstance(given, Iterator):
-                raise Breach(f"run() gave {given!r}, not an iterator of outcomes")
-        while True:
-            with _at_work(executor):
-                outcome = next(given, None)
-                if outcome is not None and not (isinstance(outcome, Outcome) and outcome.job in jobs):
-                    raise Breach(f"run() gave {outcome!r}, not the Outcome of a job that it was given")
-            if outcome is None:
-                return
-            yield outcome
-    finally:
-        with _at_work(executor):
-            if isinstance(given, Generator):
-                given.close()
-            close(executor.plugin)
-
-
-@contextlib.contextmanager
-def _at_work(executor: Named) -> Iterator[None]:
-    try:
-        with guarded(str(executor), "in the middle of its work"):
-            yield
-    except OSError:
-        raise  # the system's, which names the file
-    except Exception as error:
-        raise explained(error, executor) from error
 
 
 def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
