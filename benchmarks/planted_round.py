@@ -111,7 +111,7 @@ def lists(counted: Scores, wrong: set[str], pairs: int) -> dict[str, tuple[int, 
     return found
 
 
-def plant(dataset: Path, target: Path, *, seed: int = SEED) -> dict[str, str]:
+def plant(dataset: Path, target: Path, *, share: float = SHARE, seed: int = SEED) -> dict[str, str]:
     """Writes the copy; returns the path of each image in it -> its true label."""
     listing = list_dataset(dataset)
     number = {label: i for i, label in enumerate(listing.classes)}
@@ -121,7 +121,7 @@ def plant(dataset: Path, target: Path, *, seed: int = SEED) -> dict[str, str]:
         pixels = square_pixels(real_path(dataset, file.path).read_bytes(), size_px=24, channels=1)
         features.append(np.append(pixels.ravel() / 255, np.log(file.size)))
     planted = plant_errors(
-        labels, centroid_likeness(np.array(features), labels, len(number)), share=SHARE, seed=seed
+        labels, centroid_likeness(np.array(features), labels, len(number)), share=share, seed=seed
     )
     truth: dict[str, str] = {}
     for index, (file, label) in enumerate(zip(listing.files, planted.tolist(), strict=True)):

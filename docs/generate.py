@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 DOCS = Path(__file__).parent
 COMMANDS = (
-    "init", "scan", "train", "status", "flag", "report", "explain", "export", "review", "watch", "collect", "undo", "history", "apply", "next",
+    "init", "scan", "train", "status", "flag", "report", "explain", "export", "review", "watch", "collect", "undo", "history", "apply", "evaluate", "next",
     "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "verify", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 

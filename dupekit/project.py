@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dupekit.correct.copying import Mode
 from dupekit.errors import NotAProject
+from dupekit.jobs.evaluation import Evaluation
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import ignores, predictions, rounds, steps, tallies
 from dupekit.ledger.exports import Export
@@ -29,6 +30,7 @@ from dupekit.workflow.advice import Advice, advice
 from dupekit.workflow.agreement import Agreement, agreement
 from dupekit.workflow.apply import Applied, apply
 from dupekit.workflow.collect import Collected, Confirm, Finished, ReviewTree, collect, find_tree
+from dupekit.workflow.evaluate import SEEDS, evaluate
 from dupekit.workflow.explain import Explained, explain
 from dupekit.workflow.export import Exported, export
 from dupekit.workflow.flag import Flagged, flag
@@ -242,6 +244,26 @@ class Project:
         """
         with self._reading() if dry_run else self._writing("apply") as session:
             return apply(session, destination, mode=mode, who=who, dry_run=dry_run, progress=progress)
+
+    def evaluate(
+        self,
+        choices: Choices | None = None,
+        *,
+        test: Path | None = None,
+        seeds: int = SEEDS,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Shows whether the last correction helped: trains on the round's images before and after it, as the round was trained but
+        for `choices`, with the same seeds, and compares what both say of the same test images: those of a folder whose
+        sub-folders are classes, or by default images whose label nobody disputed. No test image is trained on.
+
+        Called again, it goes on where it was. The ledger stays as it is, and others may write it meanwhile. Raises NothingToDo where
+        no corrected dataset was written, or it is as the original, or too few images are undisputed; UsageError for a folder
+        that cannot serve and for fewer than five seeds; JobError where a training fails.
+        """
+        choices = choices or Choices()
+        with reading(self.path, choices.over(self.settings)) as session:
+            return evaluate(session, choices, test=test, seeds=seeds, progress=progress)
 
     def verify(self, *, quick: bool = False, progress: Progress = silent) -> Verified:
         """Compares ledger, files, dataset and the last corrected dataset; writes nothing, and takes no lock."""

@@ -8,6 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from dupekit.jobs.evaluation import Evaluation
 from dupekit.jobs.files import JobFile, ResultFile, RoundFile
 from dupekit.ledger import Ledger
 from dupekit.review.manifest import Manifest
@@ -19,6 +20,7 @@ MODELS = {
     "images": RoundFile,
     "job": JobFile,
     "result": ResultFile,
+    "evaluation": Evaluation,
     "manifest": Manifest,
     "reference": ReferenceIndex,
 }

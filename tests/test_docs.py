@@ -107,7 +107,7 @@ def test_the_guide_runs(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "guide.md").read_text()
     commands = re.findall(r"(?m)^    (dupekit .*)$", text)
     assert [command.split()[1] for command in commands] == [
-        "init", "train", "flag", "report", "export", "collect", "apply", "next",
+        "init", "train", "flag", "report", "export", "collect", "apply", "evaluate", "next",
     ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in commands:

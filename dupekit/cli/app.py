@@ -19,6 +19,7 @@ from dupekit.cli import ignore, plugins
 from dupekit.cli.apply import apply
 from dupekit.cli.collect import collect
 from dupekit.cli.demo import demo
+from dupekit.cli.evaluate import evaluate
 from dupekit.cli.explain import explain
 from dupekit.cli.export import export
 from dupekit.cli.flag import flag
@@ -62,6 +63,7 @@ for command in (
     undo,
     history,
     apply,
+    evaluate,
 ):
     app.command()(command)
 app.command("next")(next_round)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dupekit.cli.evaluate import show_evaluation
 from dupekit.cli.output import JsonOption, print_json, say
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import numbers, table, texts
@@ -27,4 +28,5 @@ def demo(
         print_json(done)
         return
     table("Digits: what the loop found", [texts("what"), numbers("result")], done.rows())
-    say(f"Everything it made: {done.folder}")
+    show_evaluation(done.evaluation)
+    say(f"\nEverything it made: {done.folder}")

@@ -19,9 +19,10 @@ from dupekit.cli.output import (
     unapplied_counts,
 )
 from dupekit.cli.tables import Sentence, names, numbers, shares, table, texts
-from dupekit.rounds.in_words import changed_in_words, in_words, percent
+from dupekit.rounds.in_words import accuracy_in_words, in_words, percent, stability_in_words
 
 if TYPE_CHECKING:
+    from dupekit.jobs.evaluation import Evaluation
     from dupekit.ledger.opinions import Opinion
     from dupekit.ledger.rounds import Round
     from dupekit.rounds.rules import Rule
@@ -83,7 +84,7 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
     if found.round:
         yield "round", Sentence(_round(found, found.round))
     if found.round and found.round.stability:
-        yield "list", Sentence(changed_in_words(found.round.stability))
+        yield "list", Sentence(stability_in_words(found.round.stability))
     if found.rule and found.pairs_done:
         yield "suspects", Sentence(_suspects(found, found.rule))
     waited_for = [one for one in found.out if one.open]
@@ -98,6 +99,15 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
         yield "ignore list", counted(found.ignored, "image")
     for application in found.applications if everything else found.applications[-1:]:
         yield "corrected", application.destination
+    if found.evaluation:
+        yield "evaluated", Sentence(_evaluation(found.evaluation))
+
+
+def _evaluation(found: Evaluation) -> str:
+    from dupekit.rounds.comparison import Measure
+
+    said = accuracy_in_words(found.measures[Measure.ACCURACY])
+    return said if found.round == 1 else f"Round {found.round}: {said}"
 
 
 def _images(found: Status) -> str:

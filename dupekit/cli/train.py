@@ -21,7 +21,7 @@ from dupekit.cli.output import (
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import Toned, names, numbers, table, texts
 from dupekit.cli.terminal import Tone
-from dupekit.rounds.in_words import changed_in_words, percent
+from dupekit.rounds.in_words import percent, stability_in_words
 
 if TYPE_CHECKING:
     from dupekit.ledger.rounds import Run
@@ -240,9 +240,9 @@ def _how_stable(done: Trained, found: Stability) -> str:
         first = done.skipped[0]
         which = f"pair {first} was" if len(done.skipped) == 1 else f"pairs {first} to {planned} were"
         return (
-            f"The list is stable: {changed_in_words(found)}. So {which} skipped; `dupekit train --pairs {planned}` trains"
+            f"The list is stable: {stability_in_words(found)}. So {which} skipped; `dupekit train --pairs {planned}` trains"
             " them all the same."
         )
     if is_stable(found, pairs=done.pairs):
-        return f"The list is stable: {changed_in_words(found)}. Nothing was skipped."
-    return f"The list is not stable yet: {changed_in_words(found)}. `dupekit train --pairs {min(planned + 2, 99)} --until-stable` goes on."
+        return f"The list is stable: {stability_in_words(found)}. Nothing was skipped."
+    return f"The list is not stable yet: {stability_in_words(found)}. `dupekit train --pairs {min(planned + 2, 99)} --until-stable` goes on."

@@ -112,8 +112,12 @@ class RoundFile(_File):
         description="Under a class view: for each of the classes the folder of the dataset that is meant where a model names it."
         " Without: the classes are the folders.",
     )
-    ids: list[int] = Field(description="Numbers of the images in the ledger, ascending.")
-    paths: list[str] = Field(description="Relative to the dataset, escaped.")
+    ids: list[int] = Field(
+        description="Numbers of the images in the ledger, ascending; those of a test folder come after all in the ledger."
+    )
+    paths: list[str] = Field(
+        description="Relative to the dataset, escaped; those of an evaluation's test folder absolute."
+    )
     digests: list[str] = Field(description="SHA-256, hexadecimal.")
     sizes: list[tuple[int, int]] = Field(description="Width and height in pixels.")
     labels: list[int] = Field(description="Given labels: positions in classes.")
@@ -135,7 +139,7 @@ class RoundFile(_File):
         return Images(Path(unescape(self.dataset)), self.paths, self.digests, sizes)
 
 
-_Model = TypeVar("_Model", bound=_File)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def write_model(path: Path, model: BaseModel) -> None:

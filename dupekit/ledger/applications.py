@@ -89,6 +89,11 @@ def of_round(ledger: Ledger, round_number: int) -> list[Application]:
     return _applications(ledger, "WHERE round = ? AND undone IS NULL ORDER BY id", round_number)
 
 
+def last(ledger: Ledger) -> Application | None:
+    """The last one, of whatever round, that was not undone."""
+    return next(iter(_applications(ledger, "WHERE undone IS NULL ORDER BY id DESC LIMIT 1")), None)
+
+
 def every(ledger: Ledger) -> list[Application]:
     """All, undone or not, the last one first."""
     return _applications(ledger, "ORDER BY id DESC")

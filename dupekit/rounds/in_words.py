@@ -1,10 +1,11 @@
-"""What a review has found and what is probably left, in words."""
+"""What a review has found and what is probably left, and whether it helped, in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dupekit.rounds.comparison import Compared
     from dupekit.rounds.stability import Stability
     from dupekit.rounds.yields import Estimate, Yield
 
@@ -51,7 +52,7 @@ def _stop(found: Yield) -> str:
     return "Hardly any is to be found by going on: this is a good place to stop."
 
 
-def changed_in_words(found: Stability) -> str:
+def stability_in_words(found: Stability) -> str:
     """As in "the last pair changed 4 of the 240 images with a score above 2 (2 %)"."""
     from dupekit.rounds.stability import STRONG
 
@@ -59,6 +60,38 @@ def changed_in_words(found: Stability) -> str:
         return f"no image has a score above {STRONG:g}, with the last pair or without"
     said = f"the last pair changed {found.changed:,} of the {found.images:,} images with a score above {STRONG:g}"
     return said + _share(found.changed, found.images)
+
+
+def accuracy_in_words(accuracy: Compared) -> str:
+    """As in "Accuracy rose from 91.9 to 93.2 %, by 1.3 points (0.4 to 2.1)."."""
+    before, after = (f"{100 * value:.1f}" for value in (accuracy.before, accuracy.after))
+    if not accuracy.sure:
+        return (
+            f"Accuracy went from {before} to {after} %: too little for these test images to tell from chance"
+            f" (p {probability(accuracy.p_images)})."
+        )
+    how, least, most = "rose", accuracy.low, accuracy.high
+    if accuracy.difference < 0:
+        how, least, most = "fell", -accuracy.high, -accuracy.low
+    return (
+        f"Accuracy {how} from {before} to {after} %, by {100 * abs(accuracy.difference):.1f} points"
+        f" ({100 * least:.1f} to {100 * most:.1f})."
+    )
+
+
+def points(difference: float) -> str:
+    """A difference of shares as in "+1.3", of hundredths."""
+    return f"{100 * difference + 0.0:+.1f}"
+
+
+def probability(p: float | None) -> str:
+    """As in ".03", "<.001"."""
+    if p is None:
+        return "-"
+    if p < 0.001:
+        return "<.001"
+    digits = 3 if p < 0.0995 else 2
+    return f"{p:.{digits}f}".removeprefix("0")
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -92,7 +92,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
         plan = make_plan(settings, chosen_view(session))
         return _begin(session, found.number + 1 if found else 1, plan, progress)
     begun = understood(Plan.model_validate, found.plan)
-    plan = _as_begun(session, begun, choices)
+    plan = as_begun(session, begun, choices)
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)
     missing = _missing(folder, pairs)
@@ -177,7 +177,7 @@ def make_plan(settings: Settings, view: ClassView | None) -> Plan:
     )
 
 
-def _as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
+def as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
     made, settings = choices.made(), session.settings
     of_view = {"class_config", "class_column"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dupekit.correct.resolve import Unapplied
+from dupekit.jobs.evaluation import Evaluation
 from dupekit.ledger import (
     applications,
     convergence,
@@ -22,6 +23,7 @@ from dupekit.review.two_people import TwoPeople
 from dupekit.rounds.rules import Rule
 from dupekit.rounds.yields import Yield
 from dupekit.workflow.advice import Advice, advise, standing
+from dupekit.workflow.evaluate import last_evaluation
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import Session
 
@@ -62,6 +64,8 @@ class Status:
     """Decisions of the open round that `apply` does not make, for the dataset is not what was decided on any more."""
     ignored: int
     applications: list[applications.Application]
+    evaluation: Evaluation | None
+    """The last one of the last corrected dataset."""
     rounds: list[convergence.RoundFigures]
     acceptance: convergence.Acceptance | None
     """Of the last round that is reviewed, wholly or in part."""
@@ -103,6 +107,7 @@ def _status(session: Session) -> Status:
         unapplied=at.outstanding.unapplied if at else [],
         ignored=ignores.count(ledger),
         applications=applications.of_round(ledger, number),
+        evaluation=last_evaluation(session),
         rounds=convergence.by_round(ledger, lambda one: rule_of(one, settings)),
         acceptance=convergence.acceptance(ledger),
         next=advise(session, current, at),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dupekit.demo.planting import centroid_likeness, plant_errors
 from dupekit.errors import UsageError
+from dupekit.rounds.comparison import Measure
 
 
 @pytest.mark.slow
@@ -25,7 +26,9 @@ def test_the_demo(tmp_path: Path) -> None:
     assert played.found + played.missed == played.planted
     assert played.found > 0.8 * played.planted
     assert played.wrong_labels_after == played.missed  # the technician knows the truth of what was flagged
-    assert played.accuracy_after > played.accuracy_before > 0.85
+    accuracy = played.evaluation.measures[Measure.ACCURACY]
+    assert accuracy.after > accuracy.before > 0.85
+    assert accuracy.sure
     # What it says is what lies there.
     assert len(list((tmp_path / "demo" / "digits").rglob("*.png"))) == played.images
     assert (tmp_path / "demo" / "digits-corrected").is_dir()

@@ -414,3 +414,21 @@ def test_the_probe_trains_by_a_view(scanned: Project, table: Path) -> None:
     assert len(scores) == 49
     assert {*scores.given, *scores.suggested} <= {*OWN}
     assert scanned.export(selection=Selection(limit=4)).manifest.files
+
+
+def test_evaluate_trains_and_tests_under_the_view(viewed: Project, tmp_path: Path) -> None:
+    tree = viewed.export(selection=Selection(everything=True)).tree
+    for folder in tree.glob("[!._]*"):
+        folder.rename(tree / "_done" / folder.name)
+    viewed.collect(confirm=lambda _: True)
+    viewed.apply(tmp_path / "fixed")
+    test = make_dataset(tmp_path / "test", classes=tuple(SIZES), per_class=6, seed=77)
+    found = viewed.evaluate(test=test)
+    assert {one.name: one.tested for one in found.classes} == {"protist": 12, "diatom": 6, "flagellate": 6}
+    assert {one.reason for one in found.left_out} == {"the round leaves the class bubble out"}
+    assert len(found.left_out) == 6
+    assert found.relabelled == 2  # within protist nothing is another
+    assert {one.name: (one.images_before, one.images_after) for one in found.classes}["diatom"] == (13, 12)
+    by_folds = viewed.evaluate()
+    assert {one.name for one in by_folds.classes} == {"protist", "diatom", "flagellate"}
+    assert by_folds.relabelled == 2
