@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.exchange.predicted import Predicted, refused
+from dupekit.exchange.predicted import Predicted, parsing, refused
 
 PROBABILITIES, PATHS, CLASSES = ("probabilities", "pred_probs"), ("paths",), ("classes",)
 LARGEST = 16 << 30
@@ -19,30 +19,27 @@ LARGEST = 16 << 30
 
 def read_npz(file: Path, *, paths: Sequence[str] | None, classes: Sequence[str] | None) -> Predicted:
     """Arrays `probabilities` (or `pred_probs`), `paths` and `classes`; the last two may come from elsewhere."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+    with parsing(str(file), ".npz file of NumPy"), zipfile.ZipFile(file) as archive:
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
 
-            def array(wanted: tuple[str, ...], given: Sequence[str] | None, option: str) -> Any:
-                if given is not None:
-                    return given
-                found = next((names[name] for name in wanted if name in names), None)
-                if found is None:
-                    raise refused(
-                        str(file),
-                        f"holds no array {' or '.join(wanted)}, only {', '.join(names) or 'nothing'}",
-                        hint=f"Save one of that name{option}.",
-                    )
-                return _read(file, archive, found)
+        def array(wanted: tuple[str, ...], given: Sequence[str] | None, option: str) -> Any:
+            if given is not None:
+                return given
+            found = next((names[name] for name in wanted if name in names), None)
+            if found is None:
+                raise refused(
+                    str(file),
+                    f"holds no array {' or '.join(wanted)}, only {', '.join(names) or 'nothing'}",
+                    hint=f"Save one of that name{option}.",
+                )
+            return _read(file, archive, found)
 
-            return Predicted(
-                str(file),
-                _texts(file, array(PATHS, paths, ", or name a list with --paths"), "paths"),
-                _texts(file, array(CLASSES, classes, ", or name a list with --classes"), "classes"),
-                array(PROBABILITIES, None, ""),
-            )
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise refused(str(file), f"is no .npz file of NumPy, or not whole ({error})") from None
+        return Predicted(
+            str(file),
+            _texts(file, array(PATHS, paths, ", or name a list with --paths"), "paths"),
+            _texts(file, array(CLASSES, classes, ", or name a list with --classes"), "classes"),
+            array(PROBABILITIES, None, ""),
+        )
 
 
 def read_npy(file: Path, *, paths: Sequence[str] | None, classes: Sequence[str] | None) -> Predicted:
@@ -56,12 +53,10 @@ def read_npy(file: Path, *, paths: Sequence[str] | None, classes: Sequence[str] 
             f"names no images and classes, and there is no {missing}",
             hint="Each is a text file with a name a line, in the order of the rows and of the columns.",
         )
-    try:
+    with parsing(str(file), ".npy file of NumPy"):
         with file.open("rb") as opened:
             _header(file, opened, limit=None)
         values: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise refused(str(file), f"is no .npy file of NumPy, or not whole ({error})") from None
     return Predicted(str(file), paths, classes, values)
 
 

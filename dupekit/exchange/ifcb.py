@@ -17,7 +17,7 @@ import numpy as np
 
 from dupekit.exchange.arrays import LARGEST
 from dupekit.exchange.libraries import library
-from dupekit.exchange.predicted import Predicted, refused
+from dupekit.exchange.predicted import Predicted, parsing, refused
 
 _CLASSES = ("class_labels", "class2useTB")
 _SCORES = ("output_scores", "output_ranks", "TBscores")
@@ -36,30 +36,24 @@ def read_json(file: Path) -> Predicted:
         raise refused(
             str(file), f"is larger than {_LARGEST_JSON >> 30} GiB", hint="Write .h5 or .npz instead."
         )
-    try:
+    with parsing(str(file), "JSON"):
         found = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise refused(str(file), f"is no JSON, or not whole ({error})") from None
     return _predicted(file, found if isinstance(found, dict) else {})
 
 
 def read_mat(file: Path) -> Predicted:
     io = library("scipy.io", of=str(file))
-    matlab = library("scipy.io.matlab", of=str(file))
-    try:
+    with file.open("rb") as opened:
+        if opened.read(20).startswith(b"MATLAB 7.3"):
+            raise refused(
+                str(file),
+                "is of MATLAB's format 7.3",
+                hint="Save it with `-v7`, or as .h5 as ifcb_classifier does.",
+            )
+    with parsing(str(file), "file of MATLAB"):
         for name, shape, _ in io.whosmat(file):
             _check_size(file, name, shape)
         found = io.loadmat(file, variable_names=_WANTED)
-    except NotImplementedError:
-        raise refused(
-            str(file),
-            "is of MATLAB's format 7.3",
-            hint="Save it with `-v7`, or as .h5 as ifcb_classifier does.",
-        ) from None
-    except (ValueError, TypeError, KeyError, OSError, EOFError, matlab.MatReadError, *_zlib()) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's
-        raise refused(str(file), f"is no MATLAB file, or not whole ({error})") from None
     return _predicted(file, found)
 
 
@@ -67,27 +61,18 @@ def read_h5(file: Path) -> Predicted:
     h5py = library("h5py", of=str(file))
     with file.open("rb"):
         pass  # what the system says is clearer than h5py's words
-    try:
-        with h5py.File(file, "r") as opened:
-            found: Values = {}
-            for name in _WANTED:
-                data = opened.get(name)
-                if isinstance(data, h5py.Dataset):
-                    _check_size(file, name, data.shape)
-                    found[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
-            for holder in (opened, opened.get("metadata")):
-                for name in _BIN:
-                    if holder is not None and name in holder.attrs:
-                        found.setdefault(name, holder.attrs[name])
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise refused(str(file), f"is no HDF5 file, or not whole ({error})") from None
+    found: Values = {}
+    with parsing(str(file), "HDF5 file"), h5py.File(file, "r") as opened:
+        for name in _WANTED:
+            data = opened.get(name)
+            if isinstance(data, h5py.Dataset):
+                _check_size(file, name, data.shape)
+                found[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+        for holder in (opened, opened.get("metadata")):
+            for name in _BIN:
+                if holder is not None and name in holder.attrs:
+                    found.setdefault(name, holder.attrs[name])
     return _predicted(file, found)
-
-
-def _zlib() -> tuple[type[Exception], ...]:
-    import zlib
-
-    return (zlib.error,)
 
 
 def _check_size(file: Path, name: str, shape: tuple[int, ...] | None) -> None:

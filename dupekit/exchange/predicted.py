@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.errors import UsageError
+from dupekit.errors import DupekitError, UsageError
 
 _CHUNK = 16384
 _TOLERANCE = 0.02
@@ -36,6 +37,19 @@ class Predicted:
 def refused(source: str, why: str, *, hint: str = "") -> UsageError:
     """The error for a file that cannot be taken."""
     return UsageError(f"{source} {why}.", hint=f"{hint} Nothing was imported.".strip())
+
+
+@contextlib.contextmanager
+def parsing(source: str, kind: str) -> Iterator[None]:
+    """Within it whatever a library says of a damaged file, in many ways, becomes a UsageError: it is none of this kind."""
+    try:
+        yield
+    except (DupekitError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise  # the system's, which names the file
+        raise refused(source, f"is no {kind}, or not whole ({error})") from None
 
 
 def checked(found: Predicted) -> Predicted:

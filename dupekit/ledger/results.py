@@ -26,7 +26,9 @@ def results(ledger: Ledger, round_number: int) -> Iterator[ResultRow]:
         (round_number,),
     )
     for row in rows:
-        yield ResultRow(*row[:-1], ignored=bool(row[-1]))
+        found = dict(zip(ResultRow.__slots__, row, strict=True))
+        found["ignored"] = bool(found["ignored"])
+        yield ResultRow(**found)
 
 
 def count(ledger: Ledger, round_number: int) -> int:

@@ -42,11 +42,9 @@ def export_results(
     Raises NothingToDo while no pair of the round is complete, UsageError where the format is not clear, `out` exists and
     nobody said `overwrite`, or it lies in the dataset or a review tree.
     """
+    file = place_for(session, out, such_as="results.csv")
     format_ = _format(out, wanted)
     with last_round(session, progress) as current:
-        file = place_for(
-            session, out, such_as=SAMPLES if format_ is Format.FIFTYONE else f"results.{format_}"
-        )
         if file.is_symlink() or (file.exists() and not (overwrite and file.is_file())):
             raise UsageError(
                 f"{out} exists already.",
