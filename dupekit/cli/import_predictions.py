@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dupekit.workflow.import_predictions import ImportedPredictions
 
 
+FILES = 20
+"""Rows of files: there may be one for each of thousands of bins."""
+
+
 def import_predictions(
     files: Annotated[
         list[Path], typer.Argument(help=".npz, .npy, .csv, or results of ifcb_classifier: .json, .mat, .h5.")
@@ -51,7 +55,9 @@ def _show(done: ImportedPredictions) -> None:
     rows = [
         (one.name, f"{one.taken:,} of {one.predictions:,}", percent(one.agreement, 1)) for one in done.files
     ]
-    table("Imported", [names("file"), numbers("images matched"), numbers("agreement")], rows)
+    table("Imported", [names("file"), numbers("images matched"), numbers("agreement")], rows[:FILES])
+    if rows[FILES:]:
+        say(f"and {counted(len(rows) - FILES, 'more file')}.")
     left_out = [
         counted(done.missing, "image") + " of the dataset in no file" if done.missing else "",
         counted(sum(one.unknown for one in done.files), "prediction")
@@ -75,12 +81,13 @@ def _show(done: ImportedPredictions) -> None:
 
 
 def _warn(done: ImportedPredictions) -> None:
-    if good := [one for one in done.files if one.too_good]:
-        best = max(good, key=lambda one: one.agreement)
+    if done.too_good:
+        best = max((one for one in done.files if one.too_good), key=lambda one: one.agreement, default=None)
+        who = f"{best.name} agrees" if best else "The predictions agree"
         warn(
-            f"{best.name} agrees with {percent(best.agreement, 1)} of the given labels, which is more than models do that never saw"
-            " the images. Were they in its training? Then it repeats their labels, wrong ones too, and hardly any error is found."
-            " Train on one part of the images, predict the other, and swap."
+            f"{who} with {percent(best.agreement if best else done.agreement, 1)} of the given labels, which is more than models do that"
+            " never saw the images. Were they in the training? Then it repeats their labels, wrong ones too, and hardly any error is"
+            " found. Train on one part of the images, predict the other, and swap."
         )
     elif done.near_chance:
         warn(

@@ -75,6 +75,8 @@ class ImportedPredictions:
     agreement: float
     chance: float
     """What naming the largest class every time would agree with."""
+    too_good: bool
+    """One file, or all together, agree more than models do that never saw the images."""
 
     @property
     def near_chance(self) -> bool:
@@ -258,15 +260,18 @@ def _record(
         for run in rounds.runs(session.ledger, number):
             ingest(session.ledger, folder, run)
     count_votes(session.ledger, folder, progress)
+    taken = [writer.taken(file) for file in range(len(read))]
+    agreeing, predictions = int(writer.agreeing.sum()), sum(one.taken for one in taken)
     return ImportedPredictions(
         round=number,
-        files=[writer.taken(file) for file in range(len(read))],
+        files=taken,
         images=len(kept),
         missing=len(missing),
         classes=len(of_round.classes),
         pairs=len(dealt),
-        agreement=float(writer.agreeing.sum() / sum(one.taken for one in read)),
+        agreement=agreeing / predictions,
         chance=float(np.bincount(of_round.labels).max() / len(kept)),
+        too_good=too_good(agreeing, predictions) or any(one.too_good for one in taken),
     )
 
 

@@ -276,18 +276,20 @@ def large(tmp_path: Path) -> Project:
     return project
 
 
+@pytest.mark.parametrize("parts", [1, 22])
 @pytest.mark.parametrize(("wrong", "warned"), [(0, True), (2, False), (30, False)])
 def test_predictions_of_images_that_were_trained_on(
-    wrong: int, warned: bool, large: Project, tmp_path: Path
+    wrong: int, warned: bool, parts: int, large: Project, tmp_path: Path
 ) -> None:
     images = paths_of(large.dataset)
     values = np.array([[0.9, 0.1] if path.startswith("a") else [0.1, 0.9] for path in images])
     values[:wrong] = values[:wrong, ::-1]
-    file = npz(tmp_path / "p.npz", images, ("a", "b"), values)
-    done = dupekit("import-predictions", str(file), "-p", str(large.path))
-    assert (
-        "agrees with 100.0 % of the given labels, which is more than models do that never saw" in done.stderr
-    ) is warned
+    files = [npz(tmp_path / f"{k}.npz", images[k::parts], ("a", "b"), values[k::parts]) for k in range(parts)]
+    done = dupekit("import-predictions", *files, "-p", large.path)
+    who = f"{tmp_path}/0.npz agrees" if parts == 1 else "The predictions agree"
+    said = f"{who} with 100.0 % of the given labels, which is more than models do that never saw"
+    assert (said in done.stderr) is warned
+    assert ("and 2 more files" in done.stdout) is (parts == 22)
     assert bool(done.stderr) is warned
 
 
