@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dupekit.exchange import ifcb
 from dupekit.exchange.arrays import read_npy, read_npz
 from dupekit.exchange.csv_file import read_csv
@@ -22,17 +24,22 @@ def read_predictions(
 
     Raises UsageError where it is no such file, not whole, or holds no probabilities.
     """
+    with np.errstate(all="ignore"):  # what is too large, or no number, is named when it is checked
+        return checked(_read(file, paths, classes))
+
+
+def _read(file: Path, paths: Sequence[str] | None, classes: Sequence[str] | None) -> Predicted:
     ending = file.suffix.lower()
     if ending in _ARRAYS:
-        return checked(_ARRAYS[ending](file, paths=paths, classes=classes))
+        return _ARRAYS[ending](file, paths=paths, classes=classes)
     if paths is not None or classes is not None:
         raise refused(
             str(file), "names its images and classes itself", hint="Leave --paths and --classes out."
         )
     if ending in _TABLES:
-        return checked(read_csv(file))
+        return read_csv(file)
     if ending in ifcb.READERS:
-        return checked(ifcb.READERS[ending](file))
+        return ifcb.READERS[ending](file)
     raise refused(
         str(file),
         f"is of a kind that is not read: {ending or 'it has no ending'}",

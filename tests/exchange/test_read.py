@@ -102,11 +102,12 @@ def test_the_dashboards_first_version(tmp_path: Path) -> None:
         (np.log(VALUES).tolist(), "sum to -1.674", "logarithms"),
         ([[0.75, 0.25], [0.9, 0.8], [0.5, 0.5]], "those of a/2.png are between 0.8 and 0.9, and sum to 1.7", "each row must sum to 1"),
         ([[0.75, 0.25], [0.5, 0.5], [np.nan, 1]], "not finite for b/3.png", "Leave such images out"),
+        ([[0.75, 0.25], [0.5, 0.5], [1e60, -np.inf]], "not finite for b/3.png", "Leave such images out"),
         ([[0.75, 0.25], [0.5, 0.5], [np.inf, 1]], "not finite for b/3.png", "Leave such images out"),
     ],
 )  # fmt: skip
 def test_what_is_no_probability(values: list[list[float]], said: str, hint: str, tmp_path: Path) -> None:
-    for name, write in (("p.csv", wide), ("p.npz", npz)):
+    for name, write in (("p.csv", wide), ("p.npz", npz), ("p.json", run_json)):
         with pytest.raises(UsageError) as error:
             read_predictions(write(tmp_path / name, IMAGES, CLASSES, np.array(values)))
         assert said in error.value.message
