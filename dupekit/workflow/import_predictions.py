@@ -34,6 +34,7 @@ from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
 from dupekit.workflow.ingest import count_votes, ingest
+from dupekit.workflow.round_images import round_file
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
@@ -239,7 +240,8 @@ def _record(
         )
     kept = np.flatnonzero(predicted)
     place = np.cumsum(predicted) - 1  # of a readable image among those of the round
-    of_round = _of_round(session, read, columns, kept)
+    classes = {label for one in read for label in one.classes}
+    of_round = round_file(escape(str(session.dataset)), classes, columns.take(kept), None)
     dealt = layers([np.where(one.rows >= 0, place[one.rows], -1) for one in read], len(kept))
     folder = session.folder(number)
     folder.create(of_round)
@@ -272,21 +274,6 @@ def _record(
         agreement=agreeing / predictions,
         chance=float(np.bincount(of_round.labels).max() / len(kept)),
         too_good=too_good(agreeing, predictions) or any(one.too_good for one in taken),
-    )
-
-
-def _of_round(session: Session, read: list[_Read], columns: Columns, kept: NDArray[np.int64]) -> RoundFile:
-    classes = sorted({label for one in read for label in one.classes}, key=sort_key)
-    number = {label: i for i, label in enumerate(classes)}
-    rows = kept.tolist()
-    return RoundFile(
-        dataset=escape(str(session.dataset)),
-        classes=classes,
-        ids=columns.ids[kept].tolist(),
-        paths=[columns.paths[row] for row in rows],
-        digests=[columns.digests[row] for row in rows],
-        sizes=columns.sizes[kept].tolist(),
-        labels=[number[columns.labels[row]] for row in rows],
     )
 
 
