@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 DOCS = Path(__file__).parent
 COMMANDS = (
     "init", "scan", "train", "status", "flag", "report", "explain", "export", "review", "watch", "collect", "undo", "history", "apply", "evaluate", "next",
-    "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "verify", "plugins list", "plugins show", "plugins check", "demo",
+    "import-predictions", "export-results", "ignore list", "ignore add", "ignore remove", "ignore export", "ignore import", "verify", "plugins list", "plugins show", "plugins check", "demo",
 )  # fmt: skip
 
 # What belongs to one tree: dupekit.review.read_me fills it in.

@@ -33,8 +33,10 @@ from dupekit.workflow.collect import Collected, Confirm, Finished, ReviewTree, c
 from dupekit.workflow.evaluate import SEEDS, evaluate
 from dupekit.workflow.explain import Explained, explain
 from dupekit.workflow.export import Exported, export
+from dupekit.workflow.export_results import ResultsWritten, export_results
 from dupekit.workflow.flag import Flagged, flag
 from dupekit.workflow.ignore import Imported
+from dupekit.workflow.import_predictions import ImportedPredictions, import_predictions
 from dupekit.workflow.init import init
 from dupekit.workflow.next_round import next_round
 from dupekit.workflow.plan import Choices
@@ -204,6 +206,38 @@ class Project:
         """
         with self._writing("export") as session:
             return export(session, tree, selection or Selection(), style or Style(), progress=progress)
+
+    def import_predictions(
+        self,
+        files: Sequence[Path],
+        *,
+        paths: Path | None = None,
+        classes: Path | None = None,
+        partial: bool = False,
+        progress: Progress = silent,
+    ) -> ImportedPredictions:
+        """Takes probabilities of models that never saw the images, made elsewhere, as a round: .npz, .npy (with lists `paths` and
+        `classes`), .csv, and the results of ifcb_classifier. An image may be in any number of files.
+
+        With `partial` images that the dataset or the files lack are left out. Raises UsageError, else, for these, for other
+        classes, for what is no file of probabilities, and where a round is open; then nothing is recorded.
+        """
+        with self._writing("import-predictions") as session:
+            return import_predictions(
+                session, files, paths=paths, classes=classes, partial=partial, progress=progress
+            )
+
+    def export_results(
+        self, out: Path, *, wanted: str | None = None, overwrite: bool = False, progress: Progress = silent
+    ) -> ResultsWritten:
+        """Writes what is known of each image of the last round: as CSV, JSON Lines, Parquet, for cleanlab or for FiftyOne, by the
+        file's ending or the format `wanted`. Takes no lock.
+
+        Raises NothingToDo while no pair is complete, UsageError where the format is not clear, where the file exists and nobody
+        said `overwrite`, or where it lies in the dataset or a review tree.
+        """
+        with self._reading() as session:
+            return export_results(session, out, wanted=wanted, overwrite=overwrite, progress=progress)
 
     def collect(
         self,

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from dupekit.project import Project
 from dupekit.testing import make_dataset
+from tests.support import dupekit
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,6 +76,40 @@ def test_the_page_on_preparing_runs(trained: Project, tmp_path: Path) -> None:
             for folder in tree.glob("[!._]*"):
                 folder.rename(tree / "_done" / folder.name)
     assert (tmp_path / "plankton-corrected" / "diatom" / "wrong_diatom.png").is_file()
+
+
+def test_the_page_on_exchange_runs(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cleanlab")
+    text = (ROOT / "docs" / "exchange.md").read_text()
+    paths = sorted(file.relative_to(project.dataset).as_posix() for file in project.dataset.rglob("*.png"))
+    classes = ["amoeba", "ciliate", "diatom"]
+    probabilities = np.full((len(paths), 3), 0.125)
+    for row, path in enumerate(paths):
+        meant = [label for label in classes if f"wrong_{label}" in path] or [path.split("/")[0]]
+        probabilities[row, classes.index(meant[0])] = 0.75
+    names = {"paths": paths, "classes": classes, "probabilities": probabilities}
+    monkeypatch.chdir(project.path)
+    first, second = re.findall(r"(?s)```python\n(.*?)```", text)
+    exec(first, names)
+    commands = re.findall(r"(?m)^ {4}dupekit (.*)$", text)
+    assert [command.split()[0] for command in commands] == [
+        "init",
+        "import-predictions",
+        "flag",
+        "export-results",
+    ]
+    for command in [*commands[1:], "export-results results.npz", "export-results fiftyone/samples.json"]:
+        dupekit(*command.split())
+    capsys.readouterr()
+    exec(second, {})
+    shown = capsys.readouterr().out
+    assert "ciliate/wrong_amoeba.png" in shown
+    assert "amoeba/wrong_diatom.png" in shown
+    columns = re.findall(r"(?m)^\| (`[a-z_`, ]+`) \|", text.split("| column |")[1])
+    heading = Path("results.csv").read_text().partition("\n")[0]
+    assert re.findall("[a-z_]+", " ".join(columns)) == heading.split(",")
 
 
 def test_every_option_is_in_the_reference() -> None:

@@ -16,6 +16,7 @@ import pytest
         "import dupekit",
         "import dupekit.cli.app",
         "import dupekit.cli.review",
+        "import dupekit.cli.import_predictions, dupekit.cli.export_results",
         "import dupekit.review.watch.watcher",
         "import dupekit_torch, dupekit_probe",
     ],
@@ -25,7 +26,7 @@ def test_nothing_heavy_is_imported_early(command: str) -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"torch", "onnxruntime", "onnx"} & set(loaded)
+    assert not {"torch", "onnxruntime", "onnx", "pyarrow", "h5py", "scipy"} & set(loaded)
     assert not {"jinja2", "starlette", "uvicorn"} & set(loaded)
     if "watcher" not in command and "_" not in command:
         assert not {"numpy", "pydantic", "sqlite_utils", "watchdog"} & set(loaded)

@@ -22,8 +22,10 @@ from dupekit.cli.demo import demo
 from dupekit.cli.evaluate import evaluate
 from dupekit.cli.explain import explain
 from dupekit.cli.export import export
+from dupekit.cli.export_results import export_results
 from dupekit.cli.flag import flag
 from dupekit.cli.history import history
+from dupekit.cli.import_predictions import import_predictions
 from dupekit.cli.init import init
 from dupekit.cli.next_round import next_round
 from dupekit.cli.output import warn
@@ -67,6 +69,8 @@ for command in (
 ):
     app.command()(command)
 app.command("next")(next_round)
+app.command("import-predictions")(import_predictions)
+app.command("export-results")(export_results)
 app.command()(verify)
 app.command()(demo)
 app.add_typer(ignore.app, name="ignore")

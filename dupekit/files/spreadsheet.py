@@ -11,9 +11,10 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 _QUOTED = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -59,10 +60,15 @@ class Table:
 def table_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV, as RFC 4180 has it but for line ends, which are plain newlines."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heading)
-    writer.writerows(map(_harmless, row) for row in rows)
+    write_table(text, heading, rows)
     return text.getvalue()
+
+
+def write_table(out: TextIO, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """The same, row by row."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_harmless, heading))
+    writer.writerows(map(_harmless, row) for row in rows)
 
 
 def _harmless(cell: object) -> str:
@@ -70,7 +76,8 @@ def _harmless(cell: object) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def _meant(cell: str) -> str:
+def meant(cell: str) -> str:
+    """What a cell stood for when it was written."""
     return cell[1:] if _QUOTED.match(cell) else cell
 
 
@@ -101,7 +108,7 @@ def read_any_table(content: bytes) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         heading = [cell.strip() for cell in next(reader, [])]
-        rows = [Line(reader.line_num, [*map(_meant, cells)]) for cells in reader if any(cells)]
+        rows = [Line(reader.line_num, [*map(meant, cells)]) for cells in reader if any(cells)]
     except csv.Error as error:
         raise NoTable(max(reader.line_num, 1), f"it is not CSV ({error})") from None
     return Table(heading, rows)

@@ -33,6 +33,28 @@ WEIGHTS = "weights.npy"
 _SPLIT, _TRAINING = 0, 1  # what a seed is drawn for
 
 
+class PredictionFile(BaseModel):
+    """A file that predictions of a round came from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    digest: str
+    """SHA-256, hexadecimal."""
+    predictions: int
+    """So many of its predictions are in the round."""
+
+
+class Imported(BaseModel):
+    """Where a round comes from that dupekit did not train."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: list[PredictionFile]
+    classes: list[str]
+    """Of the predictions, in the order of their columns: also such that no image of the round is given."""
+
+
 class Plan(BaseModel):
     """What is fixed for a whole round; the ledger keeps it as JSON."""
 
@@ -48,6 +70,8 @@ class Plan(BaseModel):
     """The mapping itself, so that a round that has begun needs no table any more."""
     first_stage: int | None = None
     """Later pairs than this one are trained with weights; None: none are."""
+    imported: Imported | None = None
+    """None: trained by dupekit."""
 
     @property
     def stage(self) -> int:

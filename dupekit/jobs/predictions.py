@@ -17,11 +17,16 @@ from dupekit.files.write import atomic_write
 from dupekit.jobs.files import PREDICTIONS
 
 
-def write_predictions(folder: Path, *, images: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
-    """Writes predictions.npz: `images` (k,) int64, ascending ledger numbers; `probabilities` (k, classes)
-    as float16."""
+def write_predictions(
+    folder: Path,
+    *,
+    images: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    dtype: type[np.floating[Any]] = np.float16,
+) -> None:
+    """Writes predictions.npz: `images` (k,) int64, ascending ledger numbers; `probabilities` (k, classes) as `dtype`."""
     with atomic_write(folder / PREDICTIONS) as file:
-        np.savez(file, images=images, probabilities=probabilities.astype(np.float16))
+        np.savez(file, images=images, probabilities=probabilities.astype(dtype))
 
 
 class PredictionReader:

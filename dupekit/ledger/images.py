@@ -37,6 +37,17 @@ class Columns:
     sizes: NDArray[np.int32]
     """Shape (n, 2): width and height."""
 
+    def take(self, rows: NDArray[np.int64]) -> Columns:
+        """Those at these positions, ascending."""
+        chosen = rows.tolist()
+        return Columns(
+            self.ids[rows],
+            [self.paths[row] for row in chosen],
+            [self.labels[row] for row in chosen],
+            [self.digests[row] for row in chosen],
+            self.sizes[rows],
+        )
+
     @classmethod
     def of(cls, rows: Sequence[tuple[int, str, str, str, int, int]]) -> Columns:
         """Of rows of number, path, label, digest, width and height."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -63,9 +65,22 @@ class Run:
         return run_name(self.pair, self.half)
 
 
-def begin(ledger: Ledger, *, number: int, dataset: str, pairs: int, images: int, plan: str) -> None:
-    """Begins a round and plans its runs; `plan` is a JSON object. Also anew, where one of this number was begun and none of its runs is done."""
+def begin(
+    ledger: Ledger,
+    *,
+    number: int,
+    dataset: str,
+    pairs: int,
+    images: int,
+    plan: str,
+    halves: Sequence[Half] = tuple(Half),
+) -> None:
+    """Begins a round and plans its runs; `plan` is a JSON object. Also anew, where one of this number was begun: what its runs said is then gone.
+
+    `halves` are the runs of a pair: predictions that were made elsewhere need only one.
+    """
     with ledger.write() as db:
+        db.execute("DELETE FROM predictions WHERE run IN (SELECT id FROM runs WHERE round = ?)", (number,))
         db.execute("DELETE FROM runs WHERE round = ?", (number,))
         db.execute(
             """
@@ -75,17 +90,21 @@ def begin(ledger: Ledger, *, number: int, dataset: str, pairs: int, images: int,
             """,
             (number, dataset, now(), pairs, images, plan),
         )
-    extend(ledger, number, pairs=pairs)
+        _plan_runs(db, number, pairs, halves)
 
 
 def extend(ledger: Ledger, round_number: int, *, pairs: int) -> None:
     """Plans pairs up to this many; pairs that are planned already stay."""
     with ledger.write() as db:
-        db.executemany(
-            "INSERT OR IGNORE INTO runs (round, pair, half, state) VALUES (?, ?, ?, ?)",
-            [(round_number, pair, half, RunState.PLANNED) for pair in range(1, pairs + 1) for half in Half],
-        )
+        _plan_runs(db, round_number, pairs, tuple(Half))
         db.execute("UPDATE rounds SET pairs = max(pairs, ?) WHERE id = ?", (pairs, round_number))
+
+
+def _plan_runs(db: sqlite3.Connection, round_number: int, pairs: int, halves: Sequence[Half]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO runs (round, pair, half, state) VALUES (?, ?, ?, ?)",
+        [(round_number, pair, half, RunState.PLANNED) for pair in range(1, pairs + 1) for half in halves],
+    )
 
 
 def shorten(ledger: Ledger, round_number: int, *, pairs: int) -> None:
@@ -182,9 +201,9 @@ def _run(
 
 
 def complete_pairs(ledger: Ledger, round_number: int) -> list[int]:
-    """The pairs of which both halves are done."""
+    """The pairs of which every run is done: both halves, or the only one of a round that was imported."""
     found = ledger.rows(
-        "SELECT pair FROM runs WHERE round = ? AND state = ? GROUP BY pair HAVING count(*) = 2 ORDER BY pair",
+        "SELECT pair FROM runs WHERE round = ? GROUP BY pair HAVING min(state = ?) ORDER BY pair",
         (round_number, RunState.DONE),
     )
     return [pair for (pair,) in found]

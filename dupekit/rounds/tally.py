@@ -107,6 +107,20 @@ def _score_of(
     return score(p_given, mean.max(axis=1))
 
 
+def means(
+    images: int, n_classes: int, runs: Sequence[Predictions], *, chunk: int = 16384
+) -> Iterator[NDArray[np.float64]]:
+    """The mean probabilities over all runs, (k, n_classes), `chunk` images at a time, in their order. Memory as `tally`."""
+    for start in range(0, images, chunk):
+        stop = min(start + chunk, images)
+        total, count = np.zeros((stop - start, n_classes)), np.zeros((stop - start, 1))
+        for run in runs:
+            rows, probabilities = run(start, stop)
+            total[rows - start] += probabilities
+            count[rows - start] += 1
+        yield total / np.maximum(count, 1)
+
+
 def _judge(
     start: int,
     given: NDArray[np.integer],

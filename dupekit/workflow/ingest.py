@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,8 +87,9 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
     of_round = folder.of_round
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _ClassNumbers.of(ledger, of_round)
-    with readings(folder, sorted(pairs), ids) as runs:
-        parts = tally(labels, len(of_round.classes), runs, last=len(Half))
+    halves = _halves(ledger, folder.number)
+    with readings(folder, sorted(pairs), ids, halves=halves) as runs:
+        parts = tally(labels, len(of_round.classes), runs, last=len(halves))
         tallies.replace(
             ledger,
             folder.number,
@@ -103,16 +104,29 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
 
 
 @contextmanager
+def counted_runs(ledger: Ledger, folder: RoundFolder) -> Iterator[list[Predictions]]:
+    """What the runs say whose votes count, those of complete pairs."""
+    pairs, ids = rounds.complete_pairs(ledger, folder.number), np.array(folder.of_round.ids, np.int64)
+    with readings(folder, pairs, ids, halves=_halves(ledger, folder.number)) as runs:
+        yield runs
+
+
+@contextmanager
 def readings(
-    folder: RoundFolder, pairs: Iterable[int], ids: NDArray[np.int64]
+    folder: RoundFolder, pairs: Iterable[int], ids: NDArray[np.int64], *, halves: Sequence[Half] = tuple(Half)
 ) -> Iterator[list[Predictions]]:
-    """What both runs of each pair say of the round's images, pair by pair, to be tallied once. Raises JobError where a
+    """What the runs of each pair say of the round's images, pair by pair, to be tallied once. Raises JobError where a
     file cannot be read."""
     with ExitStack() as stack:
         readers = [
-            stack.enter_context(PredictionReader(folder.run(pair, half))) for pair in pairs for half in Half
+            stack.enter_context(PredictionReader(folder.run(pair, half))) for pair in pairs for half in halves
         ]
         yield [_rows_of(reader, ids) for reader in readers]
+
+
+def _halves(ledger: Ledger, round_number: int) -> list[Half]:
+    """The runs of each pair: both, or the only one of a round that was imported."""
+    return sorted({run.half for run in rounds.runs(ledger, round_number)})
 
 
 def shown(parts: Iterator[Tally], progress: Progress, what: str, total: int) -> Iterator[Tally]:

@@ -23,17 +23,23 @@ def page_place(session: Session, out: Path | None, *, default: Path) -> Path:
     """The file to write, its folder made. Raises UsageError where nothing may be written there."""
     if out is None:
         return default
+    file = place_for(session, out, such_as=default.name)
+    if file.exists() or file.is_symlink():
+        _refuse_foreign(file)
+    make_parent(file)
+    return file
+
+
+def place_for(session: Session, out: Path, *, such_as: str) -> Path:
+    """Where a file may be written that somebody names. Raises UsageError for a folder, and in the dataset or a review tree."""
     file = new_place(out)
     if file.is_dir():
-        raise UsageError(f"{out} is a folder.", hint=f"Name a file, such as {out / default.name}.")
+        raise UsageError(f"{out} is a folder.", hint=f"Name a file, such as {out / such_as}.")
     if file.resolve().is_relative_to(session.dataset.resolve()):
         raise UsageError(
             f"{out} lies inside the dataset, which dupekit never writes to.", hint="Name a file elsewhere."
         )
     refuse_inside_tree(file)
-    if file.exists() or file.is_symlink():
-        _refuse_foreign(file)
-    make_parent(file)
     return file
 
 

@@ -92,6 +92,11 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
         plan = make_plan(settings, chosen_view(session))
         return _begin(session, found.number + 1 if found else 1, plan, progress)
     begun = understood(Plan.model_validate, found.plan)
+    if begun.imported:
+        raise UsageError(
+            f"The predictions of round {found.number} were imported: there is nothing to train in it.",
+            hint="Review it, or end it with `dupekit next`: then `dupekit train` begins another round.",
+        )
     plan = as_begun(session, begun, choices)
     folder = session.folder(found.number)
     pairs = max(choices.pairs or 0, found.pairs)

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dupekit.errors import JobError
 from dupekit.files.names import sort_key
 from dupekit.jobs.files import RoundFile
-from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger import Ledger, rounds, tallies
+from dupekit.ledger.database import understood
 from dupekit.ledger.images import Columns
 from dupekit.rounds.class_view import ClassView, folders, trained_as
 
@@ -52,6 +53,7 @@ def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:
                 " with `dupekit next`: its predictions are then lost, and what was decided before stays.",
             ) from None
         view = rounds.view_of(known)
-        classes = {name for label in set(found.labels) if (name := trained_as(view, label))}
-        folder.write_images(round_file(known.dataset, classes, found, view))
+        imported = understood(Plan.model_validate, known.plan).imported
+        own = {name for label in set(found.labels) if (name := trained_as(view, label))}
+        folder.write_images(round_file(known.dataset, imported.classes if imported else own, found, view))
         _log.warning("%s It was written anew from the ledger.", error.message.partition("\n")[0])
