@@ -68,7 +68,9 @@ class Settings(BaseModel):
         description="2: the second half of a round's pairs is trained with weights: each image counts as far as the first half"
         " held its label for right.",
     )
-    trainer: str = Field("auto", description="'auto' is torch where there is a CUDA device, else probe.")
+    trainer: str = Field(
+        "auto", description="'auto' is torch where there is a CUDA device and 20,000 images, else probe."
+    )
     validator: str = Field("onnx", description="Predicts with the trained models.")
     executor: str = Field("local", description="Where the trainings run.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")

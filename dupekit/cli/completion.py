@@ -134,12 +134,14 @@ def _plugins(kind: str) -> list[str]:
 def _chosen(ctx: typer.Context, kind: str) -> str:
     """The plugin of a kind that the command would take."""
     from dupekit.settings import FILE, read_settings
-    from dupekit.system.devices import cuda_devices
+    from dupekit.workflow.plan import with_trainer
 
-    named = ctx.params.get(kind) or getattr(read_settings(_project(ctx) / FILE), kind)
-    if named == "auto":
-        return "torch" if cuda_devices() else "probe"
-    return str(named)
+    settings = read_settings(_project(ctx) / FILE)
+    named = ctx.params.get(kind) or getattr(settings, kind)
+    if named != "auto":
+        return str(named)
+    with _ledger(ctx) as ledger:
+        return with_trainer(ledger, settings.model_copy(update={"trainer": "auto"})).trainer
 
 
 def _settings(kind: str, name: str) -> Iterator[str]:

@@ -162,15 +162,11 @@ def show_to_do(plan: Trained) -> None:
 
 
 def show_plan(plan: Trained) -> None:
-    chosen = (
-        " (chosen: there is a CUDA device)"
-        if plan.plan.trainer.name == "torch"
-        else " (chosen: there is no CUDA device)"
-    )
+    chosen = " (chosen by device and number of images)" if plan.chosen else ""
     say(
         f"Round {plan.round}: {counted(plan.images, 'image')} in {plan.classes} classes, {counted(plan.pairs, 'pair')},"
         f" {counted(len(plan.todo), 'run')} to do.\n"
-        f"Trainer {plan.plan.trainer.name}{chosen if plan.chosen else ''}, validator {plan.plan.validator.name}, executor {plan.executor},"
+        f"Trainer {plan.plan.trainer.name}{chosen}, validator {plan.plan.validator.name}, executor {plan.executor},"
         f" device {plan.device}, seed {plan.plan.seed}, split {plan.plan.split}."
     )
     if plan.plan.view:

@@ -38,7 +38,7 @@ from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
 from dupekit.workflow.arms import Arms, corrected, read_folder, undisputed, with_folder
 from dupekit.workflow.executing import Execution
-from dupekit.workflow.plan import Choices, as_begun
+from dupekit.workflow.plan import Choices, as_begun, make_plan, with_trainer
 from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.session import Session
 
@@ -104,7 +104,10 @@ def _arms(
     ensure_images(session.ledger, round_folder)
     begun = understood(Plan.model_validate, current.plan)
     found = corrected(session, application.round, round_folder.of_round, begun.view)
-    chosen = as_begun(session, begun, choices)
+    if begun.imported:  # its models are elsewhere
+        chosen = make_plan(with_trainer(session.ledger, session.settings), begun.view)
+    else:
+        chosen = as_begun(session, begun, choices)
     plan = EvaluationPlan(
         round=application.round,
         trainer=chosen.trainer,

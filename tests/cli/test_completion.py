@@ -39,7 +39,7 @@ def offered(project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPa
 def test_plugins_are_offered_by_name(offered) -> None:
     assert {"auto", "fake", "probe", "torch", "broken"} <= set(offered("train", "--trainer", ""))
     assert offered("train", "--trainer", "pr") == ["probe"]
-    assert offered("train", "--validator", "") == ["fake", "onnx"]
+    assert offered("train", "--validator", "") == ["fake", "fickle", "onnx"]
     assert offered("train", "--executor", "s") == ["slurm"]
     assert offered("plugins", "show", "o") == ["onnx"]
     assert {"auto", "cpu"} <= set(offered("train", "--device", ""))
