@@ -20,18 +20,22 @@ from dupekit.workflow.session import Session
 
 
 def with_groups(session: Session, work: Work, progress: Progress) -> Work:
-    """The work, where it begins a round, with the groups that its images form; unchanged where its plan asks for none.
+    """The work with the groups that its images form; unchanged where its plan asks for none, or they are known: of a round that
+    was begun they are made again only where images.json was lost.
 
     Classes that then have fewer than `class_min` groups cannot be split, and are left out. Raises DatasetError where fewer than
     two are left, DatasetChanged where a file is not what the last scan saw.
     """
-    if not (work.begins and work.plan.near_duplicates):
+    if not (work.plan.near_duplicates and work.todo) or work.of_round.groups is not None:
         return work
     images = work.of_round.as_images()
     cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
     squares = cache.pixels(images, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
     groups = near_duplicates(squares, images.sizes, images.digests, progress)
     of_round = work.of_round.model_copy(update={"groups": groups.tolist()})
+    if not work.begins:
+        work.folder.write_images(of_round)
+        return replace(work, of_round=of_round)
     of_round, small = _without_small(of_round, work.plan.class_min)
     refuse_few_classes(of_round.classes, work.plan.class_min, work.plan.view)
     return replace(
