@@ -37,7 +37,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
         "ciliate/wrong_amoeba.png": "amoeba",
     }
     assert set(flagged["dupes"][0]) == {
-        "path", "given", "suggested", "votes", "score", "probability_given", "probability_suggested",
+        "path", "given", "suggested", "votes", "score", "probability_given", "probability_suggested", "contradicted",
     }  # fmt: skip
     said = dupekit("flag", cwd=project).stdout
     assert "amoeba/wrong_diatom.png\tdiatom\t3\t" in said

@@ -31,7 +31,7 @@ FAKES = ("--trainer", "fake", "--validator", "fake")
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Five classes that are easy to tell apart; three images lie in a wrong one."""
-    data = make_dataset(tmp_path / "data", classes=tuple(SIZES), per_class=SIZES, seed=6)
+    data = make_dataset(tmp_path / "data", classes=tuple(SIZES), per_class=SIZES, seed=3)
     for source, target in (("amoeba", WITHIN), ("ciliate", INTO), ("euglena", OUT_OF)):
         (data / source / "0000.png").rename(data / target)
     return data
@@ -39,7 +39,11 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scanned(data: Path, tmp_path: Path, fast: dict[str, str]) -> Project:
+    """Near-duplicates are not looked for: which image the models take for what hangs on the halves."""
     project = Project.create(data, tmp_path / "project")
+    with (project.path / "dupekit.toml").open("a") as toml:
+        toml.write("\nnear_duplicates = false\n")
+    project = Project(project.path)
     project.scan()
     return project
 

@@ -93,6 +93,14 @@ def test_a_round_goes_on_as_it_was_begun(project: Project) -> None:
     assert len(halves_of(project, "copepod/0003.png")) == 2
 
 
+def test_groups_come_back_where_images_json_was_lost(project: Project) -> None:
+    project.train(Choices(pairs=1, **FAST))
+    before = images_of(project)
+    (project.path / "rounds/01/images.json").unlink()
+    project.train(Choices(pairs=2, **FAST))
+    assert images_of(project) == before
+
+
 def test_a_round_of_before_goes_on_without(project: Project) -> None:
     project = set_near_duplicates(project, False)
     project.train(Choices(pairs=1, **FAST))
