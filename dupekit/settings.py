@@ -60,6 +60,11 @@ class Settings(BaseModel):
     split: Literal["redraw", "fixed"] = Field(
         "redraw", description="'redraw' draws new halves for each pair; 'fixed' keeps the first."
     )
+    near_duplicates: bool = Field(
+        True,
+        description="Keep images that are nearly the same (saved anew, moved by a pixel, mirrored) in one half, as equal ones"
+        " are: so no model is asked about an image that it learnt.",
+    )
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
     stage: int = Field(
         1,

@@ -49,7 +49,7 @@ CREATE TABLE tallies (
     p_given REAL NOT NULL,
     p_suggested REAL NOT NULL,
     p_other REAL NOT NULL,
-    score REAL NOT NULL,
+    score REAL NOT NULL, contradicted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (round, image)
 ) WITHOUT ROWID;
 CREATE TABLE exports (

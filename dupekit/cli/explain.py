@@ -128,6 +128,12 @@ def _say_alike(found: Explained) -> None:
             for one in found.copies
         ]
         table("Identical images", [names("image"), names("label"), texts("")], rows)
+    if found.near:
+        rows = [
+            (one.path, _marked(one.label, found), _note(one.label != found.given, False))
+            for one in found.near
+        ]
+        table("Nearly the same", [names("image"), names("label"), texts("")], rows)
 
 
 def _marked(label: str, found: Explained) -> str | Toned:

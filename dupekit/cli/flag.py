@@ -50,6 +50,12 @@ def flag(
         print_json(_document(found))
         return
     _show(found, top=None if everything else top or FIRST)
+    contradicted = sum(one.contradicted for one in found.suspects)
+    if contradicted:
+        say(
+            f"{counted(contradicted, 'image')} at the top: an identical image lies in another class, which is the one suggested."
+            " One of the two labels is wrong; you decide which."
+        )
     say(f"{_closing(found)} {opened.advice()!s}")
 
 
@@ -78,6 +84,7 @@ def _document(found: Flagged) -> dict[str, Any]:
             "score": one.score,
             "probability_given": one.probability_given,
             "probability_suggested": one.probability_suggested,
+            "contradicted": one.contradicted,
         }
         for one in found.suspects
     ]
@@ -127,6 +134,8 @@ def _histogram(found: Flagged) -> list[tuple[str, int, str]]:
         low = max(high - width + 1, 1)
         images = sum(counts[votes] for votes in range(low, high + 1))
         rows.append((f"{low}-{high}" if low < high else f"{high}", images))
+    if counts[0]:
+        rows.append(("0", counts[0]))
     most = max(images for _, images in rows)
     return [(votes, images, bar(images, top=most)) for votes, images in rows]
 

@@ -74,6 +74,6 @@ class Images(Sequence[Image]):
         return np.log(np.maximum(self.sizes, 1)).astype(np.float32).reshape(-1, 2)
 
 
-Fit = Literal["pad", "stretch"]
-"""How an image comes into a square: with its aspect ratio kept and the rest filled with its border's colour, or
-stretched to fill it."""
+Fit = Literal["pad", "stretch", "shrink"]
+"""How an image comes into a square: with its aspect ratio kept and the rest filled with its border's colour; stretched to
+fill it; or as "pad", but a smaller image is not enlarged."""

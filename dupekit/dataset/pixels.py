@@ -46,11 +46,14 @@ def to_array(image: PillowImage.Image, *, channels: int) -> NDArray[np.uint8]:
 def fit(array: NDArray[np.uint8], size_px: int, how: Fit = "pad") -> NDArray[np.uint8]:
     """Scales into a square of `size_px`; shape (size_px, size_px, channels).
 
-    Where the aspect ratio is kept ("pad"), what is left of the square is filled with the border's own colour,
-    the median of its outermost pixels, so that a cut-out on a grey background gets no black bars.
+    Where the aspect ratio is kept ("pad", "shrink"), what is left of the square is filled with the border's own colour,
+    the median of its outermost pixels, so that a cut-out on a grey background gets no black bars. "shrink" leaves an image that
+    is smaller than the square as it is.
     """
     height, width, channels = array.shape
     scale = size_px / max(height, width)
+    if how == "shrink":
+        scale = min(scale, 1.0)
     new = (max(1, round(width * scale)), max(1, round(height * scale)))
     if how == "stretch":
         new = (size_px, size_px)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dupekit.dataset.images import Images
@@ -121,6 +122,19 @@ class RoundFile(_File):
     digests: list[str] = Field(description="SHA-256, hexadecimal.")
     sizes: list[tuple[int, int]] = Field(description="Width and height in pixels.")
     labels: list[int] = Field(description="Given labels: positions in classes.")
+    groups: list[int] | None = Field(
+        None,
+        description="Images with an equal number are the same, or nearly, and stay in one half: that of the group's first image."
+        " null: only images with an equal digest are a group.",
+    )
+
+    @property
+    def group_numbers(self) -> NDArray[np.int64]:
+        """The group of each image, shape (n,): equal numbers stay in one half."""
+        if self.groups is not None:
+            return np.array(self.groups, np.int64)
+        _, numbers = np.unique(np.array(self.digests, "S64"), return_inverse=True)
+        return numbers.astype(np.int64)
 
     @property
     def meant(self) -> list[str]:

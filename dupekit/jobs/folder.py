@@ -68,6 +68,8 @@ class Plan(BaseModel):
     class_max: int | None = None
     view: ClassView | None = None
     """The mapping itself, so that a round that has begun needs no table any more."""
+    near_duplicates: bool = False
+    """Whether images that are nearly the same stay in one half, as equal ones do."""
     first_stage: int | None = None
     """Later pairs than this one are trained with weights; None: none are."""
     imported: Imported | None = None
@@ -186,7 +188,7 @@ class RoundFolder:
         drawn_for = pair if plan.split == "redraw" else 1
         halves = split(
             np.array(self.of_round.labels, np.int64),
-            self.of_round.digests,
+            self.of_round.group_numbers,
             seed=seed_for(plan.seed, self.number, _SPLIT, drawn_for),
         )
         with atomic_write(file) as out:

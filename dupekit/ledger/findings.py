@@ -15,8 +15,8 @@ from dupekit.rounds.yields import Decided
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """The images of a round, as far as they count; in no order. Unsure ones, and those on the ignore list from before, do
-    not."""
+    """The images of a round, as far as they count; in no order. Unsure ones, those on the ignore list from before, and those that
+    an identical one contradicts, do not: of these it is not the score that makes one wrong."""
 
     reviewed: Decided
     audit: Decided
@@ -61,12 +61,13 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
         SELECT image, votes, score, images.state = 'ok' AND images.digest = tallies.digest
             AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 0 ELSE 1 END
         FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ?
+            AND NOT contradicted
         """,
         (round_number,),
     )
     table = np.fromiter(rows, np.dtype("i8, i8, f8, ?"))
     image, score = table["f0"], table["f2"]
-    suspect = rule.flags(table["f1"], score)
+    suspect = rule.flags(table["f1"], score, np.zeros(len(score), bool))
     of_audit, is_out = np.isin(image, audit), np.isin(image, out)
     has_verdict = np.isin(image, verdicts[:, 0])
     said = np.full(len(image), -1)

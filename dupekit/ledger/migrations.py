@@ -399,3 +399,10 @@ ALTER TABLE rounds ADD COLUMN strong_images INTEGER;
 ALTER TABLE rounds ADD COLUMN strong_changed INTEGER
 """,
     )
+
+
+@migrations()
+def m008_identical_images_with_two_labels(db: Database) -> None:
+    """Whether an identical image of the round has another label, so that one of the two is wrong. Votes that were counted before
+    say of none; a round whose votes are counted again does."""
+    _statements(db, "ALTER TABLE tallies ADD COLUMN contradicted INTEGER NOT NULL DEFAULT 0")

@@ -52,6 +52,8 @@ class Counted:
     score: float
     probability_given: float
     probability_suggested: float
+    contradicted: bool
+    """An identical image of the round has another label: the one suggested."""
     verdict: Verdict | None
     """That counts now; None where nothing was decided."""
     label: str | None
@@ -133,7 +135,7 @@ def counted(ledger: Ledger, image: int) -> list[Counted]:
     rows = ledger.rows(
         """
         SELECT rounds.id, g.name, t.digest, predictions, s.name, votes, score, p_given, p_suggested,
-            v.verdict, v.label, coalesce(v.disputed, 0)
+            contradicted, v.verdict, v.label, coalesce(v.disputed, 0)
         FROM rounds CROSS JOIN tallies AS t ON t.round = rounds.id AND t.image = ?1
         JOIN classes AS g ON g.id = given JOIN classes AS s ON s.id = suggested
         LEFT JOIN (SELECT * FROM current_verdicts WHERE image = ?1) AS v ON v.round = t.round
@@ -143,17 +145,20 @@ def counted(ledger: Ledger, image: int) -> list[Counted]:
     )
     found = []
     for row in map(list, rows):
-        row[9:] = row[9] and understood(Verdict, row[9]), row[10], bool(row[11])
+        row[9:] = bool(row[9]), row[10] and understood(Verdict, row[10]), row[11], bool(row[12])
         found.append(Counted(*row))
     return found
 
 
 def rank(ledger: Ledger, one: Counted, path: str) -> int:
-    """Its place among all images of its round, 1 for the most suspicious; equal scores by path."""
+    """Its place among all images of its round, 1 for the most suspicious, in the order of `tallies.suspects`."""
     before: int = ledger.value(
-        "SELECT count(*) FROM tallies WHERE round = ?1 AND (score > ?2 OR (score = ?2"
-        " AND (SELECT path FROM images WHERE images.id = image) < ?3))",
-        (one.round, one.score, path),
+        """
+        SELECT count(*) FROM tallies WHERE round = ? AND
+            (-contradicted, iif(contradicted, digest, ''), -score, (SELECT path FROM images WHERE images.id = image))
+            < (?, ?, ?, ?)
+        """,
+        (one.round, -one.contradicted, one.digest if one.contradicted else "", -one.score, path),
     )
     return before + 1
 

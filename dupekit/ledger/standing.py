@@ -35,6 +35,7 @@ class Standings:
     """When votes were counted."""
     votes: NDArray[np.int64]
     scores: NDArray[np.float64]
+    contradicted: NDArray[np.bool_]
     probability_given: NDArray[np.float64]
     ignored: NDArray[np.bool_]
     """On the ignore list: confirmed, in whatever round."""
@@ -48,7 +49,7 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
     """None of them while no pair of the round is complete."""
     rows = ledger.rows(
         f"""
-        SELECT image, path, g.name, tallies.digest, votes, score, p_given, {IGNORED}, {SAME}
+        SELECT image, path, g.name, tallies.digest, votes, score, contradicted, p_given, {IGNORED}, {SAME}
         FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
         """,
         (round_number,),
@@ -57,14 +58,14 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
     given: list[str] = []
     digests: list[str] = []
 
-    def figures() -> Iterator[tuple[int, int, float, float, int, int]]:
+    def figures() -> Iterator[tuple[int, int, float, int, float, int, int]]:
         for image, path, label, digest, *rest in rows:  # one by one, for there may be millions
             paths.append(path)
             given.append(sys.intern(label))
             digests.append(digest)
             yield (image, *rest)
 
-    table = np.fromiter(figures(), np.dtype("i8, i8, f8, f8, ?, ?"))
+    table = np.fromiter(figures(), np.dtype("i8, i8, f8, ?, f8, ?, ?"))
     verdicts = ledger.rows(
         "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
     )
@@ -78,5 +79,6 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
         table["f3"],
         table["f4"],
         table["f5"],
+        table["f6"],
         {image: Current(understood(Verdict, verdict), label) for image, verdict, label in verdicts},
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ class Scores:
     suggested: list[str]
     votes: NDArray[np.int32]
     scores: NDArray[np.float64]
+    contradicted: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -37,6 +39,7 @@ class Figures:
 
     votes: NDArray[np.int32]
     scores: NDArray[np.float64]
+    contradicted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +76,7 @@ def replace(
                 stability = own if stability is None else stability + own
             rows = slice(part.start, part.start + len(part.votes))
             db.executemany(
-                "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 zip(
                     [round_number] * len(part.votes),
                     images[rows].tolist(),
@@ -86,6 +89,7 @@ def replace(
                     part.p_suggested.tolist(),
                     part.p_other.tolist(),
                     part.score.tolist(),
+                    part.contradicted.tolist(),
                     strict=True,
                 ),
             )
@@ -104,8 +108,12 @@ SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
 
 # The two rules; parameters: the rule's name, the threshold.
-_BY_RULE = "CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END"
-_SHOWN = "SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested"
+_BY_RULE = "(contradicted OR CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END)"
+_SHOWN = (
+    "SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested, contradicted"
+)
+# What is certain comes first, identical images beside each other.
+_MOST_SUSPICIOUS_FIRST = "ORDER BY contradicted DESC, iif(contradicted, tallies.digest, ''), score DESC, path"
 _CANDIDATES = """
     FROM tallies
     JOIN images ON images.id = image
@@ -117,13 +125,14 @@ _CANDIDATES = """
 def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     """The images that the rule flags and that are not on the ignore list, most suspicious first.
 
-    Equal scores are ordered by path.
+    First come those whose label an identical image contradicts, which stand beside each other. Equal scores are ordered by
+    path.
     """
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} ORDER BY score DESC, path",
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} {_MOST_SUSPICIOUS_FIRST}",
         (round_number, rule.name, rule.threshold),
     )
-    return [Suspect(*row) for row in found]
+    return [_suspect(row) for row in found]
 
 
 # Neither decided nor in a tree that was not called back; parameters: the round, twice.
@@ -137,10 +146,10 @@ def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     """The suspects that the next batches are taken from, most suspicious first: neither decided nor out."""
     found = ledger.rows(
         f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}"
-        " ORDER BY score DESC, path",
+        f" {_MOST_SUSPICIOUS_FIRST}",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     )
-    return [Suspect(*row) for row in found]
+    return [_suspect(row) for row in found]
 
 
 def count_waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
@@ -171,7 +180,7 @@ def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[
             f"{_SHOWN} {_CANDIDATES} AND image = ? AND {SAME}", (round_number, image)
         ).fetchone()
         if row:
-            found.append(Suspect(*row))
+            found.append(_suspect(row))
     return found
 
 
@@ -202,10 +211,10 @@ def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
 def suspects_of_round(ledger: Ledger, round_number: int, rule: Rule, *, limit: int) -> list[Suspect]:
     """The first of these, most suspicious first: decided or not."""
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} ORDER BY score DESC, path LIMIT ?",
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} {_MOST_SUSPICIOUS_FIRST} LIMIT ?",
         (round_number, rule.name, rule.threshold, round_number, limit),
     )
-    return [Suspect(*row) for row in found]
+    return [_suspect(row) for row in found]
 
 
 def images_of(ledger: Ledger, round_number: int) -> Columns | None:
@@ -236,7 +245,7 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
     """What was counted of every image of the round."""
     rows = ledger.rows(
         """
-        SELECT path, g.name, s.name, votes, score FROM tallies
+        SELECT path, g.name, s.name, votes, score, contradicted FROM tallies
         JOIN images ON images.id = image
         JOIN classes AS g ON g.id = given
         JOIN classes AS s ON s.id = suggested
@@ -250,14 +259,23 @@ def scores(ledger: Ledger, round_number: int) -> Scores:
         [sys.intern(row[2]) for row in rows],
         np.array([row[3] for row in rows], np.int32),
         np.array([row[4] for row in rows], np.float64),
+        np.array([row[5] for row in rows], bool),
     )
 
 
 def figures(ledger: Ledger, round_number: int) -> Figures:
     """A dozen bytes an image, whatever its path."""
-    rows = ledger.rows("SELECT votes, score FROM tallies WHERE round = ? ORDER BY image", (round_number,))
-    table = np.fromiter(rows, np.dtype("i4, f8"))
-    return Figures(table["f0"], table["f1"])
+    rows = ledger.rows(
+        "SELECT votes, score, contradicted FROM tallies WHERE round = ? ORDER BY image", (round_number,)
+    )
+    table = np.fromiter(rows, np.dtype("i4, f8, ?"))
+    return Figures(table["f0"], table["f1"], table["f2"])
+
+
+def _suspect(row: Sequence[Any]) -> Suspect:
+    columns = [*row]
+    columns[-1] = bool(columns[-1])
+    return Suspect(*columns)
 
 
 def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:

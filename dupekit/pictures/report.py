@@ -44,6 +44,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class TwinRow:
+    """An image that is the same as a suspect, or nearly."""
+
+    path: str
+    label: str
+    identical: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SuspectRow:
     """A suspect with what stands beside it."""
 
@@ -52,6 +61,8 @@ class SuspectRow:
     given: Sequence[Reference]
     """Typical images of the given label."""
     suggested: Sequence[Reference]
+    twins: Sequence[TwinRow] = ()
+    """Images that are the same, or nearly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +204,8 @@ def _stream(out: BinaryIO, page: str, blocks: Iterator[str]) -> None:
 def _data(values: ReportValues, number: Any) -> dict[str, Any]:
     """What the page's script reads. Labels are numbers in `classes`, images in the thumbnails."""
     labels = sorted({*(one.label for one in values.classes), *values.confusion.classes,
-                     *(one.suspect.suggested for one in values.suspects), *(one.suspect.given for one in values.suspects)})  # fmt: skip
+                     *(one.suspect.suggested for one in values.suspects), *(one.suspect.given for one in values.suspects),
+                     *(twin.label for one in values.suspects for twin in one.twins)})  # fmt: skip
     at = {label: i for i, label in enumerate(labels)}
     confirmed: set[int] = set()
 
@@ -213,7 +225,8 @@ def _data(values: ReportValues, number: Any) -> dict[str, Any]:
         suspects.append(
             [picture, one.path, at[one.given], at[one.suggested], one.votes, round(one.score, 3),
              round(one.probability_given, 4), round(one.probability_suggested, 4), decided,
-             beside(row.given), beside(row.suggested)]
+             beside(row.given), beside(row.suggested),
+             [[twin.path, at[twin.label], twin.identical] for twin in row.twins]]
         )  # fmt: skip
     return {
         "title": values.title, "round": values.round, "pairs": values.pairs, "pairsPlanned": values.pairs_planned,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -34,12 +35,17 @@ class Rule:
     """Votes that make a dupe; the rule `score` does not ask for it."""
 
     @overload
-    def flags(self, votes: int, score: float) -> bool: ...
+    def flags(self, votes: int, score: float, contradicted: bool) -> bool: ...
     @overload
-    def flags(self, votes: NDArray[Any], score: NDArray[Any]) -> NDArray[Any]: ...
-    def flags(self, votes: Any, score: Any) -> Any:
-        """Whether an image of so many votes and this score is a suspect; of arrays, element by element, bool."""
-        return votes >= self.threshold if self.name is RuleName.VOTES else score > 0
+    def flags(
+        self, votes: NDArray[Any], score: NDArray[Any], contradicted: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]: ...
+    def flags(self, votes: Any, score: Any, contradicted: Any) -> Any:
+        """Whether an image of so many votes and this score is a suspect; of arrays, element by element.
+
+        One that is contradicted by an identical image with another label is one by either rule.
+        """
+        return (votes >= self.threshold if self.name is RuleName.VOTES else score > 0) | contradicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,9 @@ class Suspect:
     probability_given: float
     """Mean over the round's predictions of the image."""
     probability_suggested: float
+    contradicted: bool = False
+    """An identical image has another label, so one of the two is wrong, whatever the models say. The suggested label is the
+    other's."""
 
 
 def default_threshold(pairs_planned: int) -> int:

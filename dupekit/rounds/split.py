@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,24 +11,23 @@ def seed_for(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def split(labels: NDArray[np.integer], digests: Sequence[str], *, seed: int) -> NDArray[np.bool_]:
+def split(labels: NDArray[np.integer], groups: NDArray[np.integer], *, seed: int) -> NDArray[np.bool_]:
     """Draws two halves; shape (n,), True for the images of the second.
 
-    The halves are disjoint and complete. Images with equal digests go into the same half, also where
-    their labels differ. In each class the halves differ by at most one image, unless sets of equal
-    images are so large that no single images are left to balance them. Of the classes with an odd number
+    The halves are disjoint and complete. Images of one group, which are given the same number, go into the same half, also
+    where their labels differ. In each class the halves differ by at most one image, unless groups are so large that no single images are left to balance them. Of the classes with an odd number
     of images, half get the larger part in the first half and half in the second.
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)
-    _, group, size = np.unique(np.asarray(digests, "S64"), return_inverse=True, return_counts=True)
+    _, group, size = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     second = np.zeros(len(labels), bool)
     if not len(labels):
         return second
     n_classes = int(labels.max()) + 1
     balance = np.zeros(n_classes, np.int64)  # images in the second half minus images in the first
 
-    # Sets of equal images first, the largest first, each to the half that leaves its classes most even.
+    # Groups of several images first, the largest first, each to the half that leaves its classes most even.
     repeated = np.flatnonzero(size > 1)
     order = repeated[np.lexsort((rng.random(len(repeated)), -size[repeated]))]
     rows_by_group = np.argsort(group, kind="stable")

@@ -26,7 +26,7 @@ class Tally:
     """How many runs predicted the image."""
     suggested: NDArray[np.int32]
     """The wrong class with the most votes, of equals the more probable; where there is no vote, the most
-    probable other class."""
+    probable other class. Where an identical image has another label, that one."""
     votes: NDArray[np.int32]
     """For the suggested class."""
     p_given: NDArray[np.float64]
@@ -36,6 +36,8 @@ class Tally:
     p_other: NDArray[np.float64]
     """The largest mean probability among the other classes."""
     score: NDArray[np.float64]
+    contradicted: NDArray[np.bool_]
+    """Whether an identical image has another label."""
     score_before: NDArray[np.float64] | None
     """Without the last runs; None where nobody asked, or without them there are none."""
 
@@ -64,16 +66,33 @@ def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray
     return np.log(p_other + EPSILON) - np.log(p_given + EPSILON)
 
 
+def contradictions(labels: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np.int64]:
+    """For each image the label that identical ones have instead of its own, shape (n,): the most frequent of these; -1 where all
+    agree. One of two labels is wrong then; which, nobody can tell from this."""
+    labels = np.asarray(labels, np.int64)
+    _, content = np.unique(np.asarray(digests, "S64"), return_inverse=True)
+    kinds, count = np.unique(np.stack([content, labels]), axis=1, return_counts=True)
+    found = np.full(len(labels), -1)
+    first = np.searchsorted(kinds[0], np.arange(len(kinds[0]) + 1))  # of each content: they are sorted
+    for row in np.flatnonzero(np.diff(first)[content] > 1).tolist():
+        of_content = slice(first[content[row]], first[content[row] + 1])
+        label = kinds[1, of_content]
+        found[row] = label[np.where(label == labels[row], 0, count[of_content]).argmax()]
+    return found
+
+
 def tally(
     labels: NDArray[np.integer],
     n_classes: int,
     runs: Sequence[Predictions],
     *,
+    others: NDArray[np.integer] | None = None,
     last: int = 0,
     chunk: int = 16384,
 ) -> Iterator[Tally]:
     """Counts votes and averages probabilities, `chunk` images at a time, in the order of the images.
 
+    `others` are the labels that contradict those given, as `contradictions` gives them; None: none does.
     `last` of the runs, those at the end, are those without which `score_before` is.
 
     Memory: chunk x n_classes x 12 bytes, whatever the numbers of images and runs. The result does not
@@ -94,7 +113,8 @@ def tally(
             count[rows] += 1
             total[rows] += probabilities
             votes[rows, most_probable(probabilities, given[rows])] += 1
-        yield _judge(start, given, count, votes, total, before)
+        other = np.full(len(given), -1) if others is None else np.asarray(others[start : start + chunk])
+        yield _judge(start, given, other, count, votes, total, before)
 
 
 def _score_of(
@@ -124,6 +144,7 @@ def means(
 def _judge(
     start: int,
     given: NDArray[np.integer],
+    other: NDArray[np.integer],
     count: NDArray[np.int32],
     votes: NDArray[np.int32],
     total: NDArray[np.float64],
@@ -136,7 +157,7 @@ def _judge(
     votes[rows, given] = -1
     p_other = mean.max(axis=1)
     # Of the classes with the most votes the more probable: a mean is at most 1, so it only breaks ties.
-    suggested = (votes + mean / 2).argmax(axis=1).astype(np.int32)
+    suggested = np.where(other >= 0, other, (votes + mean / 2).argmax(axis=1)).astype(np.int32)
     return Tally(
         start,
         count,
@@ -146,5 +167,6 @@ def _judge(
         mean[rows, suggested],
         p_other,
         score(p_given, p_other),
+        other >= 0,
         before,
     )

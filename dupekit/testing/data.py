@@ -96,7 +96,7 @@ def make_jobs(
     write_model(folder / "images.json", of_round)
     jobs = []
     for pair in range(1, pairs + 1):
-        halves = split(labels, images.digests, seed=seed_for(seed, pair))
+        halves = split(labels, of_round.group_numbers, seed=seed_for(seed, pair))
         np.save(folder / "splits" / f"p{pair:02d}.npy", halves)
         for half in Half:
             job = Job(run_name(pair, half), folder / "runs" / run_name(pair, half))

@@ -132,7 +132,7 @@ def undisputed(session: Session, current: Round, found: Corrected, plan: Evaluat
     images = found.images
     disputed = _disputed(session, current, images)
     sure = ~disputed.images
-    labels, groups = np.array(images.labels, np.int64), _groups(images)
+    labels, groups = np.array(images.labels, np.int64), images.group_numbers
 
     @cache
     def dealt(rotation: int) -> Folds:
@@ -180,7 +180,8 @@ def _disputed(session: Session, current: Round, images: RoundFile) -> _Disputed:
     counted = standing.standings(session.ledger, current.number)
     row = {image: number for number, image in enumerate(images.ids)}
     disputed = np.ones(len(images.ids), bool)  # of what was not counted nothing is known
-    suspect = rule_of(current, session.settings).flags(counted.votes, counted.scores) & ~counted.ignored
+    suspect = rule_of(current, session.settings).flags(counted.votes, counted.scores, counted.contradicted)
+    suspect &= ~counted.ignored
     disputed[[row[image] for image in counted.images.tolist()]] = suspect
     wrong = [image for image, one in counted.verdicts.items() if one.verdict is not Verdict.CORRECT]
     disputed[[row[image] for image in wrong]] = True
@@ -195,7 +196,7 @@ def with_folder(found: Corrected, test: TestFolder, plan: EvaluationPlan) -> Arm
     Raises UsageError where that is most of the round.
     """
     images, contents = found.images, set(test.digests)
-    groups = _groups(images)
+    groups = images.group_numbers
     same = np.array([digest in contents for digest in images.digests], bool)
     out = np.isin(groups, groups[same])
     if out.sum() > len(out) / 2:
@@ -249,11 +250,6 @@ def _arms(
 def _sizes(labels: Sequence[str | None], classes: Sequence[str]) -> NDArray[np.int64]:
     number = {label: at for at, label in enumerate(classes)}
     return np.bincount([number[label] for label in labels if label is not None], minlength=len(classes))
-
-
-def _groups(images: RoundFile) -> NDArray[np.int64]:
-    """Images of an equal number are alike."""
-    return np.unique(np.asarray(images.digests, "S64"), return_inverse=True)[1].astype(np.int64)
 
 
 def read_folder(folder: Path, session: Session, found: Corrected, progress: Progress) -> TestFolder:

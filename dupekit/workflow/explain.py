@@ -28,6 +28,7 @@ from dupekit.rounds.references import Reference
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.workflow.find_image import find_image
 from dupekit.workflow.flag import rule_of
+from dupekit.workflow.groups import Twin, twins
 from dupekit.workflow.references import References, references
 from dupekit.workflow.session import Session
 
@@ -109,6 +110,8 @@ class Explained:
     alike: list[Reference]
     """The nearest in the features; none where there are no features."""
     copies: list[Copy]
+    near: list[Twin]
+    """Images of the round that are nearly the same, and were kept in its half."""
     earlier: list[Counted]
     """Of earlier rounds, the first one first."""
     history: list[Change]
@@ -165,6 +168,7 @@ def explain(session: Session, named: str) -> Explanation:
         classes=_classes(session, image, counted, [one for one in says if one.pair in complete]),
         alike=found.alike(image.number, ALIKE) if found else [],
         copies=one_image.copies(ledger, image),
+        near=_near(session, latest, image),
         earlier=[one for one in counts if one is not counted],
         history=steps.changes(ledger, image.path),
         trees=_trees(session, image),
@@ -211,7 +215,7 @@ def _standing(
         how = "is gone" if image.state is ImageState.GONE else "changed"
         return Standing.CHANGED, f"Its file {how} since the round was trained, so it is no suspect."
     rule = rule_of(latest, session.settings)
-    flagged = rule.flags(counted.votes, counted.score)
+    flagged = rule.flags(counted.votes, counted.score, counted.contradicted)
     said = _by_rule(rule, counted, flagged)
     if flagged and one_image.is_ignored(session.ledger, counted.digest, counted.given):
         return Standing.IGNORED, f"{said}, but it is on the ignore list: confirmed as {counted.given}."
@@ -230,6 +234,10 @@ def _why_not_counted(image: ImageRow, latest: Round) -> str:
 
 
 def _by_rule(rule: Rule, counted: Counted, flagged: bool) -> str:
+    if counted.contradicted:
+        return (
+            "An identical image lies in another class: one of the two labels is wrong, which makes a suspect"
+        )
     makes = f"which makes {'a' if flagged else 'no'} suspect"
     if rule.name is RuleName.SCORE:
         return f"Its score is {'above 0' if flagged else 'not above 0'}, {makes}"
@@ -275,6 +283,11 @@ def _means(
     except (JobError, ValueError):  # images.json may be of other images
         return None
     return None if total is None else dict(zip(classes, (total / len(says)).tolist(), strict=True))
+
+
+def _near(session: Session, latest: Round | None, image: ImageRow) -> list[Twin]:
+    found = twins(session.folder(latest.number), [image.number]) if latest else {}
+    return [one for one in found.get(image.number, []) if not one.identical]
 
 
 def _trees(session: Session, image: ImageRow) -> list[InTree]:

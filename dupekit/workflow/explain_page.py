@@ -77,9 +77,10 @@ def _facts(session: Session, found: Explained) -> list[Fact]:
     for tree in found.trees:
         now = "" if tree.there else "It does not lie there any more."
         facts.append(Fact("In a review tree", tree.path, f"{now} {tree.tree}".strip()))
-    for copy in found.copies:
-        other = "the same class" if copy.label == found.given else f"another class: {copy.label}"
-        facts.append(Fact("Identical image", copy.path, other))
+    for name, twins in (("Identical image", found.copies), ("Nearly the same", found.near)):
+        for one in twins:
+            other = "the same class" if one.label == found.given else f"another class: {one.label}"
+            facts.append(Fact(name, one.path, other))
     return [*facts, Fact("File", escape(str(real_path(session.dataset, found.image.path))))]
 
 

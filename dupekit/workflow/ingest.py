@@ -16,7 +16,7 @@ from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, predictions, rounds, tallies
 from dupekit.ledger.predictions import RunPredictions
-from dupekit.rounds.tally import Predictions, Tally, most_probable, tally
+from dupekit.rounds.tally import Predictions, Tally, contradictions, most_probable, tally
 from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
 
@@ -88,8 +88,9 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _ClassNumbers.of(ledger, of_round)
     halves = _halves(ledger, folder.number)
+    others = contradictions(labels, of_round.digests)
     with readings(folder, sorted(pairs), ids, halves=halves) as runs:
-        parts = tally(labels, len(of_round.classes), runs, last=len(halves))
+        parts = tally(labels, len(of_round.classes), runs, last=len(halves), others=others)
         tallies.replace(
             ledger,
             folder.number,

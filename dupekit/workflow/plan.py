@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,18 @@ def assess(session: Session, *, class_min: int, view: ClassView | None = None) -
     """
     sizes = images.class_sizes(session.ledger, view)
     classes = [size.name for size in sizes if size.different >= class_min]
+    refuse_few_classes(classes, class_min, view)
+    return round_file(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
+
+
+def refuse_few_classes(classes: Sequence[str], class_min: int, view: ClassView | None) -> None:
+    """Raises DatasetError where fewer than two classes can be assessed."""
     if len(classes) < 2:
         trained = ", as the class configuration has them," if view else ""
         raise DatasetError(
             f"Only {len(classes)} classes{trained} have at least {class_min} different readable images; two are needed.",
             hint="Look at the problems that `dupekit scan` reports, or lower --class-min.",
         )
-    return round_file(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
 
 
 def with_trainer(ledger: Ledger, settings: Settings) -> Settings:
@@ -186,6 +192,7 @@ def make_plan(settings: Settings, view: ClassView | None) -> Plan:
         class_max=settings.class_max,
         view=view,
         first_stage=first_stage_of(settings.pairs) if settings.stage == 2 else None,
+        near_duplicates=settings.near_duplicates,
     )
 
 
@@ -206,6 +213,7 @@ def as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
             ("class_min", begun.class_min),
             ("class_max", begun.class_max),
             ("stage", begun.stage),
+            ("near_duplicates", begun.near_duplicates),
         )
         if name not in made or made[name] == AUTO  # which means what was chosen then
     }

@@ -132,7 +132,7 @@ def references(
     ledger = session.ledger
     found = standing.standings(ledger, number)
     rule = rule_of(rounds.get(ledger, number), session.settings)
-    suspects = rule.flags(found.votes, found.scores) & ~found.ignored
+    suspects = rule.flags(found.votes, found.scores, found.contradicted) & ~found.ignored
     verdicts = found.verdicts
     correct = [image for image, one in verdicts.items() if one.verdict is Verdict.CORRECT]
     otherwise = [image for image, one in verdicts.items() if one.verdict is not Verdict.CORRECT]

@@ -30,6 +30,7 @@ from dupekit.pictures.report import (
     RoundRow,
     ShareRow,
     SuspectRow,
+    TwinRow,
 )
 from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.confusion import Confusion, confusion
@@ -40,6 +41,7 @@ from dupekit.system.progress import Progress, stage
 from dupekit.workflow.advice import standing
 from dupekit.workflow.agreement import agreement
 from dupekit.workflow.flag import rule_of
+from dupekit.workflow.groups import twins
 from dupekit.workflow.ingest import count_votes
 from dupekit.workflow.page_place import page_place, refuse_without_pictures, write_page
 from dupekit.workflow.references import references
@@ -165,12 +167,14 @@ def _suspects(session: Session, current: Round, rule: Rule, limit: int) -> list[
     typical = references(session, number, candidates=CANDIDATES)
     decided = typical.standings.verdicts
     disputed = verdicts.disputed(ledger, number)
+    others = twins(session.folder(number), [one.image for one in found])
     rows = []
     for one in found:
         verdict = decided.get(one.image)
         decision = Decision(verdict.verdict, verdict.label, one.image in disputed) if verdict else None
-        beside = (typical.beside(one.image, label, BESIDE) for label in (one.given, one.suggested))
-        rows.append(SuspectRow(one, decision, *beside))
+        given, suggested = (typical.beside(one.image, label, BESIDE) for label in (one.given, one.suggested))
+        same = [TwinRow(twin.path, twin.label, twin.identical) for twin in others.get(one.image, [])]
+        rows.append(SuspectRow(one, decision, given, suggested, same))
     return rows
 
 
@@ -188,7 +192,7 @@ def _confusion(session: Session, number: int, labels: list[str]) -> Confusion:
 
 def _votes(counted: Figures, rule: Rule, pairs: int) -> Histogram:
     edges = np.arange(pairs + 2) - 0.5
-    return _histogram(edges, counted.votes, rule.flags(counted.votes, counted.scores))
+    return _histogram(edges, counted.votes, rule.flags(counted.votes, counted.scores, counted.contradicted))
 
 
 def _scores(counted: Figures, rule: Rule) -> Histogram:
@@ -198,7 +202,7 @@ def _scores(counted: Figures, rule: Rule) -> Histogram:
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
     if len(edges) < 2:
         edges = np.array([0.0, width])
-    return _histogram(edges, counted.scores, rule.flags(counted.votes, counted.scores))
+    return _histogram(edges, counted.scores, rule.flags(counted.votes, counted.scores, counted.contradicted))
 
 
 def _histogram(edges: NDArray[Any], of: NDArray[Any], flagged: NDArray[np.bool_]) -> Histogram:

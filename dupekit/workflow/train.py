@@ -24,6 +24,7 @@ from dupekit.rounds.stability import Stability, is_stable
 from dupekit.rounds.stages import batches
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.executing import Execution
+from dupekit.workflow.groups import with_groups
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import Choices, Work, find_work
 from dupekit.workflow.session import Session
@@ -99,9 +100,10 @@ def train(
     """
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
-    report = _planned(session, work, until_stable=until_stable)
     if dry_run:
-        return report
+        return _planned(session, work, until_stable=until_stable)
+    work = with_groups(session, work, listener.progress)
+    report = _planned(session, work, until_stable=until_stable)
     ledger, folder = session.ledger, work.folder
     with stage(listener.progress, "preparing the round"):
         _begin(ledger, work)

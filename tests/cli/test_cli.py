@@ -37,7 +37,7 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
         "ciliate/wrong_amoeba.png": "amoeba",
     }
     assert set(flagged["dupes"][0]) == {
-        "path", "given", "suggested", "votes", "score", "probability_given", "probability_suggested",
+        "path", "given", "suggested", "votes", "score", "probability_given", "probability_suggested", "contradicted",
     }  # fmt: skip
     said = dupekit("flag", cwd=project).stdout
     assert "amoeba/wrong_diatom.png\tdiatom\t3\t" in said
@@ -162,7 +162,7 @@ def noisy_rows(project):
                 [(1000 + n, f"{'x' * 90}{n}.png", 100 + n % 15, f"{n:064x}") for n in range(300)],
             )
             db.execute(
-                "INSERT INTO tallies SELECT 1, id, class, digest, 10, 100 + (id * 7 + 3) % 15, 1 + id % 10, 0.1, 0.8, 0.8, id"
+                "INSERT INTO tallies SELECT 1, id, class, digest, 10, 100 + (id * 7 + 3) % 15, 1 + id % 10, 0.1, 0.8, 0.8, id, 0"
                 " FROM images WHERE id >= 1000"
             )
             db.execute("UPDATE rounds SET tallied_pairs = 10")

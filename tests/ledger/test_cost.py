@@ -54,7 +54,9 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
                 "INSERT INTO images VALUES (?, ?, 1, 1, 1, ?, 1, 1, 'L', 'ok', '')",
                 [(i, f"a/{i}", f"{i:064x}") for i in range(images)],
             )
-            db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images")
+            db.execute(
+                "INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5, 0 FROM images"
+            )
             db.execute(
                 "INSERT INTO exports (id, round, key, tree, created) VALUES (1, 1, 'key', '/tree', '')"
             )

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.average_precision import average_precision
-from dupekit.rounds.tally import EPSILON, Predictions, Tally, agrees, most_probable, tally
+from dupekit.rounds.tally import EPSILON, Predictions, Tally, agrees, contradictions, most_probable, tally
 
 
 def run_of(rows: np.ndarray, probabilities: np.ndarray) -> Predictions:
@@ -112,3 +112,28 @@ def test_average_precision_is_scikit_learns(rows: list[tuple[int, bool]]) -> Non
 
 def test_average_precision_without_errors_is_not_a_number() -> None:
     assert np.isnan(average_precision([1, 2], [False, False]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=40))
+def test_a_label_is_contradicted_by_the_most_frequent_other_of_identical_images(
+    rows: list[tuple[int, int]],
+) -> None:
+    labels = np.array([label for label, _ in rows], np.int64)
+    found = contradictions(labels, [str(content) for _, content in rows])
+    for (label, content), other in zip(rows, found.tolist(), strict=True):
+        others = [one for one, same in rows if same == content and one != label]
+        if others:
+            assert others.count(other) == max(others.count(one) for one in others)
+        else:
+            assert other == -1
+
+
+def test_a_contradicted_image_is_suggested_the_other_label_with_its_votes() -> None:
+    labels = np.array([0, 0, 0])
+    runs = [run_of(np.arange(3), np.array([[0.1, 0.3, 0.6], [0.1, 0.6, 0.3], [0.8, 0.1, 0.1]]))] * 3
+    (counted,) = tally(labels, 3, runs, others=np.array([1, 1, -1]))
+    assert counted.suggested.tolist()[:2] == [1, 1]
+    assert counted.votes.tolist() == [0, 3, 0]
+    assert counted.p_suggested == pytest.approx([0.3, 0.6, 0.1])
+    assert counted.p_other == pytest.approx([0.6, 0.6, 0.1])
+    assert counted.contradicted.tolist() == [True, True, False]

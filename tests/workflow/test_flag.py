@@ -65,7 +65,7 @@ def test_the_rule_and_the_query_say_the_same(trained: Project, rule: Rule) -> No
     chosen = {"threshold": rule.threshold} if rule.name is RuleName.VOTES else {"rule": rule.name}
     found = [one.path for one in trained.flag(**chosen).suspects]
     counted = trained.scores()
-    flagged = rule.flags(counted.votes, counted.scores)
+    flagged = rule.flags(counted.votes, counted.scores, counted.contradicted)
     assert 0 < len(found) < len(counted)
     assert sorted(found) == [path for path, suspect in zip(counted.paths, flagged, strict=True) if suspect]
 

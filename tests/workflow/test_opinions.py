@@ -104,7 +104,7 @@ def bench(path: Path, images: int = 1) -> Bench:
             "INSERT INTO images VALUES (?, ?, 1, 1, 1, ?, 1, 1, 'L', 'ok', '')",
             [(i, f"a/{i}", f"{i:064x}") for i in range(images)],
         )
-        db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5 FROM images")
+        db.execute("INSERT INTO tallies SELECT 1, id, 1, digest, 3, 2, 3, 0.1, 0.8, 0.8, 1.5, 0 FROM images")
     return Bench(ledger, images)
 
 

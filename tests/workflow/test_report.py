@@ -47,7 +47,7 @@ def test_suspects_stand_beside_typical_images_of_both_classes(trained: Project) 
     assert [row[1] for row in data["suspects"]] == [one.path for one in flagged.suspects]
     lines = lines_of((trained.path / "rounds/01/report.html").read_text())
     for row, one in zip(data["suspects"], flagged.suspects, strict=True):
-        _, _, given, suggested, votes, score, p_given, p_suggested, decided, *beside = row
+        _, _, given, suggested, votes, score, p_given, p_suggested, decided, *beside, twins = row
         assert data["labels"][given] == one.given
         assert data["labels"][suggested] == one.suggested
         assert votes == one.votes
@@ -56,6 +56,7 @@ def test_suspects_stand_beside_typical_images_of_both_classes(trained: Project) 
             (one.probability_given, one.probability_suggested), abs=1e-4
         )
         assert decided is None
+        assert twins == []
         for pictures in beside:
             assert len(pictures) == 5
             assert all(not lines[number].startswith(" ") for number in pictures)

@@ -126,7 +126,7 @@ def review(tmp_path: Path) -> Project:
             [(i, f"a/{i:04}.png", f"{i:064x}") for i in range(IMAGES)],
         )
         db.executemany(
-            "INSERT INTO tallies VALUES (1, ?, 1, ?, 1, 2, ?, 0.1, 0.8, 0.8, ?)",
+            "INSERT INTO tallies VALUES (1, ?, 1, ?, 1, 2, ?, 0.1, 0.8, 0.8, ?, 0)",
             [(i, f"{i:064x}", int(score > 0), score) for i, score in enumerate(scores.tolist())],
         )
         export_and_decide(db, 1, range(REVIEWED), wrong)

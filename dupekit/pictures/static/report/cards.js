@@ -20,7 +20,21 @@ function heading(one) {
     make("span", { class: "rank" }, `#${count(one.rank + 1)}`),
     make("span", { class: "votes", title: "of all pairs of models, how many voted for the suggested class" }, `${one.votes} of ${counted(DATA.pairs, "vote")}`),
     make("span", { class: "quiet", title: "natural logarithm of how much more probable another class is" }, `score ${one.score.toFixed(2)}`),
+    twins(one),
     make("span", { class: `verdict ${kind}`, title: kind === "unsure" && one.disputed ? "two people differ" : null }, verdictWords(one)));
+}
+
+/** Images that are the same, or nearly, by class: those of another class are worth a mark. */
+function twins(one) {
+  if (!one.twins.length) return null;
+  const identical = one.twins.some(([, , same]) => same);
+  const labels = [...new Set(one.twins.filter(([, , same]) => same === identical).map(([, at]) => at))];
+  const others = labels.filter((at) => at !== one.given);
+  const where = others.length ? others.map((at) => LABELS[at]).join(", ") : "the same class";
+  return make("span", {
+    class: others.length ? "twins other" : "twins quiet",
+    title: one.twins.map(([path, , same]) => `${same ? "identical" : "nearly the same"}: ${path}`).join("\n"),
+  }, `${identical ? "identical image" : "nearly the same"} in ${where}`);
 }
 
 function body(one) {

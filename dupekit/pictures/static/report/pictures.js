@@ -2,8 +2,8 @@
 const DATA = JSON.parse(byId("data").textContent);
 const LABELS = DATA.labels;
 const CONFIRMED = new Set(DATA.confirmed);
-const SUSPECTS = DATA.suspects.map(([picture, path, given, suggested, votes, score, pGiven, pSuggested, decided, besideGiven, besideSuggested], rank) => ({
-  rank, picture, path, given, suggested, votes, score, pGiven, pSuggested, besideGiven, besideSuggested,
+const SUSPECTS = DATA.suspects.map(([picture, path, given, suggested, votes, score, pGiven, pSuggested, decided, besideGiven, besideSuggested, twins], rank) => ({
+  rank, picture, path, given, suggested, votes, score, pGiven, pSuggested, besideGiven, besideSuggested, twins,
   verdict: decided ? decided[0] : "open", label: decided ? decided[1] : null, disputed: decided ? decided[2] : false,
 }));
 

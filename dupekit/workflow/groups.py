@@ -1,0 +1,105 @@
+"""Near-duplicates: found before a round's first split, so that they stay in one half; and shown beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dupekit.dataset.cache import Cache
+from dupekit.errors import JobError
+from dupekit.jobs.files import RoundFile
+from dupekit.jobs.folder import RoundFolder
+from dupekit.ledger.images import ClassSize
+from dupekit.rounds.near_duplicates import SQUARE_PX, near_duplicates
+from dupekit.system.progress import Progress
+from dupekit.workflow.plan import Work, refuse_few_classes
+from dupekit.workflow.session import Session
+
+
+def with_groups(session: Session, work: Work, progress: Progress) -> Work:
+    """The work with the groups that its images form; unchanged where its plan asks for none, or they are known: of a round that
+    was begun they are made again only where images.json was lost.
+
+    Classes that then have fewer than `class_min` groups cannot be split, and are left out. Raises DatasetError where fewer than
+    two are left, DatasetChanged where a file is not what the last scan saw.
+    """
+    if not (work.plan.near_duplicates and work.todo) or work.of_round.groups is not None:
+        return work
+    images = work.of_round.as_images()
+    cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
+    squares = cache.pixels(images, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
+    groups = near_duplicates(squares, images.sizes, images.digests, progress)
+    of_round = work.of_round.model_copy(update={"groups": groups.tolist()})
+    if not work.begins:
+        work.folder.write_images(of_round)
+        return replace(work, of_round=of_round)
+    of_round, small = _without_small(of_round, work.plan.class_min)
+    refuse_few_classes(of_round.classes, work.plan.class_min, work.plan.view)
+    return replace(
+        work,
+        of_round=of_round,
+        not_assessable=sorted([*work.not_assessable, *small], key=lambda one: one.name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Another image of a round that is the same, or nearly. Path and label are escaped text."""
+
+    path: str
+    label: str
+    identical: bool
+
+
+def twins(folder: RoundFolder, images: Collection[int]) -> dict[int, list[Twin]]:
+    """Image, by its number in the ledger -> the others of its group, identical ones first, as far as there are any. None where
+    images.json is lost."""
+    try:
+        of_round = folder.of_round
+    except JobError:
+        return {}
+    groups, ids = of_round.group_numbers, np.array(of_round.ids, np.int64)
+    rows = np.flatnonzero(np.isin(ids, np.fromiter(images, np.int64, len(images))))
+    order = np.argsort(groups, kind="stable")
+    first = np.searchsorted(groups[order], groups[rows], side="left")
+    end = np.searchsorted(groups[order], groups[rows], side="right")
+    found = {}
+    for row, start, stop in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True):
+        others = [other for other in order[start:stop].tolist() if other != row]
+        same = [of_round.digests[other] == of_round.digests[row] for other in others]
+        both = sorted(zip(others, same, strict=True), key=lambda one: not one[1])
+        if both:
+            found[of_round.ids[row]] = [
+                Twin(of_round.paths[other], of_round.paths[other].partition("/")[0], identical)
+                for other, identical in both
+            ]
+    return found
+
+
+def _without_small(of_round: RoundFile, class_min: int) -> tuple[RoundFile, list[ClassSize]]:
+    """The images of classes with at least `class_min` groups, and the other classes."""
+    labels, groups = np.array(of_round.labels, np.int64), of_round.group_numbers
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    count = np.bincount(pairs[0], minlength=len(of_round.classes))
+    images = np.bincount(labels, minlength=len(of_round.classes))
+    small = [
+        ClassSize(of_round.classes[at], int(images[at]), int(count[at]))
+        for at in np.flatnonzero(count < class_min).tolist()
+    ]
+    if not small:
+        return of_round, []
+    classes, rows = np.flatnonzero(count >= class_min), np.flatnonzero((count >= class_min)[labels])
+    _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
+    kept: dict[str, Any] = {
+        "classes": [of_round.classes[at] for at in classes.tolist()],
+        "folders": of_round.folders and [of_round.folders[at] for at in classes.tolist()],
+        "labels": np.searchsorted(classes, labels[rows]).tolist(),
+        "groups": first[group].tolist(),
+    }
+    for column in ("ids", "paths", "digests", "sizes"):
+        values = getattr(of_round, column)
+        kept[column] = [values[row] for row in rows.tolist()]
+    return of_round.model_copy(update=kept), small
