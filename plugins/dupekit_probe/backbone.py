@@ -52,6 +52,8 @@ class Backbone:
     session: Any
     input: PixelInput
     dim: int
+    pools: int
+    """So many of the features, the first ones, are of earlier layers; the others are the last layer's."""
     cached_as: str
     """Name of the cached array: another network, other weights or other pixels have another name."""
 
@@ -62,8 +64,10 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     Raises OptionError for what is none of these or does not read images of this size, PluginError where
     it cannot be made or read.
     """
+    pools = 0
     if spec == DEFAULT_BACKBONE:
-        label, content = spec, _kept(cache, f"{spec}-{size_px}", lambda: _make_lite0(size_px))
+        label, pools = f"{spec}-pools", lite0.POOLS
+        content = _kept(cache, f"{label}-{size_px}", lambda: _make_lite0(size_px))
     elif spec.startswith(TORCHVISION):
         name = spec.removeprefix(TORCHVISION)
         label = f"torchvision-{_safe(name)}"
@@ -73,7 +77,7 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     session = open_session(content, device=device)  # no TF32: the cache keeps features for every device
     given, dim = _describe(session, spec, size_px)
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return Backbone(session, given, dim, f"features-{label}-{size_px}-{digest}-{RULES}")
+    return Backbone(session, given, dim, pools, f"features-{label}-{size_px}-{digest}-{RULES}")
 
 
 def compute_features(backbone: Backbone, images: Images, cache: Cache, progress: Progress) -> Rows:

@@ -19,7 +19,11 @@ from dupekit.api import PixelInput, PluginError
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-DIM = 1280
+DIM = 1712
+POOLS = 112 + 320
+"""So many of the features, the first ones, are pools of earlier layers; the others are the last layer's."""
+_POOLED = 10, 15
+"""After these blocks: the last of the fifth stage, and the last of all."""
 _OPSET = 17
 _IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for onnxruntime
 _EPSILON = 1e-3  # of the batch norms: TensorFlow's
@@ -48,14 +52,18 @@ def given_input(size_px: int) -> PixelInput:
 
 
 def build(weights: Weights, *, size_px: int) -> Any:
-    """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1280)."""
+    """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1712)."""
     graph = _Graph(weights)
     at = graph.conv("pixels", "_conv_stem", "_bn0", stride=2, relu=True)
     strides = [stride if block == 0 else 1 for stride, blocks in _STAGES for block in range(blocks)]
+    pools = []
     for number, stride in enumerate(strides):
         at = graph.block(at, f"_blocks.{number}", stride)
+        if number in _POOLED:
+            pools.append(graph.add("GlobalAveragePool", at))
     at = graph.conv(at, "_conv_head", "_bn1", relu=True)
-    at = graph.add("GlobalAveragePool", at)
+    pools.append(graph.add("GlobalAveragePool", at))
+    at = graph.add("Concat", *pools, axis=1)
     graph.nodes.append(helper.make_node("Flatten", [at], ["features"]))
     made = helper.make_graph(
         graph.nodes,
