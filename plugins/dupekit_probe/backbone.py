@@ -35,6 +35,7 @@ from dupekit.api import (
 )
 from dupekit_nets.engine import batch_size, open_session, output, run_all
 from dupekit_nets.feeds import check_pixels, standardised
+from dupekit_nets.lite0 import load_weights
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_probe import lite0, torchvision_models
 from dupekit_probe.options import DEFAULT_BACKBONE
@@ -155,7 +156,7 @@ def _describe(session: Any, spec: str, size_px: int) -> tuple[PixelInput, int]:
 
 
 def _make_lite0(size_px: int) -> bytes:
-    return _with_input(lite0.build(lite0.load_weights(), size_px=size_px), lite0.given_input(size_px))
+    return _with_input(lite0.build(load_weights(), size_px=size_px), lite0.given_input(size_px))
 
 
 def _make_torchvision(name: str, size_px: int) -> bytes:

