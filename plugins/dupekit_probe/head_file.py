@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,22 +12,11 @@ from onnx import helper, numpy_helper
 
 from dupekit.api import Model, atomic_write, model_metadata
 from dupekit_probe.networks import Head
+from dupekit_probe.prepared import Scaling
 
 _OPSET = 17
 _IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for onnxruntime
 _FLOAT = onnx.TensorProto.FLOAT
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scaling:
-    """How features are prepared for heads."""
-
-    mean: NDArray[np.float32]
-    """Shape (dim,), or (dim + 2,) with log width and height between the pools and the last layer."""
-    std: NDArray[np.float32]
-    square_root: bool
-    pools: int
-    """So many features stand before the log size."""
 
 
 def write_heads(model: Model, heads: Sequence[Head], scaling: Scaling, *, dim: int) -> None:
