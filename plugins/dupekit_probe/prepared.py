@@ -95,13 +95,22 @@ def prepare(rows: Rows, pool: Images, options: ProbeOptions, pools: int) -> Prep
 
 def _components(sample: NDArray[np.float64]) -> NDArray[np.float32]:
     """The principal components of standardised features (n, columns), in one scale: their deviation is 1 in the mean."""
-    values, vectors = np.linalg.eigh(sample.T @ sample / len(sample))
-    vectors = vectors[:, ::-1][:, :COMPONENTS]
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # .3 s; NumPy's threads wait for each other, for half a minute where the processors are busy
+    try:
+        found = torch.linalg.eigh(torch.from_numpy(sample.T @ sample / len(sample)))
+    finally:
+        torch.set_num_threads(before)
+    values, vectors = (part.numpy()[..., ::-1][..., :COMPONENTS] for part in found)
     # Which way a component points is an accident of the library; what is trained on it depends on that.
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(COMPONENTS)])
-    scale = np.sqrt(np.maximum(values[::-1][:COMPONENTS], 0)).mean()
-    found: NDArray[np.float32] = (vectors / max(scale, 1e-4)).astype(np.float32)
-    return found
+    scale = np.sqrt(np.maximum(values, 0)).mean()
+    components: NDArray[np.float32] = (vectors / max(scale, 1e-4)).astype(np.float32)
+    return components
 
 
 def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions, pools: int) -> NDArray[np.float32]:
