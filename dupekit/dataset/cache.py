@@ -69,17 +69,20 @@ class Cache:
                 hint="A trainer makes it: was the cache deleted? Run `dupekit train` again.",
             ) from None
 
-    def vectors(self, digests: Sequence[str]) -> Rows | None:
-        """The rows of these images in the cached array that has most of them, of equals the one filled last; of arrays whose
-        rows are vectors of real numbers, as features are. `at` is -1 for an image that it has no row of. None where no array has
-        any of them."""
+    def vectors(self, digests: Sequence[str], *, named: str | None = None) -> Rows | None:
+        """The rows of these images in the array of this name. Where there is none, or it has none of them: in that which has most
+        of them, of equals the one filled last; of arrays whose rows are vectors of real numbers, as features are. `at` is -1 for
+        an image that it has no row of. None where no array has any of them."""
         best: tuple[int, int, Rows] | None = None
-        for layout in sorted(self.folder.glob("*/array.json")):
+        every = sorted(self.folder.glob("*/array.json"))
+        for layout in sorted(every, key=lambda layout: layout.parent.name != named):
             try:
                 array = self.stored(layout.parent.name)
                 if len(array.shape) == 1 and array.dtype.kind == "f":
                     rows = array.known(digests)
                     worth = (int((rows.at >= 0).sum()), layout.with_name("index.bin").stat().st_mtime_ns)
+                    if worth[0] and array.folder.name == named:
+                        return rows
                     if worth[0] and (best is None or worth > best[:2]):
                         best = (*worth, rows)
             except (CacheError, OSError, ValueError):  # damaged, or being deleted

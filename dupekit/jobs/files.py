@@ -100,6 +100,9 @@ class ResultFile(_File):
     host: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict, description="What the trainer says of its model.")
+    features: str | None = Field(
+        None, description="Name of the cached array that the model reads; null where it reads pixels."
+    )
 
 
 class RoundFile(_File):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from dupekit.jobs.files import (
     JobFile,
     RoundFile,
     read_model,
+    read_result,
     run_name,
     write_model,
 )
@@ -115,6 +117,15 @@ class RoundFolder:
     def export(self, key: str) -> Path:
         """The folder of an export: manifest.json, before.txt, after.txt and events.jsonl."""
         return self.path / "exports" / key[:8]
+
+    def features(self) -> str | None:
+        """Name of the cached array that the round's models read, as its first finished run says; None where none says any."""
+        for file in sorted(self.path.glob(f"runs/*/{RESULT}")):
+            with contextlib.suppress(JobError):
+                result = read_result(file.parent)
+                if result is not None:
+                    return result.features
+        return None
 
     def split_file(self, pair: int) -> Path:
         return self.path / "splits" / f"p{pair:02d}.npy"

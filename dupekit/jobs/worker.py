@@ -37,7 +37,7 @@ from dupekit.plugin.contract import (
     TrainsMany,
     TrainTask,
 )
-from dupekit.plugin.model import Model
+from dupekit.plugin.model import FeatureInput, Model
 from dupekit.plugin.options import options_for
 from dupekit.plugin.registry import check_hint, close, make
 from dupekit.rounds.capping import capped
@@ -296,6 +296,7 @@ def _write(
         host=platform.node(),
         versions=_versions(),
         notes=dict(model.notes),
+        features=model.input.features if isinstance(model.input, FeatureInput) else None,
     )
     write_model(one.job.folder / RESULT, result)
 

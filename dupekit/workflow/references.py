@@ -147,7 +147,7 @@ def references(
         confirmed=found.ignored | np.isin(found.images, correct),
         barred=barred | left_out | ~found.unchanged,
     )
-    space, in_space = _space(session, found)
+    space, in_space = _space(session, number, found)
     return References(
         standings=found,
         by_class={str(names[label]): rows for label, rows in by_class.items()},
@@ -159,8 +159,9 @@ def references(
     )
 
 
-def _space(session: Session, found: Standings) -> tuple[Space | None, NDArray[np.bool_]]:
-    rows = Cache(session.root / "cache").vectors(found.digests) if found.digests else None
+def _space(session: Session, number: int, found: Standings) -> tuple[Space | None, NDArray[np.bool_]]:
+    cache = Cache(session.root / "cache")
+    rows = cache.vectors(found.digests, named=session.folder(number).features()) if found.digests else None
     if rows is None:
         return None, np.zeros(len(found.digests), bool)
     known = rows.at >= 0

@@ -35,6 +35,7 @@ from dupekit.api import (
 )
 from dupekit_nets.engine import batch_size, open_session, output, run_all
 from dupekit_nets.feeds import check_pixels, standardised
+from dupekit_nets.lite0 import load_weights
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_probe import lite0, torchvision_models
 from dupekit_probe.options import DEFAULT_BACKBONE
@@ -52,6 +53,8 @@ class Backbone:
     session: Any
     input: PixelInput
     dim: int
+    pools: int
+    """So many of the features, the first ones, are of earlier layers; the others are the last layer's."""
     cached_as: str
     """Name of the cached array: another network, other weights or other pixels have another name."""
 
@@ -62,8 +65,10 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     Raises OptionError for what is none of these or does not read images of this size, PluginError where
     it cannot be made or read.
     """
+    pools = 0
     if spec == DEFAULT_BACKBONE:
-        label, content = spec, _kept(cache, f"{spec}-{size_px}", lambda: _make_lite0(size_px))
+        label, pools = f"{spec}-pools", lite0.POOLS
+        content = _kept(cache, f"{label}-{size_px}", lambda: _make_lite0(size_px))
     elif spec.startswith(TORCHVISION):
         name = spec.removeprefix(TORCHVISION)
         label = f"torchvision-{_safe(name)}"
@@ -73,7 +78,7 @@ def open_backbone(spec: str, *, size_px: int, cache: Cache, device: str) -> Back
     session = open_session(content, device=device)  # no TF32: the cache keeps features for every device
     given, dim = _describe(session, spec, size_px)
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return Backbone(session, given, dim, f"features-{label}-{size_px}-{digest}-{RULES}")
+    return Backbone(session, given, dim, pools, f"features-{label}-{size_px}-{digest}-{RULES}")
 
 
 def compute_features(backbone: Backbone, images: Images, cache: Cache, progress: Progress) -> Rows:
@@ -151,7 +156,7 @@ def _describe(session: Any, spec: str, size_px: int) -> tuple[PixelInput, int]:
 
 
 def _make_lite0(size_px: int) -> bytes:
-    return _with_input(lite0.build(lite0.load_weights(), size_px=size_px), lite0.given_input(size_px))
+    return _with_input(lite0.build(load_weights(), size_px=size_px), lite0.given_input(size_px))
 
 
 def _make_torchvision(name: str, size_px: int) -> bytes:

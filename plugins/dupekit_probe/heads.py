@@ -1,7 +1,7 @@
-"""Trains linear softmax classifiers on features: those of all runs of a round at once.
+"""Trains small classifiers on features: those of all runs of a round at once.
 
-Heads differ only in which images they see and in which order, so their weights are stacked and a step of
-all of them is one batched matrix product. What a head becomes does not depend on which others are trained
+Runs differ only in which images they see and in which order, so the weights of their heads are stacked and a step of
+all of them is a few batched matrix products. What a head becomes does not depend on which runs are trained
 beside it, but for rounding.
 """
 
@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit_probe.options import MIN_STEPS
+from dupekit_probe.networks import Head, Heads, Layer, Shape
+from dupekit_probe.options import MIN_BATCH, MIN_STEPS
 
 if TYPE_CHECKING:
     import torch
 
 _WARM_UP = 0.1
-_BETAS = 0.9, 0.999
 _IMPOSSIBLE = -1e4
 """A logit whose softmax is 0."""
 _STEP_GRID = 1.05
-"""Numbers of steps are rounded to powers of this, so that runs of nearly one size are trained as one."""
+_BATCH_GRID = 32
+"""Numbers of steps are rounded to powers of the first, batches to multiples of the second, so that runs of nearly one size
+are trained as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,34 @@ class Recipe:
     label_smoothing: float
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Pace:
+    steps: int
+    batch: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One head to be trained."""
+    """One run: the images that its heads are trained on."""
 
     rows: NDArray[np.int64]
     """Shape (n,): which rows of the features."""
     labels: NDArray[np.int64]
     """Shape (n,): their classes."""
     seed: int
-    """Decides the order of the images. A head's weights start at zero: the problem is convex."""
+    """Decides the order of the images, and all else that is random."""
     weights: NDArray[np.float32] | None = None
     """Shape (n,): how much each image counts in the loss; None: all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    weight: NDArray[np.float32]
-    """Shape (classes, dim)."""
-    bias: NDArray[np.float32]
-    """Shape (classes,)."""
+class Trained:
+    """What became of a run: its prediction is the mean of its heads' probabilities."""
+
+    heads: tuple[Head, ...]
+    """In the order of the shapes."""
     loss: float
-    """Mean cross-entropy over the last tenth of the steps."""
+    """Mean cross-entropy of the heads over the last tenth of the steps."""
     steps: int
 
 
@@ -70,46 +78,48 @@ def train_heads(
     features: NDArray[np.floating[Any]],
     problems: Sequence[Problem],
     *,
+    shapes: Sequence[Shape],
     classes: int,
     recipe: Recipe,
     device: str,
     threads: int,
     progress: Callable[[int, int], None],
-) -> list[Head]:
-    """A head for each problem, in their order. Same arguments, same heads.
+) -> list[Trained]:
+    """A head of each shape for each problem, in their order. Same arguments, same heads.
 
-    `features` are standardised, shape (images, dim). AdamW (I. Loshchilov and F. Hutter, ICLR 2019) with
-    a linear warm-up over a tenth of the steps and a cosine to zero. On a CPU the heads are dealt to
-    `threads` threads. `progress` is told, from the caller's thread, how many steps are done of how many.
+    `features` are standardised, shape (images, dim). AdamW with a linear warm-up over a tenth of the steps and a cosine
+    to zero. On a CPU the problems are dealt to `threads` threads. `progress` is told, from the caller's thread, how many
+    steps are done of how many.
     """
     import torch
 
     matrix = torch.from_numpy(features).to(device)
-    steps = [steps_for(len(problem.rows), recipe) for problem in problems]
-    order = sorted(range(len(problems)), key=lambda at: steps[at])
-    groups = [list(group) for _, group in groupby(order, key=lambda at: steps[at])]
+    paces = [pace_for(len(problem.rows), recipe) for problem in problems]
+    order = sorted(range(len(problems)), key=lambda at: paces[at])
+    groups = [list(group) for _, group in groupby(order, key=lambda at: paces[at])]
     if device == "cpu":
         groups = [part for group in groups for part in _dealt(group, threads)]
     told = _Told(len(groups))
 
-    def train(number: int) -> list[Head]:
+    def train(number: int) -> list[Trained]:
         group = groups[number]
         return _train_group(
             matrix,
             [problems[at] for at in group],
+            shapes,
             classes,
             recipe,
-            steps[group[0]],
+            paces[group[0]],
             lambda step: told.tell(number, step),
         )
 
-    total = sum(steps[group[0]] for group in groups)
-    heads: dict[int, Head] = {}
+    total = sum(paces[group[0]].steps for group in groups)
+    found: dict[int, Trained] = {}
     for number, trained in enumerate(
         _in_threads(train, len(groups), threads if device == "cpu" else 1, told, total, progress)
     ):
-        heads.update(zip(groups[number], trained, strict=True))
-    return [heads[at] for at in range(len(problems))]
+        found.update(zip(groups[number], trained, strict=True))
+    return [found[at] for at in range(len(problems))]
 
 
 class _Told:
@@ -130,13 +140,13 @@ def _dealt(group: Sequence[int], hands: int) -> list[list[int]]:
 
 
 def _in_threads(
-    train: Callable[[int], list[Head]],
+    train: Callable[[int], list[Trained]],
     count: int,
     threads: int,
     told: _Told,
     total: int,
     progress: Callable[[int, int], None],
-) -> list[list[Head]]:
+) -> list[list[Trained]]:
     """What `train` makes of 0 to count - 1, in that many threads, each of which computes alone.
 
     torch's own threads wait for each other after every one of a step's ten operations: as fast on an
@@ -161,54 +171,77 @@ def _in_threads(
             torch.set_num_threads(before)  # the libraries beneath keep one number for all threads
 
 
-def steps_for(images: int, recipe: Recipe) -> int:
-    """Optimiser steps for that many training images: at least MIN_STEPS."""
-    exact = max(1.0, recipe.epochs * images / recipe.batch_size)
-    return max(MIN_STEPS, round(_STEP_GRID ** round(math.log(exact, _STEP_GRID))))
+def pace_for(images: int, recipe: Recipe) -> Pace:
+    """For that many training images: where they are few, more passes, and batches so small that there are MIN_STEPS."""
+    seen = recipe.epochs * images
+    exact = max(1.0, seen / recipe.batch_size)
+    steps = round(_STEP_GRID ** round(math.log(exact, _STEP_GRID)))
+    if steps >= MIN_STEPS:
+        return Pace(steps, recipe.batch_size)
+    batch = _BATCH_GRID * round(seen / MIN_STEPS / _BATCH_GRID)
+    return Pace(MIN_STEPS, min(recipe.batch_size, max(MIN_BATCH, batch)))
 
 
 def _train_group(
     matrix: torch.Tensor,
     problems: Sequence[Problem],
+    shapes: Sequence[Shape],
     classes: int,
     recipe: Recipe,
-    steps: int,
+    pace: Pace,
     report: Callable[[int], None],
-) -> list[Head]:
+) -> list[Trained]:
     import torch
 
-    count, size, dim = len(problems), recipe.batch_size, matrix.shape[1]
-    weight = _Parameter((count, classes, dim), matrix.device, recipe.weight_decay)
-    bias = _Parameter((count, 1, classes), matrix.device, 0.0)
+    count, size, steps, dim = len(problems), pace.batch, pace.steps, matrix.shape[1]
+    kinds = [
+        Heads(
+            shape,
+            [(problem.seed, number) for problem in problems],
+            features=len(range(dim)[shape.columns]),
+            classes=classes,
+            weight_decay=recipe.weight_decay,
+            device=matrix.device,
+        )
+        for number, shape in enumerate(shapes)
+    ]
     streams = [_Stream(problem) for problem in problems]
+    picked = torch.empty(count * size, dim, dtype=matrix.dtype, device=matrix.device)
     tail = torch.zeros(count, device=matrix.device)
     tail_steps = max(1, steps // 10)
     for step in range(steps):
         drawn = [stream.take(size) for stream in streams]
         rows = torch.from_numpy(np.concatenate([one.rows for one in drawn])).to(matrix.device)
         labels = torch.from_numpy(np.stack([one.labels for one in drawn])).to(matrix.device)[..., None]
-        # index_select takes a third of the time that matrix[rows] takes.
-        batch = matrix.index_select(0, rows).float().view(count, size, dim)
-        logs = torch.log_softmax(torch.baddbmm(bias.value, batch, weight.value.transpose(1, 2)), 2)
+        # Into memory that is there: half the time of an index_select that asks for new, a sixth of that of matrix[rows].
+        batch = torch.index_select(matrix, 0, rows, out=picked).float().view(count, size, dim)
         counts = _counts(drawn, matrix.device)
-        if step >= steps - tail_steps:
-            tail -= (logs.gather(2, labels) * counts).mean((1, 2)) / tail_steps
-        # The gradient of the cross-entropy by the logits is what is predicted less what is wanted.
-        error = logs.exp_().sub_(recipe.label_smoothing / classes)
-        error.scatter_add_(2, labels, error.new_full(labels.shape, recipe.label_smoothing - 1))
-        error *= counts / size
-        rate = recipe.learning_rate * schedule(step, steps)
-        weight.descend(torch.bmm(error.transpose(1, 2), batch), rate, step)
-        bias.descend(error.sum(1, keepdim=True), rate, step)
+        for heads in kinds:
+            logs = torch.log_softmax(heads.logits(batch), 2)
+            if step >= steps - tail_steps:
+                tail -= (logs.gather(2, labels) * counts).mean((1, 2)) / (tail_steps * len(kinds))
+            # The gradient of the cross-entropy by the logits is what is predicted less what is wanted.
+            error = logs.exp_().sub_(recipe.label_smoothing / classes)
+            error.scatter_add_(2, labels, error.new_full(labels.shape, recipe.label_smoothing - 1))
+            error *= counts / size
+            heads.descend(error, recipe.learning_rate * schedule(step, steps))
         if step % 20 == 0:
             report(step)
     report(steps)
-    weights, biases = weight.value.cpu().numpy(), bias.value[:, 0].cpu().numpy()
-    for at, problem in enumerate(problems):
-        # A class that a head never saw it cannot know; far from what it saw, a plane would still guess it.
-        absent = np.bincount(problem.labels, problem.weights, minlength=classes) == 0
-        weights[at, absent], biases[at, absent] = 0, _IMPOSSIBLE
-    return [Head(weights[at], biases[at], loss, steps) for at, loss in enumerate(tail.tolist())]
+    trained = zip(*(heads.trained() for heads in kinds), strict=True)
+    return [
+        Trained(tuple(_with_impossible(head, problem, classes) for head in heads), loss, steps)
+        for heads, problem, loss in zip(trained, problems, tail.tolist(), strict=True)
+    ]
+
+
+def _with_impossible(head: Head, problem: Problem, classes: int) -> Head:
+    """A class that a head never saw it cannot know; far from what it saw, it would still guess it."""
+    absent = np.bincount(problem.labels, problem.weights, minlength=classes) == 0
+    *below, last = head.layers
+    weight, bias = last.weight.copy(), last.bias.copy()
+    weight[absent], bias[absent] = 0, _IMPOSSIBLE
+    return Head(head.columns, (*below, Layer(weight, bias)))
 
 
 def _counts(drawn: Sequence[Problem], device: torch.device) -> torch.Tensor | float:
@@ -219,24 +252,6 @@ def _counts(drawn: Sequence[Problem], device: torch.device) -> torch.Tensor | fl
         return 1.0
     weights = [np.ones(len(one.rows), np.float32) if one.weights is None else one.weights for one in drawn]
     return torch.from_numpy(np.stack(weights)).to(device)[..., None]
-
-
-class _Parameter:
-    """A tensor under AdamW. torch.optim's is as fast, and costs a second and a half of imports."""
-
-    def __init__(self, shape: tuple[int, ...], device: torch.device, weight_decay: float) -> None:
-        import torch
-
-        self.value = torch.zeros(shape, device=device)
-        self._decay = weight_decay
-        self._mean, self._square, self._root = (torch.zeros(shape, device=device) for _ in range(3))
-
-    def descend(self, gradient: torch.Tensor, rate: float, step: int) -> None:
-        self._mean.lerp_(gradient, 1 - _BETAS[0])
-        self._square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        self._root.copy_(self._square).div_(1 - _BETAS[1] ** (step + 1)).sqrt_().add_(1e-8)
-        self.value.mul_(1 - rate * self._decay)
-        self.value.addcdiv_(self._mean, self._root, value=-rate / (1 - _BETAS[0] ** (step + 1)))
 
 
 def schedule(step: int, steps: int) -> float:

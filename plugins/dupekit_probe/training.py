@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dupekit.api import FeatureInput, Images, Model, PluginError, Progress, Rows, TrainTask, UsageError, stage
+from dupekit.api import FeatureInput, Model, PluginError, Progress, TrainTask, UsageError, stage
 from dupekit_nets.engine import threads
 from dupekit_probe.backbone import Backbone, compute_features, open_backbone
-from dupekit_probe.head_file import Scaling, write_head
-from dupekit_probe.heads import Head, Problem, Recipe, train_heads
-from dupekit_probe.options import ProbeOptions
-
-_CHUNK = 8192
-_FULL_PRECISION_BYTES = 2**30
-"""Above it, features stay in half precision in memory: 2.6 kB an image instead of 5.1."""
+from dupekit_probe.head_file import write_heads
+from dupekit_probe.heads import Problem, Recipe, Trained, train_heads
+from dupekit_probe.options import HeadKind, ProbeOptions
+from dupekit_probe.prepared import Prepared, prepare
 
 
 def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) -> Iterator[Model]:
@@ -34,30 +29,32 @@ def train_tasks(tasks: Sequence[TrainTask[ProbeOptions]], progress: Progress) ->
         backbone = open_backbone(
             options.backbone, size_px=options.image_size, cache=first.cache, device=first.device
         )
+    kinds = options.head_kinds(with_pools=backbone.pools > 0)
     with ThreadPoolExecutor(1) as beside:  # importing torch takes seconds, unless making the backbone did
         device = beside.submit(_torch_device, first.device)
         rows = compute_features(backbone, first.pool, first.cache, progress)
         with stage(progress, "importing PyTorch"):
             device.result()
     with stage(progress, "preparing"):
-        matrix, scaling = _prepared(rows, first.pool, options)
+        prepared = prepare(rows, first.pool, options, backbone.pools)
 
     def tell(done: int, total: int) -> None:
         progress("training", done, total)
         if progress.cancelled:
             raise InterruptedError("nobody waits for these trainings any more")
 
-    heads = train_heads(
-        matrix,
+    found = train_heads(
+        prepared.matrix,
         [Problem(task.rows, task.labels.astype(np.int64), task.seed, task.weights) for task in tasks],
+        shapes=[prepared.shape(kind) for kind in kinds],
         classes=len(first.classes),
         recipe=_recipe(options),
         device=device.result(),
         threads=threads(),
         progress=tell,
     )
-    for task, head in zip(tasks, heads, strict=True):
-        yield _written(task, head, backbone, scaling, options)
+    for task, trained in zip(tasks, found, strict=True):
+        yield _written(task, trained, kinds, backbone, prepared)
 
 
 def _recipe(options: ProbeOptions) -> Recipe:
@@ -71,54 +68,34 @@ def _recipe(options: ProbeOptions) -> Recipe:
 
 
 def _written(
-    task: TrainTask[ProbeOptions], head: Head, backbone: Backbone, scaling: Scaling, options: ProbeOptions
+    task: TrainTask[ProbeOptions],
+    trained: Trained,
+    kinds: Sequence[HeadKind],
+    backbone: Backbone,
+    prepared: Prepared,
 ) -> Model:
-    if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
+    heads = [prepared.of_features(head) for head in trained.heads]
+    layers = [layer for head in heads for layer in head.layers]
+    if not all(np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all() for layer in layers):
         raise PluginError(
-            f"The training of {task.name} diverged.", hint="Lower learning_rate; its default is 0.001."
+            f"The training of {task.name} diverged.",
+            hint=f"Lower learning_rate; its default is {ProbeOptions().learning_rate}.",
         )
+    options = task.options
     model = Model(
         path=task.workdir / "model.onnx",
         format="onnx",
         classes=task.classes,
         input=FeatureInput(backbone.cached_as, log_size=options.log_size),
-        notes={"backbone": options.backbone, "steps": head.steps, "loss": round(head.loss, 4)},
+        notes={
+            "backbone": options.backbone,
+            "heads": [str(kind) for kind in kinds],
+            "steps": trained.steps,
+            "loss": round(trained.loss, 4),
+        },
     )
-    write_head(model, head, scaling, dim=backbone.dim)
+    write_heads(model, heads, prepared.scaling, dim=backbone.dim)
     return model
-
-
-def _prepared(rows: Rows, pool: Images, options: ProbeOptions) -> tuple[NDArray[Any], Scaling]:
-    """Standardised features of the pool, shape (n, dim [+ 2]), and the scaling that made them.
-
-    Mean and deviation are those of the whole pool, held-out images included: no label has a part in them.
-    """
-    count, dim = rows.shape
-    wide = dim + 2 * options.log_size
-    dtype = np.float32 if 4 * count * wide <= _FULL_PRECISION_BYTES else np.float16
-    total, squares = np.zeros(wide), np.zeros(wide)
-    for start in range(0, count, _CHUNK):
-        wide_part = _raw(rows, pool, start, options).astype(np.float64)
-        total += wide_part.sum(0)
-        squares += np.square(wide_part).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std[std < 1e-4] = 1.0  # constant features carry nothing; dividing would only amplify rounding
-    scaling = Scaling(mean.astype(np.float32), std.astype(np.float32), options.square_root)
-    matrix = np.empty((count, wide), dtype)
-    for start in range(0, count, _CHUNK):
-        part = _raw(rows, pool, start, options)
-        matrix[start : start + len(part)] = (part - scaling.mean) / scaling.std
-    return matrix, scaling
-
-
-def _raw(rows: Rows, pool: Images, start: int, options: ProbeOptions) -> NDArray[np.float32]:
-    part: NDArray[np.float32] = rows[start : start + _CHUNK].astype(np.float32)
-    if options.square_root:  # F. Perronnin et al. (ECCV 2010): evens out features that rarely fire
-        np.copysign(np.sqrt(np.abs(part)), part, out=part)
-    if options.log_size:
-        part = np.concatenate([part, pool[start : start + len(part)].log_sizes()], axis=1)
-    return part
 
 
 def _torch_device(device: str) -> str:

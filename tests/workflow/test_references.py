@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,3 +215,21 @@ def test_confusion_counts_every_prediction(trained: Project) -> None:
         expected[CLASSES.index(one.path.split("/")[0]), CLASSES.index(one.label)] += 1
     assert found.counts.tolist() == expected.tolist()
     assert expected.sum() == 36 * 3
+
+
+def test_the_features_that_the_round_was_trained_on_are_taken(trained: Project) -> None:
+    """Also where another array has as many images, and was filled later; not where they are gone."""
+    thumbnails(trained, name="features-own")
+    image = numbers(trained)["ciliate/wrong_amoeba.png"]
+    right = found_in(trained).alike(image, 5)
+    with reading(trained.path, trained.settings) as session:
+        pool, runs = session.folder(1).of_round.as_images(), session.folder(1).path / "runs"
+    noise = np.random.default_rng(0).normal(size=(len(pool), 64)).astype(np.float16)
+    array = Cache(trained.path / "cache").array("features-later", (64,), np.float16)
+    array.fill(pool, lambda missing: [noise[: len(missing)]], stage="features")
+    assert found_in(trained).alike(image, 5) != right
+    for file in runs.glob("*/result.json"):
+        file.write_text(json.dumps({**json.loads(file.read_bytes()), "features": "features-own"}))
+    assert found_in(trained).alike(image, 5) == right
+    shutil.rmtree(trained.path / "cache" / "features-own")
+    assert len(found_in(trained).alike(image, 5)) == 5
