@@ -68,9 +68,9 @@ def prepare(rows: Rows, pool: Images, options: ProbeOptions, pools: int) -> Prep
     wide = dim + sizes
     total, squares = np.zeros(wide), np.zeros(wide)
     for start in range(0, count, _CHUNK):
-        part = _raw(rows, pool, start, options, pools).astype(np.float64)
-        total += part.sum(0)
-        squares += np.square(part).sum(0)
+        precise = _raw(rows, pool, start, options, pools).astype(np.float64)
+        total += precise.sum(0)
+        squares += np.square(precise).sum(0)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std[std < 1e-4] = 1.0  # constant features carry nothing; dividing would only amplify rounding
@@ -97,10 +97,9 @@ def _components(sample: NDArray[np.float64]) -> NDArray[np.float32]:
     """The principal components of standardised features (n, columns), in one scale: their deviation is 1 in the mean."""
     import torch
 
+    # By one thread it takes .3 s. NumPy's wait for each other, for half a minute where the processors are busy.
     before = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # .3 s; NumPy's threads wait for each other, for half a minute where the processors are busy
+    torch.set_num_threads(1)
     try:
         found = torch.linalg.eigh(torch.from_numpy(sample.T @ sample / len(sample)))
     finally:
