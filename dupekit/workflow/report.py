@@ -254,8 +254,10 @@ def _facts(session: Session, current: Round) -> list[tuple[str, list[tuple[str, 
         ("pairs", f"{current.tallied_pairs} of {current.pairs}"),
         ("time of all runs", f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"),
     ]
-    settings = {name: value for name, value in current.plan.items() if name != "view"}
+    settings = {name: value for name, value in current.plan.items() if name not in ("view", "imported")}
     plan = [(name, _shown(value)) for name, value in _flat(settings)]
+    if current.plan.get("imported"):
+        plan = [("imported", file["name"]) for file in current.plan["imported"]["files"]]
     return [
         ("This report", about),
         ("Settings of the round", plan),

@@ -82,6 +82,21 @@ def test_the_whole_loop_on_predictions_of_others(project: Project, paths: list[s
     assert project.verify().differences == []
 
 
+def test_evaluate_trains_as_the_settings_say(
+    project: Project, paths: list[str], tmp_path: Path, fast: dict[str, str]
+) -> None:
+    toml = project.path / "dupekit.toml"
+    toml.write_text(f"{toml.read_text()}\ntrainer = 'fake'\nvalidator = 'fake'\n")
+    project = Project(project.path)
+    project.import_predictions([npz(tmp_path / "p.npz", paths, CLASSES, opinions(paths))])
+    project.export(tmp_path / "tree")
+    project.collect(finished=["amoeba", "ciliate"])
+    project.apply(tmp_path / "fixed")
+    assert project.evaluate().seeds == 5
+    page = project.report().file.read_text()
+    assert "p.npz" in page
+
+
 def test_a_round_of_ones_own_after_an_imported_one(
     project: Project, paths: list[str], tmp_path: Path, fast: dict[str, str]
 ) -> None:
