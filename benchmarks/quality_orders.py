@@ -28,7 +28,7 @@ class Order(StrEnum):
     """Pairs that predict the same wrong class; ties by score."""
     KTH = "8th"
     """The 8th largest of ten pairs' log-ratios for one other class, of the class where it is largest."""
-    CONFIDENCE = "self-conf"
+    CONFIDENCE = "selfconf"
     """cleanlab's self-confidence, of the same mean predictions, as all that follow."""
     MARGIN = "margin"
     """cleanlab's normalized margin."""

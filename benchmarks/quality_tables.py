@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from quality_cells import Cell
 from quality_orders import CLEANLAB, EQUAL_PAIRS, FIRST, RARE, RECALLS, RULES, SCORES, Order, Worth
 
-LABEL, COLUMN = 30, 10
+LABEL, COLUMN = 29, 9
 
 
 class Part(StrEnum):
@@ -128,8 +128,8 @@ def _scores(
 def rules(parts: Sequence[Results], variant: str) -> Iterator[str]:
     """What could order the list, everywhere, and with rare classes apart."""
     yield f"\n=== {variant}: rules for the list, beside score alone"
-    yield f"Average precision of all images, and of those labelled as of a class under {RARE} images (rare). d: the difference to score"
-    yield "alone."
+    yield f"Average precision of all images, and of those labelled as of a class under {RARE} images (rare)."
+    yield "d: the difference to score alone; above 0, the other rule is better."
     for results in parts:
         yield f"\nPart {results.part}"
         differences = [f"d {order}" for order in RULES[1:]]
@@ -174,10 +174,10 @@ def _found_rare(worth: Worth) -> float | None:
 def by_class_size(results: Results, variant: str) -> Iterator[str]:
     yield f"\n=== {variant}: by the size of the class, order of the score, part {results.part}"
     yield (
-        f"found: share of the errors truly of a class under {RARE} images, and of the others, among the first images, as many"
+        f"rare: share of the errors truly of a class under {RARE} images, others: of the others, that are among the first"
     )
-    yield "as there are errors. rare AP: average precision among the images labelled as of such a class."
-    yield _head("found rare", "others", "rare AP", "AP")
+    yield "images, as many as there are errors. rare AP: average precision of the images labelled as of such a class."
+    yield _head("rare", "others", "rare AP", "AP")
     for row in results.rows:
         rare = results.mean(variant, row, Order.SCORE, _found_rare)
         if rare is None:
@@ -193,9 +193,9 @@ def by_class_size(results: Results, variant: str) -> Iterator[str]:
 def recipe(results: Results, variant: str, costs: Sequence[Cost]) -> Iterator[str]:
     """cleanlab's usual recipe against dupekit, with what both cost."""
     yield f"\n=== {variant} and cleanlab's usual recipe on the same features, average precision, part {results.part}"
-    yield f"once: five folds, as many images trained on as in {EQUAL_PAIRS} pairs. CPU seconds: of the recipe alone, without features; of"
-    yield "the whole `dupekit train`, with what starting, files and ledger cost; median over the seeds."
-    yield _head(f"{EQUAL_PAIRS} pairs", "once", "all pairs", "repeated", "CPU: all", "once", "repeated")
+    yield f"once: five folds, as many images trained on as in {EQUAL_PAIRS} pairs; all: all pairs. CPU seconds, without features: of"
+    yield "the recipe alone; of the whole `dupekit train`, with what starting, files and ledger cost, median of the seeds."
+    yield _head(f"{EQUAL_PAIRS} pairs", "once", "all", "repeated", "CPU: all", "once", "repeated")
     for row in results.rows:
         of = [cost for cost in costs if (cost.variant, cost.cell.row) == (variant, row)]
         timed = [cost for cost in of if cost.recipe_cpu_seconds]
