@@ -28,8 +28,8 @@ class Order(StrEnum):
     """Pairs that predict the same wrong class; ties by score."""
     KTH = "8th"
     """The 8th largest of ten pairs' log-ratios for one other class, of the class where it is largest."""
-    SOFT = "soft"
-    """The score with .03 in place of its small constant: nearer to a difference of the two mean probabilities."""
+    CALMED = "s-H/2"
+    """The score less half the entropy (in nats) of the mean prediction: what the models find ambiguous comes later."""
     CONFIDENCE = "selfconf"
     """cleanlab's self-confidence, of the same mean predictions, as all that follow."""
     MARGIN = "margin"
@@ -46,12 +46,11 @@ class Order(StrEnum):
     """The score of so many pairs as train on as many images as the recipe does once: four."""
 
 
-RULES = (Order.SCORE, Order.VOTES, Order.KTH, Order.SOFT)
+RULES = (Order.SCORE, Order.VOTES, Order.KTH, Order.CALMED)
 """What could order dupekit's list."""
 CLEANLAB = (Order.CONFIDENCE, Order.MARGIN, Order.ENTROPY, Order.ISSUES)
 SCORES = (Order.SCORE, Order.VOTES, Order.KTH, *CLEANLAB)
 """Of one and the same predictions."""
-SOFT_EPSILON = 0.03
 EQUAL_PAIRS = 4
 """Eight halves: as many images trained on as in five times four fifths."""
 FIRST = (0.01, 0.02, 0.05)
@@ -67,7 +66,7 @@ def suspicions(made: Round, recipe: Recipe | None) -> dict[Order, NDArray[np.flo
         Order.SCORE: counted.score,
         Order.VOTES: counted.votes + counted.score / 100,  # of scores between -9.3 and 9.3
         Order.KTH: _kth_odds(made.given, made.pairs),
-        Order.SOFT: np.log(counted.p_other + SOFT_EPSILON) - np.log(counted.p_given + SOFT_EPSILON),
+        Order.CALMED: counted.score + (mean * np.log(mean + EPSILON)).sum(axis=1) / 2,
         **_cleanlab(made.given, mean),
         Order.FEW_PAIRS: _tally(made.given, made.pairs[:EQUAL_PAIRS]).score,
     }
