@@ -66,11 +66,13 @@ class Results:
         found = map(value, self._found.get((variant, row, order), []))
         return [number for number in found if number is not None]
 
-    def mean(self, variant: str, row: str, order: Order, value: Value) -> float | None:
-        """None where a seed has none."""
+    def mean(
+        self, variant: str, row: str, order: Order, value: Value, *, of_all: bool = True
+    ) -> float | None:
+        """Over the seeds; with `of_all` None where one has none."""
         worths = self._found.get((variant, row, order), [])
         numbers = self.values(variant, row, order, value)
-        return mean(numbers) if numbers and len(numbers) == len(worths) else None
+        return mean(numbers) if numbers and (len(numbers) == len(worths) or not of_all) else None
 
     def counts(self, variant: str, row: str) -> tuple[int, float, float] | None:
         """Seeds, images and errors."""
@@ -138,10 +140,10 @@ def rules(parts: Sequence[Results], variant: str) -> Iterator[str]:
         for row in results.rows:
             shown: list[str] = []
             for of, value in (("all images", average_precision), ("rare", _rare)):
-                score = results.mean(variant, row, Order.SCORE, value)
+                score = results.mean(variant, row, Order.SCORE, value, of_all=False)
                 shown.append(_form(score, ".3f"))
                 for order in RULES[1:]:
-                    difference = _less(results.mean(variant, row, order, value), score)
+                    difference = _less(results.mean(variant, row, order, value, of_all=False), score)
                     shown.append(_form(difference, "+.3f"))
                     if difference is not None:
                         found.setdefault(f"{order}, {of}", []).append(difference)
@@ -177,13 +179,14 @@ def by_class_size(results: Results, variant: str) -> Iterator[str]:
         f"rare: share of the errors truly of a class under {RARE} images, others: of the others, that are among the first"
     )
     yield "images, as many as there are errors. rare AP: average precision of the images labelled as of such a class."
+    yield "Over the seeds that have such errors."
     yield _head("rare", "others", "rare AP", "AP")
     for row in results.rows:
-        rare = results.mean(variant, row, Order.SCORE, _found_rare)
+        rare = results.mean(variant, row, Order.SCORE, _found_rare, of_all=False)
         if rare is None:
             continue
         others = results.mean(variant, row, Order.SCORE, lambda worth: worth.found_others)
-        rare_ap = results.mean(variant, row, Order.SCORE, _rare)
+        rare_ap = results.mean(variant, row, Order.SCORE, _rare, of_all=False)
         every = results.mean(variant, row, Order.SCORE, average_precision)
         yield _line(
             row, [_form(rare, ".2f"), _form(others, ".2f"), _form(rare_ap, ".3f"), _form(every, ".3f")]
