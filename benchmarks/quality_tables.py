@@ -53,30 +53,30 @@ class Results:
     """All that was measured in one part."""
 
     def __init__(self, results: Sequence[Result], part: Part) -> None:
-        self._found: dict[tuple[str, str, Order], list[Worth]] = {}
+        self._found: dict[tuple[str, str, Order], dict[int, Worth]] = {}
         for result in results:
             if result.part is part:
                 key = (result.variant, result.cell.row, result.order)
-                self._found.setdefault(key, []).append(result.worth)
+                self._found.setdefault(key, {})[result.cell.seed] = result.worth
         self.part = part
         self.rows = list(dict.fromkeys(result.cell.row for result in results if result.part is part))
 
-    def values(self, variant: str, row: str, order: Order, value: Value) -> list[float]:
-        """One a seed, of those that have one."""
-        found = map(value, self._found.get((variant, row, order), []))
-        return [number for number in found if number is not None]
+    def by_seed(self, variant: str, row: str, order: Order, value: Value) -> dict[int, float]:
+        """Of those seeds that have one."""
+        found = {seed: value(worth) for seed, worth in self._found.get((variant, row, order), {}).items()}
+        return {seed: number for seed, number in found.items() if number is not None}
 
     def mean(
         self, variant: str, row: str, order: Order, value: Value, *, of_all: bool = True
     ) -> float | None:
         """Over the seeds; with `of_all` None where one has none."""
-        worths = self._found.get((variant, row, order), [])
-        numbers = self.values(variant, row, order, value)
-        return mean(numbers) if numbers and (len(numbers) == len(worths) or not of_all) else None
+        numbers = self.by_seed(variant, row, order, value)
+        missing = len(self._found.get((variant, row, order), {})) - len(numbers)
+        return mean(numbers.values()) if numbers and not (of_all and missing) else None
 
     def counts(self, variant: str, row: str) -> tuple[int, float, float] | None:
         """Seeds, images and errors."""
-        worths = self._found.get((variant, row, Order.SCORE), [])
+        worths = self._found.get((variant, row, Order.SCORE), {}).values()
         if not worths:
             return None
         return len(worths), mean(one.images for one in worths), mean(one.errors for one in worths)
@@ -197,7 +197,7 @@ def recipe(results: Results, variant: str, costs: Sequence[Cost]) -> Iterator[st
     """cleanlab's usual recipe against dupekit, with what both cost."""
     yield f"\n=== {variant} and cleanlab's usual recipe on the same features, average precision, part {results.part}"
     yield f"once: five folds, as many images trained on as in {EQUAL_PAIRS} pairs; all: all pairs. CPU seconds, without features: of"
-    yield "the recipe alone; of the whole `dupekit train`, with what starting, files and ledger cost, median of the seeds."
+    yield "the recipe alone; of the whole `dupekit train`, with what starting, files and ledger cost; medians."
     yield _head(f"{EQUAL_PAIRS} pairs", "once", "all", "repeated", "CPU: all", "once", "repeated")
     for row in results.rows:
         of = [cost for cost in costs if (cost.variant, cost.cell.row) == (variant, row)]
@@ -217,7 +217,7 @@ def recipe(results: Results, variant: str, costs: Sequence[Cost]) -> Iterator[st
 def variants(results: Results, names: Sequence[str], costs: Sequence[Cost]) -> Iterator[str]:
     """The variants on the same splits: what the order of the score is worth, and what each costs."""
     yield f"\n=== The variants, average precision of the score, part {results.part}"
-    yield f"d: the difference to {names[0]}; ±: standard deviation between the seeds; s: CPU seconds of `train`, median."
+    yield f"d: the difference to {names[0]}, over the seeds of both; ±: deviation between seeds; s: CPU seconds of `train`, median."
     heads = [names[0], "±", "s"]
     for name in names[1:]:
         heads += [name, "d", "±", "s"]
@@ -225,20 +225,20 @@ def variants(results: Results, names: Sequence[str], costs: Sequence[Cost]) -> I
     differences: dict[str, list[float]] = {}
     for row in results.rows:
         shown: list[str] = []
-        base = results.mean(names[0], row, Order.SCORE, average_precision)
+        base = results.by_seed(names[0], row, Order.SCORE, average_precision)
         for name in names:
-            spread = results.values(name, row, Order.SCORE, average_precision)
+            found = results.by_seed(name, row, Order.SCORE, average_precision)
             seconds = sorted(
                 cost.cpu_seconds for cost in costs if (cost.variant, cost.cell.row) == (name, row)
             )
-            found = mean(spread) if spread else None
-            shown.append(_form(found, ".3f"))
+            shown.append(_form(mean(found.values()) if found else None, ".3f"))
             if name != names[0]:
-                difference = _less(found, base)
+                both = [found[seed] - base[seed] for seed in found if seed in base]
+                difference = mean(both) if both else None
                 shown.append(_form(difference, "+.3f"))
                 if difference is not None:
                     differences.setdefault(name, []).append(difference)
-            shown.append(_form(stdev(spread) if len(spread) > 1 else None, ".3f"))
+            shown.append(_form(stdev(found.values()) if len(found) > 1 else None, ".3f"))
             shown.append(_form(seconds[len(seconds) // 2] if seconds else None, ".0f"))
         yield _line(row, shown)
     for name, values in differences.items():
