@@ -27,7 +27,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_few_cells(tmp_path: Path) -> None:
     for needed in ("torch", "sklearn", "cleanlab"):
         pytest.importorskip(needed, reason="the benchmark trains the probe, on digits, beside cleanlab")
