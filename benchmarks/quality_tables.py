@@ -217,7 +217,8 @@ def recipe(results: Results, variant: str, costs: Sequence[Cost]) -> Iterator[st
 def variants(results: Results, names: Sequence[str], costs: Sequence[Cost]) -> Iterator[str]:
     """The variants on the same splits: what the order of the score is worth, and what each costs."""
     yield f"\n=== The variants, average precision of the score, part {results.part}"
-    yield f"d: the difference to {names[0]}, over the seeds of both; ±: deviation between seeds; s: CPU seconds of `train`, median."
+    yield f"d: the difference to {names[0]}, over the seeds of both; ±: standard deviation between the seeds;"
+    yield "s: CPU seconds of `train`, median of the seeds."
     heads = [names[0], "±", "s"]
     for name in names[1:]:
         heads += [name, "d", "±", "s"]
