@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from quality_cells import Cell, Place, Round, Variant, make_round, read_recipe, read_round
 from quality_orders import suspicions, worth
 from quality_tables import (
@@ -86,13 +87,13 @@ def cells(a: argparse.Namespace, names: Sequence[str]) -> Iterator[Cell]:
         yield from (Cell("cifar10", "annotator", None, seed) for seed in a.seeds)
 
 
-def parts(made: Round, cell: Cell, seeds: Sequence[int]) -> Iterator[tuple[Part, np.ndarray]]:
-    """What a cell belongs to, and with which images."""
-    choosing = sorted(seeds)[: len(seeds) // 2]
+def parts(made: Round, cell: Cell, seeds: Sequence[int]) -> Iterator[tuple[Part, NDArray[np.bool_]]]:
+    """What a cell belongs to, and with which images. A person's errors are the same with every seed: there images alone divide."""
+    choosing = cell.seed in sorted(seeds)[: len(seeds) // 2]
     yield Part.ALL, np.ones(len(made.given), bool)
-    if cell.seed in choosing:
+    if choosing or cell.share is None:
         yield Part.CHOOSE, made.first_half
-    else:
+    if not choosing or cell.share is None:
         yield Part.REPORT, ~made.first_half
 
 
