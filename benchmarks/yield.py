@@ -11,8 +11,6 @@ nothing and takes seconds. The datasets are only read; what is not named is left
 from __future__ import annotations
 
 import argparse
-import csv
-import lzma
 import shutil
 import sys
 import time
@@ -22,12 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 from reporting import machine
+from sources import Source, cifar, digits, folders, planted, row_of, write_copy
 
 from dupekit import Choices
-from dupekit.dataset.pixels import square_pixels
-from dupekit.demo.planting import centroid_likeness
 from dupekit.project import Project
 from dupekit.rounds.yields import Decided, Drawn, Estimate, Yield, draw_audit, estimate
 
@@ -42,18 +38,6 @@ FEW = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """A dataset whose true labels are known; arrays of shape (n,)."""
-
-    name: str
-    files: list[Path]
-    truth: NDArray[np.int64]
-    classes: list[str]
-    heard: NDArray[np.int64] | None = None
-    """What an annotator called each image."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
     """A round's tallies of every image, and the truth; arrays of shape (n,)."""
 
@@ -65,90 +49,15 @@ class Ranked:
     wrong: NDArray[np.bool_]
 
 
-# --- datasets, planting, training
-
-
-def digits(folder: Path) -> Source:
-    from sklearn.datasets import load_digits
-
-    loaded = load_digits()
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{row:04d}.png" for row in range(len(loaded.images))]
-    for file, pixels in zip(files, loaded.images, strict=True):
-        PillowImage.fromarray((pixels * 255 / 16).astype(np.uint8)).save(file)
-    return Source("digits", files, loaded.target.astype(np.int64), [str(digit) for digit in range(10)])
-
-
-def folders(name: str, dataset: Path) -> Source:
-    classes = sorted(folder.name for folder in dataset.iterdir() if folder.is_dir())
-    found = [
-        (file, number) for number, label in enumerate(classes) for file in sorted((dataset / label).iterdir())
-    ]
-    return Source(name, [file for file, _ in found], np.array([number for _, number in found]), classes)
-
-
-def cifar(dataset: Path, annotator: Path, seed: int) -> Source:
-    every = folders("cifar10", dataset)
-    with lzma.open(annotator, "rt", encoding="utf-8", newline="") as table:
-        heard = {row["path"]: every.classes.index(row["label"]) for row in csv.DictReader(table)}
-    rows = np.sort(np.random.default_rng(seed).choice(len(every.files), CIFAR_IMAGES, replace=False))
-    files = [every.files[row] for row in rows]
-    called = np.array([heard[f"{file.parent.name}/{file.name}"] for file in files])
-    return Source("cifar10", files, every.truth[rows], every.classes, called)
-
-
-def planted(source: Source, kind: str, seed: int) -> NDArray[np.int64]:
-    """Given labels, `SHARE` of them wrong. uniform: any other class; look-alike: the class nearest by its mean image;
-    few pairs: a fifth of each of the fewest classes that suffice, to one other class each; annotator: as heard."""
-    if kind == "annotator":
-        assert source.heard is not None
-        return source.heard
-    rng = np.random.default_rng(seed)
-    truth, n_classes = source.truth, len(source.classes)
-    wanted = round(len(truth) * SHARE)
-    order = rng.permutation(len(truth))
-    if kind == "uniform":
-        target = (truth + rng.integers(1, n_classes, len(truth))) % n_classes
-    elif kind == "look-alike":
-        likeness = centroid_likeness(_small(source), truth, n_classes)
-        np.fill_diagonal(likeness, -np.inf)
-        target = likeness.argmax(axis=1)[truth]
-    else:
-        target = (truth + rng.integers(1, n_classes, n_classes)[truth]) % n_classes
-        order = np.concatenate(
-            [_a_fifth(order[truth[order] == label]) for label in rng.permutation(n_classes)]
-        )
-    given = truth.copy()
-    left = np.bincount(truth, minlength=n_classes)
-    made = 0
-    for row in order.tolist():
-        if made < wanted and left[truth[row]] > 2:  # no class is lost
-            left[truth[row]] -= 1
-            given[row] = target[row]
-            made += 1
-    return given
-
-
-def _a_fifth(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return rows[: len(rows) // 5]
-
-
-def _small(source: Source) -> NDArray[np.float64]:
-    rows = [square_pixels(file.read_bytes(), size_px=24, channels=1).ravel() / 255 for file in source.files]
-    return np.array(rows)
+# --- training
 
 
 def trained(source: Source, kind: str, seed: int, place: Path) -> Ranked:
     """A real round on a copy (hard links where possible) with planted labels; features are shared through `place`/cache."""
-    given = planted(source, kind, seed)
+    given = planted(source, kind, share=SHARE, seed=seed)
     work = place / "work"
     shutil.rmtree(work, ignore_errors=True)
-    true_of: dict[str, bool] = {}
-    for row, (file, label) in enumerate(zip(source.files, given.tolist(), strict=True)):
-        new = work / "dataset" / source.classes[label] / f"{row:06d}{file.suffix}"
-        new.parent.mkdir(parents=True, exist_ok=True)
-        _link(file, new)
-        true_of[f"{source.classes[label]}/{new.name}"] = bool(source.truth[row] != label)
+    write_copy(source, given, work / "dataset")
     project = Project.create(work / "dataset", work / "project")
     project.scan()
     cache, own = place / f"cache-{source.name}", work / "project" / "cache"
@@ -162,15 +71,9 @@ def trained(source: Source, kind: str, seed: int, place: Path) -> Ranked:
     counted = project.scores()
     own.rename(cache)
     shutil.rmtree(work)
-    wrong = np.array([true_of[path] for path in counted.paths])
+    rows = [row_of(path) for path in counted.paths]
+    wrong = (source.truth != given)[rows]
     return Ranked(source.name, kind, seed, counted.scores, counted.votes.astype(np.int64), wrong)
-
-
-def _link(file: Path, new: Path) -> None:
-    try:
-        new.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, new)
 
 
 def rounds(a: argparse.Namespace) -> Iterator[Ranked]:
@@ -201,7 +104,7 @@ def _source(name: str, a: argparse.Namespace, seed: int) -> Source | None:
         return digits(a.workdir / "digits")
     if name == "plankton-small":
         return folders(name, a.plankton) if a.plankton else None
-    return cifar(a.cifar, a.annotator, seed) if a.cifar and a.annotator else None
+    return cifar(a.cifar, a.annotator, seed=seed, images=CIFAR_IMAGES) if a.cifar and a.annotator else None
 
 
 # --- the reviewer
