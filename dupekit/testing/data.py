@@ -155,6 +155,6 @@ def _draw(position: int, size_px: int, rng: np.random.Generator) -> NDArray[np.u
     width = int(rng.integers(size_px, size_px * 3 // 2 + 1))
     x, y = (np.arange(width) + 0.5) / width, (np.arange(size_px) + 0.5) / size_px
     pattern = np.outer(np.cos(np.pi * down * y), np.cos(np.pi * across * x))
-    grey = 128 + rng.uniform(50, 90) * pattern + rng.normal(0, 15, pattern.shape)
+    grey = 128 + rng.uniform(50, 90) * pattern + rng.normal(0, 20, pattern.shape)
     drawn: NDArray[np.uint8] = np.clip(grey, 0, 255).astype(np.uint8)
     return drawn
