@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import lzma
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,19 +25,22 @@ from average_precision import average_precision
 from numpy.typing import NDArray
 from reporting import machine
 
-from dupekit.api import Cache, Images, PredictTask, TrainTask, silent
+from dupekit.api import Cache, Images, silent
 from dupekit.dataset.pixels import square_pixels
 from dupekit.demo.planting import centroid_likeness
 from dupekit.files.names import unescape
 from dupekit.rounds.split import seed_for, split
 from dupekit.rounds.tally import score
 from dupekit.testing import load_images
-from dupekit_onnx import OnnxOptions, OnnxValidator
-from dupekit_probe import ProbeOptions, ProbeTrainer
+from dupekit_nets.engine import threads
+from dupekit_probe import ProbeOptions
+from dupekit_probe.backbone import compute_features, open_backbone
+from dupekit_probe.heads import Problem, Recipe, train_heads
+from dupekit_probe.networks import Head
 from dupekit_probe.options import HeadKind
+from dupekit_probe.prepared import Prepared, prepare
 
 Probabilities = NDArray[np.float32]
-FIRST, PLAIN, WEIGHTED = "first half of the pairs", "second half", "second half, weighted"
 MEANS = (
     (HeadKind.LINEAR, HeadKind.LINEAR_POOLS),
     (HeadKind.MLP, HeadKind.MLP_POOLS),
@@ -49,41 +51,39 @@ MEANS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    pool: Images
+    prepared: Prepared
+    digests: Sequence[str]
     truth: NDArray[np.int64]
     given: NDArray[np.int64]
-    classes: tuple[str, ...]
-    cache: Cache
+    classes: int
 
-    def mean(
+    def means(
         self,
         pairs: Sequence[int],
         seed: int,
-        options: ProbeOptions,
+        kinds: Sequence[HeadKind],
+        recipe: Recipe,
         weights: NDArray[np.float32] | None = None,
-    ) -> Probabilities:
-        """Mean held-out probabilities over these pairs, as a round has them."""
-        tasks, tests = [], []
-        with tempfile.TemporaryDirectory() as place:
-            for pair in pairs:
-                second = split(self.given, self.pool.digests, seed=seed_for(seed, 1, 0, pair))
-                for half, trained in (("a", ~second), ("b", second)):
-                    rows, name = np.flatnonzero(trained), f"p{pair:02d}-{half}"
-                    workdir = Path(place) / name
-                    workdir.mkdir()
-                    tests.append(np.flatnonzero(~trained))
-                    tasks.append(
-                        TrainTask(
-                            name, self.pool, rows, self.given[rows].astype(np.int32), self.classes,
-                            seed_for(seed, 1, 1, pair, ord(half)), "cpu", workdir, self.cache, options,
-                            None if weights is None else weights[rows],
-                        )
-                    )  # fmt: skip
-            total = np.zeros((len(self.pool), len(self.classes)), np.float32)
-            for model, rows in zip(ProbeTrainer().train_many(tasks, silent), tests, strict=True):
-                task = PredictTask(model, self.pool, rows, "cpu", self.cache, OnnxOptions())
-                total[rows] += np.concatenate(list(OnnxValidator().predict(task, silent)))
-        return total / len(pairs)
+    ) -> dict[HeadKind, Probabilities]:
+        """Mean held-out probabilities over these pairs, of each kind of head."""
+        problems, tests = [], []
+        for pair in pairs:
+            second = split(self.given, self.digests, seed=seed_for(seed, 1, 0, pair))
+            for half, trained in (("a", ~second), ("b", second)):
+                rows, drawn = np.flatnonzero(trained), seed_for(seed, 1, 1, pair, ord(half))
+                problems.append(
+                    Problem(rows, self.given[rows], drawn, None if weights is None else weights[rows])
+                )
+                tests.append(np.flatnonzero(~trained))
+        found = train_heads(
+            self.prepared.matrix, problems, shapes=[self.prepared.shape(kind) for kind in kinds],
+            classes=self.classes, recipe=recipe, device="cpu", threads=threads(), progress=quiet,
+        )  # fmt: skip
+        means = {kind: np.zeros((len(self.given), self.classes), np.float32) for kind in kinds}
+        for trained, rows in zip(found, tests, strict=True):
+            for kind, head in zip(kinds, trained.heads, strict=True):
+                means[kind][rows] += probabilities(head, self.prepared.matrix[rows]) / len(pairs)
+        return means
 
     def scores(self, mean: Probabilities) -> NDArray[np.float64]:
         rows, others = np.arange(len(mean)), mean.astype(np.float64)
@@ -93,6 +93,19 @@ class Data:
 
     def precision(self, mean: Probabilities) -> float:
         return average_precision(self.scores(mean), self.given != self.truth)
+
+
+def quiet(*_: int) -> None:
+    """No progress."""
+
+
+def probabilities(head: Head, matrix: NDArray[np.floating]) -> Probabilities:
+    at = matrix[:, head.columns].astype(np.float32)
+    for number, layer in enumerate(head.layers):
+        at = (np.maximum(at, 0) if number else at) @ layer.weight.T + layer.bias
+    at = np.exp(at - at.max(axis=1, keepdims=True))
+    made: Probabilities = at / at.sum(axis=1, keepdims=True)
+    return made
 
 
 def main() -> None:
@@ -108,16 +121,22 @@ def main() -> None:
     arguments = parser.parse_args()
     pool, labels, classes = load_images(arguments.dataset)
     truth, cache = np.asarray(labels, np.int64), Cache(arguments.workdir / "cache")
+    options = ProbeOptions()
+    backbone = open_backbone(options.backbone, size_px=options.image_size, cache=cache, device="cpu")
     cells: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in map(int, arguments.seeds.split(",")):
         rows = np.arange(len(pool))
         if arguments.images:
             rows = np.sort(np.random.default_rng(seed).permutation(len(pool))[: arguments.images])
+        images = pool.take(rows)
+        features = compute_features(backbone, images, cache, silent)
+        prepared = prepare(features, images, options, backbone.pools)
         for cell, given in labelled(pool, truth, classes, seed, arguments.labels).items():
-            data = Data(pool.take(rows), truth[rows], given[rows], classes, cache)
+            data = Data(prepared, images.digests, truth[rows], given[rows], len(classes))
             for name, value in judged(data, seed, arguments.pairs).items():
                 cells[cell][name].append(value)
-            print(f"{cell}, seed {seed}: {cells[cell]['before'][-1]:.4f} before", flush=True)
+            print(f"{cell}, seed {seed}: {cells[cell]['before'][-1]:.4f} before,"
+                  f" {cells[cell][' + '.join(HeadKind)][-1]:.4f} with all", flush=True)  # fmt: skip
     for cell, found in cells.items():
         before = np.array(found["before"])
         print(f"\n{cell} (n = {len(before)} seeds)" + " " * 12 + "gain: mean, least, most")
@@ -129,23 +148,29 @@ def main() -> None:
 
 def judged(data: Data, seed: int, pairs: int) -> dict[str, float]:
     """Average precision by heads."""
-    first, second = range(1, pairs // 2 + 1), range(pairs // 2 + 1, pairs + 1)
-    epochs = max(10.0, 300 * 64 / (len(data.pool) / 2))  # the least was 300 steps
-    old = ProbeOptions(heads="linear", weight_decay=0.05, learning_rate=1e-3, batch_size=64, epochs=epochs)
-    found = {"before": data.precision(data.mean(range(1, pairs + 1), seed, old))}
-    means = {(kind, FIRST): data.mean(first, seed, ProbeOptions(heads=kind)) for kind in HeadKind}
-    every = sum(means[kind, FIRST] for kind in HeadKind) / len(HeadKind)
-    weights = (1 / (1 + np.exp(data.scores(every)))).astype(np.float32)
-    for kind in HeadKind:
-        means[kind, PLAIN] = data.mean(second, seed, ProbeOptions(heads=kind))
-        means[kind, WEIGHTED] = data.mean(second, seed, ProbeOptions(heads=kind), weights)
+    half, every = pairs // 2, list(HeadKind)
+    first, second = range(1, half + 1), range(half + 1, pairs + 1)
+    options = ProbeOptions()
+    recipe = Recipe(
+        options.epochs,
+        options.learning_rate,
+        options.weight_decay,
+        options.batch_size,
+        options.label_smoothing,
+    )
+    # The least was 300 steps.
+    old = Recipe(max(10.0, 300 * 64 / (len(data.given) / 2)), 1e-3, 0.05, 64, 0.0)
+    (before,) = data.means(range(1, pairs + 1), seed, [HeadKind.LINEAR], old).values()
+    found = {"before": data.precision(before)}
+    begun, plain = data.means(first, seed, every, recipe), data.means(second, seed, every, recipe)
+    weights = (1 / (1 + np.exp(data.scores(np.mean([*begun.values()], axis=0))))).astype(np.float32)
+    weighted = data.means(second, seed, every, recipe, weights)
     for kinds in [*((kind,) for kind in HeadKind), *MEANS]:
-        title = " + ".join(kinds)
-        parts = {
-            half: sum(means[kind, half] for kind in kinds) / len(kinds) for half in (FIRST, PLAIN, WEIGHTED)
-        }
-        found[title] = data.precision((parts[FIRST] + parts[PLAIN]) / 2)
-        found[f"{title}, second stage"] = data.precision((parts[FIRST] + parts[WEIGHTED]) / 2)
+        for title, later in (("", plain), (", second stage", weighted)):
+            mean = (
+                np.mean([begun[kind] * half + later[kind] * (pairs - half) for kind in kinds], axis=0) / pairs
+            )
+            found[" + ".join(kinds) + title] = data.precision(mean)
     return found
 
 
