@@ -67,17 +67,18 @@ def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray
 
 
 def contradictions(labels: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np.int64]:
-    """For each image the label that identical ones have instead of its own, shape (n,): the most frequent of these; -1 where all
-    agree. One of two labels is wrong then; which, nobody can tell from this."""
+    """For each image the row of an identical one with another label, shape (n,): the first with the most frequent of these
+    labels; -1 where all agree. One of two labels is wrong then; which, nobody can tell from this."""
     labels = np.asarray(labels, np.int64)
     _, content = np.unique(np.asarray(digests, "S64"), return_inverse=True)
-    kinds, count = np.unique(np.stack([content, labels]), axis=1, return_counts=True)
+    n_labels = int(labels.max(initial=0)) + 1
+    kinds, of_kind, count = np.unique(content * n_labels + labels, return_index=True, return_counts=True)
     found = np.full(len(labels), -1)
-    first = np.searchsorted(kinds[0], np.arange(len(kinds[0]) + 1))  # of each content: they are sorted
+    first = np.searchsorted(kinds // n_labels, np.arange(len(kinds) + 1))  # of each content: they are sorted
     for row in np.flatnonzero(np.diff(first)[content] > 1).tolist():
         of_content = slice(first[content[row]], first[content[row] + 1])
-        label = kinds[1, of_content]
-        found[row] = label[np.where(label == labels[row], 0, count[of_content]).argmax()]
+        other = kinds[of_content] % n_labels != labels[row]
+        found[row] = of_kind[of_content][np.where(other, count[of_content], 0).argmax()]
     return found
 
 
@@ -92,7 +93,7 @@ def tally(
 ) -> Iterator[Tally]:
     """Counts votes and averages probabilities, `chunk` images at a time, in the order of the images.
 
-    `others` are the labels that contradict those given, as `contradictions` gives them; None: none does.
+    `others` are the labels that contradict those given, shape (n,), -1 where none does; None: none does at all.
     `last` of the runs, those at the end, are those without which `score_before` is.
 
     Memory: chunk x n_classes x 12 bytes, whatever the numbers of images and runs. The result does not

@@ -88,7 +88,8 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _ClassNumbers.of(ledger, of_round)
     halves = _halves(ledger, folder.number)
-    others = contradictions(labels, of_round.digests)
+    contradicting = contradictions(labels, of_round.digests)
+    others = np.where(contradicting >= 0, labels[contradicting], -1)
     with readings(folder, sorted(pairs), ids, halves=halves) as runs:
         parts = tally(labels, len(of_round.classes), runs, last=len(halves), others=others)
         tallies.replace(
@@ -97,6 +98,7 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
             shown(parts, progress, "counting votes", len(ids)),
             images=ids,
             given=numbers.given,
+            contradicting=contradicting,
             digests=of_round.digests,
             class_numbers=numbers.meant,
             pairs=len(pairs),
