@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from dupekit.errors import JobError
 from dupekit.jobs.files import RoundFile
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger.images import ClassSize
-from dupekit.rounds.near_duplicates import SQUARE_PX, near_duplicates
+from dupekit.rounds.near_duplicates import SQUARE_PX, Twin, near_duplicates
 from dupekit.system.progress import Progress
 from dupekit.workflow.plan import Work, refuse_few_classes
 from dupekit.workflow.session import Session
@@ -45,18 +45,9 @@ def with_groups(session: Session, work: Work, progress: Progress) -> Work:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """Another image of a round that is the same, or nearly. Path and label are escaped text."""
-
-    path: str
-    label: str
-    identical: bool
-
-
 def twins(folder: RoundFolder, images: Collection[int]) -> dict[int, list[Twin]]:
-    """Image, by its number in the ledger -> the others of its group, identical ones first, as far as there are any. None where
-    images.json is lost."""
+    """Image, by its number in the ledger -> the others of its group, identical ones first, where there are any. Without images.json
+    nothing is known of them."""
     try:
         of_round = folder.of_round
     except JobError:
