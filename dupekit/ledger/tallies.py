@@ -77,9 +77,7 @@ def replace(
                 own = Stability.between(part.score_before, part.score)
                 stability = own if stability is None else stability + own
             rows = slice(part.start, part.start + len(part.votes))
-            suggested = np.where(
-                part.contradicted, given[contradicting[rows]], class_numbers[part.suggested]
-            )
+            suggested = np.where(part.contradicted, given[contradicting[rows]], class_numbers[part.suggested])
             db.executemany(
                 "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 zip(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SUMS_DIFFER = 0.02
+"""By less than this the sum of an image's probabilities may differ from 1."""
 EPSILON = 1e-4
 """Added to both mean probabilities in the score: it keeps an image that no model thought possible from an
 infinite score, and ranked planted and human label errors best (average precision) among 1e-6 to 1e-2."""
@@ -40,6 +42,13 @@ class Tally:
     """Whether an identical image has another label."""
     score_before: NDArray[np.float64] | None
     """Without the last runs; None where nobody asked, or without them there are none."""
+
+
+def are_probabilities(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether each of the rows (k, classes) holds probabilities, shape (k,): none negative or not finite, their sum 1 within what
+    half precision, or three decimals of many classes, leave."""
+    good: NDArray[np.bool_] = np.abs(rows.sum(axis=1, dtype=np.float64) - 1) < SUMS_DIFFER
+    return good & (rows >= 0).all(axis=1)  # both are false for NaN
 
 
 def most_probable(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:

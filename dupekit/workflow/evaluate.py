@@ -82,7 +82,7 @@ def last_evaluation(session: Session) -> Evaluation | None:
     application = applications.last(session.ledger)
     if application is None:
         return None
-    found = evaluations([session.folder(application.round).path])
+    found = evaluations(session.folder(application.round).path)
     return next((one for one in reversed(found) if one.application == application.number), None)
 
 

@@ -16,7 +16,7 @@ from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, predictions, rounds, tallies
 from dupekit.ledger.predictions import RunPredictions
-from dupekit.rounds.tally import Predictions, Tally, contradictions, most_probable, tally
+from dupekit.rounds.tally import Predictions, Tally, are_probabilities, contradictions, most_probable, tally
 from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
 
@@ -70,9 +70,7 @@ def _check_images(reader: PredictionReader, expected: NDArray[np.int64], n_class
 
 
 def _check_probabilities(reader: PredictionReader, probabilities: NDArray[np.floating]) -> None:
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    # Written so that NaN fails, too; half precision makes sums a little off.
-    if not ((np.abs(sums - 1) < 0.02).all() and (probabilities >= 0).all()):
+    if not are_probabilities(probabilities).all():
         raise JobError(
             f"{reader.path} holds what are not probabilities: negative, not finite, or not summing to 1."
         )
