@@ -239,3 +239,12 @@ def test_a_write_that_fails_leaves_what_was_there(
             trained.export_results(file, overwrite=True)
     assert file.read_bytes() == before
     assert [one.name for one in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "dupekit.toml", "rounds/01/images.json"])
+def test_no_part_of_the_project_is_overwritten(trained: Project, name: str) -> None:
+    file = trained.path / name
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="is a part of the project"):
+        trained.export_results(file, wanted="csv", overwrite=True)
+    assert file.read_bytes() == before
