@@ -59,7 +59,7 @@ def collect(
     show_all: Annotated[bool, typer.Option("--all", help="Show every row of the tables.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Records the verdicts: compares the tree with what was exported."""
+    """Records the verdicts: what has changed in the tree."""
     asks = sys.stdin.isatty() and not yes
     opened = open_project(project)
     found = opened.collect(

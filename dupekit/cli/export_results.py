@@ -31,9 +31,9 @@ def export_results(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Writes what is known of each image of the last round, most suspicious first.
+    """Writes what the last round knows of each image.
 
-    Votes, score, probabilities, verdict and the label after review. A training may go on meanwhile."""
+    Votes, score, probabilities, verdict and the label after review, most suspicious first. A training may go on meanwhile."""
     with progress_bars() as progress:
         written = open_project(project).export_results(
             out, wanted=wanted, overwrite=overwrite, progress=progress

@@ -37,10 +37,10 @@ def import_predictions(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Takes probabilities that models made elsewhere as a round, to be reviewed.
+    """Takes predictions made elsewhere as a round.
 
-    Each must come from a model that did not see the image in its training. Files may hold different images, or the same ones:
-    then an image has several predictions."""
+    They are probabilities, and each must come from a model that did not see the image in its training. Files may hold different
+    images, or the same ones: then an image has several predictions."""
     with progress_bars() as progress:
         done = open_project(project).import_predictions(
             files, paths=paths, classes=classes, partial=partial, progress=progress

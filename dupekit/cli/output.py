@@ -12,6 +12,7 @@ import typer
 
 from dupekit.cli.terminal import Tone, styled, width_of, wrapped
 from dupekit.files.names import printable
+from dupekit.rounds.in_words import counted as counted
 
 if TYPE_CHECKING:
     from dupekit.correct.resolve import Unapplied
@@ -67,11 +68,6 @@ def clock(stamp: str) -> str:
         return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:
         return stamp
-
-
-def counted(number: int, noun: str) -> str:
-    """As in "1 image" and "5,261 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def unapplied_counts(unapplied: Sequence[Unapplied]) -> str:

@@ -32,7 +32,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Writes a page of the suspects beside typical images, to look at.
+    """Writes a page of the suspects beside typical images.
 
     Also on it: which class is taken for which, agreement per class, what the review found, rounds.
 

@@ -44,7 +44,7 @@ def review(
         bool, typer.Option("--no-open", help="Print the address, and open no browser.")
     ] = False,
 ) -> None:
-    """Shows a review tree in the browser; a decision moves a file. Stop with Ctrl-C."""
+    """A review tree in the browser; a decision moves a file. Stop with Ctrl-C."""
     make = _server(host, allow=allow)
     # A ledger that another program has locked is waited for in SQLite, where Python hears of no Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)

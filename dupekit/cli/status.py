@@ -51,7 +51,7 @@ def status(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Where the project stands, what the review found, what is next."""
+    """Where the project stands, and what is next."""
     opened = open_project(project)
     if classes:
         show_agreement(opened.agreement(), everything=everything, json=json)

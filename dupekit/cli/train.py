@@ -52,7 +52,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Runs what is missing of a round; run it again to go on."""
+    """Runs what is missing of a round; run again to go on."""
     from dupekit.workflow.plan import Choices
 
     choices = Choices(

@@ -40,7 +40,7 @@ def watch(
         bool, typer.Option("--quiet", help="Print only start, trouble, recovery, completion and end.")
     ] = False,
 ) -> None:
-    """Follows a technician live; after.txt is always current. Stop with Ctrl-C."""
+    """Follows a technician live; after.txt is current. Stop with Ctrl-C."""
     from dupekit.review.watch.watcher import follow
 
     # A ledger that another program has locked is waited for in SQLite, where Python hears of no Ctrl-C.

@@ -22,7 +22,7 @@ def withdraw(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Calls a review tree back: what is open in it goes out again."""
+    """Calls a review tree back: what is open goes out again."""
     found = open_project(project).withdraw(tree)
     if json:
         print_json(found)

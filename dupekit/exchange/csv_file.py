@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.exchange.predicted import Predicted, refused
-from dupekit.files.spreadsheet import meant
+from dupekit.files.spreadsheet import delimiter_of, meant
 
 _LONG = ("path", "class", "probability")
 _ROWS = 4096
@@ -24,7 +24,7 @@ def read_csv(file: Path) -> Predicted:
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             first = opened.readline()
-            delimiter = max(",;\t", key=first.count)
+            delimiter = delimiter_of(first)
             opened.seek(0)
             reader = csv.reader(opened, delimiter=delimiter, strict=True)
             heading = [cell.strip() for cell in next(reader, [])]

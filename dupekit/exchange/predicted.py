@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import DupekitError, UsageError
+from dupekit.rounds.tally import are_probabilities
 
 _CHUNK = 16384
-_TOLERANCE = 0.02
-"""Half precision, or three decimals of many classes, make sums a little off."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +87,7 @@ def _twice(names: Sequence[str]) -> str | None:
 
 
 def _check(found: Predicted, start: int, part: NDArray[np.float32]) -> None:
-    sums = part.sum(axis=1, dtype=np.float64)
-    # Written so that NaN fails, too.
-    good = (np.abs(sums - 1) < _TOLERANCE) & (part >= 0).all(axis=1)
+    good = are_probabilities(part)
     if good.all():
         return
     row = int((~good).argmax())
@@ -101,15 +98,15 @@ def _check(found: Predicted, start: int, part: NDArray[np.float32]) -> None:
     raise refused(
         found.source,
         f"holds no probabilities: those of {image} are between {values.min():.3g} and {values.max():.3g}, and sum to {values.sum():.4g}",
-        hint=_what(part, sums),
+        hint=_what(part),
     )
 
 
-def _what(part: NDArray[np.float32], sums: NDArray[np.float64]) -> str:
+def _what(part: NDArray[np.float32]) -> str:
     """What the numbers seem to be, and what makes probabilities of them."""
-    if (part <= 0).all() and (np.abs(np.exp(part.astype(np.float64)).sum(axis=1) - 1) < _TOLERANCE).all():
+    if (part <= 0).all() and are_probabilities(np.exp(part.astype(np.float64))).all():
         return "They look like logarithms of probabilities: write their exponentials."
-    if (part < 0).any() or ((part > 1).any() and not (np.abs(sums - 100) < 100 * _TOLERANCE).all()):
+    if (part < 0).any() or ((part > 1).any() and not are_probabilities(part / 100).all()):
         return "They look like logits: write them after the softmax."
     if (part > 1).any():
         return "They look like percentages: divide them by 100."

@@ -58,6 +58,8 @@ class ResultRow:
     """After review; None: expunged."""
     ignored: bool
     """Whether it is on the ignore list."""
+    contradicted: bool
+    """Whether an identical image has another label."""
 
 
 _NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))
@@ -89,7 +91,7 @@ def write_jsonl(out: BinaryIO, rows: Iterable[ResultRow]) -> None:
 def write_parquet(out: BinaryIO, rows: Iterable[ResultRow]) -> None:
     arrow, parquet = library("pyarrow", of="Parquet"), library("pyarrow.parquet", of="Parquet")
     text, number, count = arrow.string(), arrow.float64(), arrow.int32()
-    kinds = {"votes": count, "predictions": count, "ignored": arrow.bool_()}
+    kinds = {"votes": count, "predictions": count, "ignored": arrow.bool_(), "contradicted": arrow.bool_()}
     kinds |= dict.fromkeys(("score", "probability_given", "probability_suggested"), number)
     schema = arrow.schema([(name, kinds.get(name, text)) for name in _NAMES])
     with parquet.ParquetWriter(out, schema) as writer:

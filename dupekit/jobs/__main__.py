@@ -34,9 +34,9 @@ def main(arguments: list[str]) -> int:
     parent, say = _take_over_pipes(messages)
     lifeline = Lifeline()
     lifeline.heed_sigterm()
-    orders: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     if messages:
-        lifeline.hold(parent, lambda line: orders.put([] if line is None else parse_order(line)))
+        lifeline.hold(parent, orders.put)
         logging.getLogger("dupekit").addHandler(LogReporter(say))
     progress = Reporter(lifeline, say)
     progress(STARTING, 1, 1)
@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> int:
         while batch:
             given += len(batch)
             yield [Job(folder.name, folder) for folder in batch]
-            batch = [Path(folder) for folder in orders.get()] if messages else []
+            line = orders.get() if messages else None
+            batch = [Path(folder) for folder in parse_order(line)] if line else []
 
     for outcome in run_batches(batches(), progress):
         done += outcome.error is None

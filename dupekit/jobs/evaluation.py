@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -223,13 +223,12 @@ class EvaluationFolder:
         return np.concatenate(parts).astype(np.int64)
 
 
-def evaluations(round_folders: Iterable[Path]) -> list[Evaluation]:
-    """What was found, in these rounds; the last one last. What cannot be read is passed over, with a word in the log."""
+def evaluations(round_folder: Path) -> list[Evaluation]:
+    """What was found in a round; the last one last. What cannot be read is passed over, with a word in the log."""
     found = []
-    for folder in round_folders:
-        for file in sorted(folder.glob(f"evaluation/*/{EVALUATION}")):
-            try:
-                found.append(read_model(file, Evaluation))
-            except JobError as error:
-                _log.warning("%s", error.message)
+    for file in sorted(round_folder.glob(f"evaluation/*/{EVALUATION}")):
+        try:
+            found.append(read_model(file, Evaluation))
+        except JobError as error:
+            _log.warning("%s", error.message)
     return sorted(found, key=lambda one: one.made)

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.names import unescape
-from dupekit.files.regular import read_regular
+from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.contract import RESULT
 
@@ -198,3 +198,19 @@ def finished(folder: Path) -> bool:
         return read_result(folder) is not None
     except JobError:
         return False
+
+
+def read_weights(file: Path, count: int) -> NDArray[np.float32]:
+    """How much each image of a round counts in the second stage, shape (count,).
+
+    Raises JobError where the file holds something else, OSError, ValueError or EOFError where it cannot be read.
+    """
+    with open_regular(file, "rb") as content:
+        weights: NDArray[np.float32] = np.load(content, allow_pickle=False)
+    good = weights.dtype == np.float32 and weights.shape == (count,)
+    if not (good and ((weights >= 0) & (weights <= 1)).all()):
+        raise JobError(
+            f"{file} does not hold a weight from 0 to 1 for each of the round's {count} images.",
+            hint="Run `dupekit train` again: it makes the file anew.",
+        )
+    return weights

@@ -23,6 +23,7 @@ from dupekit.jobs.files import (
     RoundFile,
     read_model,
     read_result,
+    read_weights,
     run_name,
     write_model,
 )
@@ -138,9 +139,10 @@ class RoundFolder:
     def has_weights(self) -> bool:
         """Whether they are there, and undamaged."""
         try:
-            return weights_problem(self.weights_file, len(self.of_round.ids)) is None
-        except (OSError, ValueError, EOFError):
+            read_weights(self.weights_file, len(self.of_round.ids))
+        except (JobError, OSError, ValueError, EOFError):
             return False
+        return True
 
     def write_weights(self, weights: NDArray[np.float32]) -> None:
         with atomic_write(self.weights_file) as out:
@@ -204,12 +206,3 @@ class RoundFolder:
         )
         with atomic_write(file) as out:
             np.save(out, halves)
-
-
-def weights_problem(file: Path, count: int) -> str | None:
-    """What is wrong with a file of weights of so many images. Raises OSError, ValueError or EOFError where it cannot be read."""
-    with open_regular(file, "rb") as content:
-        weights = np.load(content, allow_pickle=False)
-    if weights.dtype != np.float32 or weights.shape != (count,):
-        return f"does not hold a weight for each of {count} images"
-    return None if ((weights >= 0) & (weights <= 1)).all() else "holds weights that are not from 0 to 1"

@@ -20,10 +20,20 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
-from dupekit.errors import DupekitError, JobError, PluginError
+from dupekit.errors import DupekitError, PluginError
 from dupekit.files.regular import open_regular
 from dupekit.jobs.failure import Named, explained
-from dupekit.jobs.files import JOB, LOG, Half, JobFile, ResultFile, RoundFile, read_model, write_model
+from dupekit.jobs.files import (
+    JOB,
+    LOG,
+    Half,
+    JobFile,
+    ResultFile,
+    RoundFile,
+    read_model,
+    read_weights,
+    write_model,
+)
 from dupekit.jobs.predictions import write_predictions
 from dupekit.plugin.checks import Breach, CheckedProgress, checked_blocks, model_problems
 from dupekit.plugin.contract import (
@@ -247,7 +257,9 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
     rows = np.flatnonzero(~second if file.half is Half.A else second)
     if file.class_max is not None:
         rows = rows[capped(of_round.labels[rows], file.class_max, seed=file.seed)]
-    weights = None if file.weights is None else _weights(job.folder / file.weights, rows, len(second))
+    weights = None
+    if file.weights is not None:
+        weights = read_weights(job.folder / file.weights, len(second))[rows]
     task = TrainTask(
         name=file.name,
         pool=of_round.pool,
@@ -262,18 +274,6 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
         weights=weights,
     )
     return _Prepared(job, file, task, held_out, of_round.ids[held_out], of_round.labels[held_out])
-
-
-def _weights(file: Path, rows: NDArray[np.int64], count: int) -> NDArray[np.float32]:
-    """Those of the rows. Raises JobError where the file does not hold one for each image of the round."""
-    with open_regular(file, "rb") as content:
-        weights: NDArray[np.float32] = np.load(content, allow_pickle=False)
-    if weights.shape != (count,) or weights.dtype != np.float32:
-        raise JobError(
-            f"{file} does not hold a weight for each of the round's {count} images.",
-            hint="Run `dupekit train` again: it makes the file anew.",
-        )
-    return weights[rows]
 
 
 def _write(

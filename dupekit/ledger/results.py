@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dupekit.exchange.results import ResultRow
 from dupekit.ledger.database import Ledger
-from dupekit.ledger.tallies import IGNORED
+from dupekit.ledger.tallies import IGNORED, MOST_SUSPICIOUS_FIRST
 from dupekit.review.verdicts import Verdict
 
 
@@ -15,19 +15,20 @@ def results(ledger: Ledger, round_number: int) -> Iterator[ResultRow]:
     rows = ledger.rows(
         f"""
         SELECT path, g.name, s.name, votes, predictions, score, p_given, p_suggested, v.verdict,
-            CASE v.verdict WHEN '{Verdict.RELABEL}' THEN v.label WHEN '{Verdict.EXPUNGE}' THEN NULL ELSE g.name END, {IGNORED}
+            CASE v.verdict WHEN '{Verdict.RELABEL}' THEN v.label WHEN '{Verdict.EXPUNGE}' THEN NULL ELSE g.name END, {IGNORED},
+            contradicted
         FROM tallies
         CROSS JOIN images ON images.id = tallies.image
         CROSS JOIN classes AS g ON g.id = given
         CROSS JOIN classes AS s ON s.id = suggested
         LEFT JOIN current_verdicts AS v ON v.round = tallies.round AND v.image = tallies.image
-        WHERE tallies.round = ? ORDER BY score DESC, path
+        WHERE tallies.round = ? {MOST_SUSPICIOUS_FIRST}
         """,
         (round_number,),
     )
     for row in rows:
         found = dict(zip(ResultRow.__slots__, row, strict=True))
-        found["ignored"] = bool(found["ignored"])
+        found |= {name: bool(found[name]) for name in ("ignored", "contradicted")}
         yield ResultRow(**found)
 
 

@@ -58,6 +58,7 @@ def replace(
     *,
     images: NDArray[np.int64],
     given: NDArray[np.int64],
+    contradicting: NDArray[np.int64],
     digests: list[str],
     class_numbers: NDArray[np.int64],
     pairs: int,
@@ -65,7 +66,8 @@ def replace(
     """Records a round's tallies in place of earlier ones, and how stable they are, in one transaction.
 
     `images` and `given` hold the ledger's numbers of images and classes, row for row of the tally;
-    `class_numbers` those of the tally's classes.
+    `contradicting` is as `rounds.tally.contradictions` gives it: the class that such an image is given is the one suggested.
+    `class_numbers` are those of the tally's classes, by which all other suggestions are known.
     """
     stability: Stability | None = None
     with ledger.write() as db:
@@ -75,6 +77,7 @@ def replace(
                 own = Stability.between(part.score_before, part.score)
                 stability = own if stability is None else stability + own
             rows = slice(part.start, part.start + len(part.votes))
+            suggested = np.where(part.contradicted, given[contradicting[rows]], class_numbers[part.suggested])
             db.executemany(
                 "INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 zip(
@@ -83,7 +86,7 @@ def replace(
                     given[rows].tolist(),
                     digests[rows],
                     part.predictions.tolist(),
-                    class_numbers[part.suggested].tolist(),
+                    suggested.tolist(),
                     part.votes.tolist(),
                     part.p_given.tolist(),
                     part.p_suggested.tolist(),
@@ -113,7 +116,7 @@ _SHOWN = (
     "SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested, contradicted"
 )
 # What is certain comes first, identical images beside each other.
-_MOST_SUSPICIOUS_FIRST = "ORDER BY contradicted DESC, iif(contradicted, tallies.digest, ''), score DESC, path"
+MOST_SUSPICIOUS_FIRST = "ORDER BY contradicted DESC, iif(contradicted, tallies.digest, ''), score DESC, path"
 _CANDIDATES = """
     FROM tallies
     JOIN images ON images.id = image
@@ -129,7 +132,7 @@ def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     path.
     """
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} {_MOST_SUSPICIOUS_FIRST}",
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} {MOST_SUSPICIOUS_FIRST}",
         (round_number, rule.name, rule.threshold),
     )
     return [_suspect(row) for row in found]
@@ -146,7 +149,7 @@ def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     """The suspects that the next batches are taken from, most suspicious first: neither decided nor out."""
     found = ledger.rows(
         f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}"
-        f" {_MOST_SUSPICIOUS_FIRST}",
+        f" {MOST_SUSPICIOUS_FIRST}",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     )
     return [_suspect(row) for row in found]
@@ -211,7 +214,7 @@ def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
 def suspects_of_round(ledger: Ledger, round_number: int, rule: Rule, *, limit: int) -> list[Suspect]:
     """The first of these, most suspicious first: decided or not."""
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} {_MOST_SUSPICIOUS_FIRST} LIMIT ?",
+        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} {MOST_SUSPICIOUS_FIRST} LIMIT ?",
         (round_number, rule.name, rule.threshold, round_number, limit),
     )
     return [_suspect(row) for row in found]

@@ -17,6 +17,7 @@ from dupekit.pictures.gallery import Gallery, Picture, line
 from dupekit.pictures.templates import json_block, render_alone
 from dupekit.rounds.confusion import Confusion
 from dupekit.rounds.in_words import in_words
+from dupekit.rounds.near_duplicates import Twin
 from dupekit.rounds.references import Reference
 from dupekit.rounds.rules import Rule, RuleName, Suspect
 from dupekit.rounds.yields import Yield
@@ -44,15 +45,6 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class TwinRow:
-    """An image that is the same as a suspect, or nearly."""
-
-    path: str
-    label: str
-    identical: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SuspectRow:
     """A suspect with what stands beside it."""
 
@@ -61,7 +53,7 @@ class SuspectRow:
     given: Sequence[Reference]
     """Typical images of the given label."""
     suggested: Sequence[Reference]
-    twins: Sequence[TwinRow] = ()
+    twins: Sequence[Twin] = ()
     """Images that are the same, or nearly."""
 
 

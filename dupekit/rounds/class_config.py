@@ -17,6 +17,7 @@ from dupekit.errors import UsageError
 from dupekit.files.names import escape, same_name_key
 from dupekit.files.spreadsheet import Line, NoTable, Table, read_any_table
 from dupekit.rounds.class_view import ClassView
+from dupekit.rounds.in_words import counted
 
 _CLASS = "class"
 _KEEP, _LEAVE_OUT = "1", "0"
@@ -44,7 +45,7 @@ def read_class_config(
         if any(cell.strip() for cell in row.cells):
             reading.take(row, len(table.heading), at_class, at_new)
     faults = reading.faults + [
-        f"the class {label!r} has no row ({'1 image' if count == 1 else f'{count:,} images'})"
+        f"the class {label!r} has no row ({counted(count, 'image')})"
         for label, count in sorted(images.items())
         if count and label not in reading.lines
     ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit.rounds.in_words import counted
+
 FEW = 5
 """Test images of a class, of which each then decides over a fifth of its recall."""
 SHOWN = 3
@@ -44,7 +46,7 @@ def _warnings(one: Setting) -> Iterator[str]:
         )
     if one.overruled:
         yield (
-            f"{_counted(one.overruled, 'test image')} {_have(one.overruled)} a label that the review found wrong. That favours the"
+            f"{counted(one.overruled, 'test image')} {_have(one.overruled)} a label that the review found wrong. That favours the"
             " models from before. Correct the test folder, too."
         )
     if one.undecided is not None:
@@ -62,7 +64,7 @@ def _warnings(one: Setting) -> Iterator[str]:
         yield f"{_sentence(_named(one.classes, shrunk))} lost half or more of the images."
     if one.expunged:
         yield (
-            f"{_counted(one.expunged, 'image')} {'was' if one.expunged == 1 else 'were'} expunged: the models from after have seen"
+            f"{counted(one.expunged, 'image')} {'was' if one.expunged == 1 else 'were'} expunged: the models from after have seen"
             " fewer."
         )
     untested = (tested == 0) & ((before > 0) | (after > 0))
@@ -80,7 +82,7 @@ def _chosen_by_review(undecided: int) -> str:
     said = "The test images are those whose label nobody disputed."
     if undecided:
         return (
-            f"{said} {_counted(undecided, 'suspect')} without a verdict {'is' if undecided == 1 else 'are'} not among them: the change"
+            f"{said} {counted(undecided, 'suspect')} without a verdict {'is' if undecided == 1 else 'are'} not among them: the change"
             " may be larger than it looks."
         )
     return f"{said} Suspects that were confirmed are among them, what was relabelled is not: the change may be smaller than it looks."
@@ -98,10 +100,6 @@ def _named(classes: Sequence[str], which: NDArray[np.bool_]) -> str:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _have(number: int) -> str:

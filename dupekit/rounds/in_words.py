@@ -1,4 +1,4 @@
-"""What a review has found and what is probably left, and whether it helped, in words."""
+"""Numbers, and what a review has found, what is probably left, and whether it helped, in words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_words(found: Yield) -> str:
         )
     if found.audited:
         said.append(
-            f"Of {found.audited:,} {'image' if found.audited == 1 else 'images'} of the audit {found.audited_wrong:,}"
+            f"Of {counted(found.audited, 'image')} of the audit {found.audited_wrong:,}"
             f" {'is' if found.audited_wrong == 1 else 'are'} wrong."
         )
     if found.missing:
@@ -77,6 +77,11 @@ def accuracy_in_words(accuracy: Compared) -> str:
         f"Accuracy {how} from {before} to {after} %, by {100 * abs(accuracy.difference):.1f} points"
         f" ({100 * least:.1f} to {100 * most:.1f})."
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """As in "1 image" and "5,261 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def points(difference: float) -> str:

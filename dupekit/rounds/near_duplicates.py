@@ -8,6 +8,7 @@ grey blob on plain ground for another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,15 @@ _PART = 512
 """Pairs compared at a time."""
 _NOISE = 0.02
 """Added to a square's variance (grey levels squared): where nearly nothing is to be seen, noise alone is no likeness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Another image of a round that is the same, or nearly. Path and label are escaped text."""
+
+    path: str
+    label: str
+    identical: bool
 
 
 def near_duplicates(

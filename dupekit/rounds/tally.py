@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SUMS_DIFFER = 0.02
+"""By less than this the sum of an image's probabilities may differ from 1."""
 EPSILON = 1e-4
 """Added to both mean probabilities in the score: it keeps an image that no model thought possible from an
 infinite score, and ranked planted and human label errors best (average precision) among 1e-6 to 1e-2."""
@@ -42,6 +44,13 @@ class Tally:
     """Without the last runs; None where nobody asked, or without them there are none."""
 
 
+def are_probabilities(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether each of the rows (k, classes) holds probabilities, shape (k,): none negative or not finite, their sum 1 within what
+    half precision, or three decimals of many classes, leave."""
+    good: NDArray[np.bool_] = np.abs(rows.sum(axis=1, dtype=np.float64) - 1) < SUMS_DIFFER
+    return good & (rows >= 0).all(axis=1)  # both are false for NaN
+
+
 def most_probable(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:
     """The predicted class of each row, shape (k,). The given label wins a draw: a draw is no vote."""
     rows = np.arange(len(labels))
@@ -67,17 +76,18 @@ def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray
 
 
 def contradictions(labels: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np.int64]:
-    """For each image the label that identical ones have instead of its own, shape (n,): the most frequent of these; -1 where all
-    agree. One of two labels is wrong then; which, nobody can tell from this."""
+    """For each image the row of an identical one with another label, shape (n,): the first with the most frequent of these
+    labels; -1 where all agree. One of two labels is wrong then; which, nobody can tell from this."""
     labels = np.asarray(labels, np.int64)
     _, content = np.unique(np.asarray(digests, "S64"), return_inverse=True)
-    kinds, count = np.unique(np.stack([content, labels]), axis=1, return_counts=True)
+    n_labels = int(labels.max(initial=0)) + 1
+    kinds, of_kind, count = np.unique(content * n_labels + labels, return_index=True, return_counts=True)
     found = np.full(len(labels), -1)
-    first = np.searchsorted(kinds[0], np.arange(len(kinds[0]) + 1))  # of each content: they are sorted
+    first = np.searchsorted(kinds // n_labels, np.arange(len(kinds) + 1))  # of each content: they are sorted
     for row in np.flatnonzero(np.diff(first)[content] > 1).tolist():
         of_content = slice(first[content[row]], first[content[row] + 1])
-        label = kinds[1, of_content]
-        found[row] = label[np.where(label == labels[row], 0, count[of_content]).argmax()]
+        other = kinds[of_content] % n_labels != labels[row]
+        found[row] = of_kind[of_content][np.where(other, count[of_content], 0).argmax()]
     return found
 
 
@@ -92,7 +102,7 @@ def tally(
 ) -> Iterator[Tally]:
     """Counts votes and averages probabilities, `chunk` images at a time, in the order of the images.
 
-    `others` are the labels that contradict those given, as `contradictions` gives them; None: none does.
+    `others` are the labels that contradict those given, shape (n,), -1 where none does; None: none does at all.
     `last` of the runs, those at the end, are those without which `score_before` is.
 
     Memory: chunk x n_classes x 12 bytes, whatever the numbers of images and runs. The result does not

@@ -11,6 +11,7 @@ from dupekit.ledger.exports import Out
 from dupekit.ledger.opinions import Opinions
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.verdicts import Outstanding
+from dupekit.rounds.in_words import counted
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.rounds.yields import Yield, estimate
 from dupekit.workflow.flag import rule_of
@@ -118,11 +119,12 @@ def _review(at: Standing) -> Advice:
     disputed = sum(one.disputed for one in at.opinions)
     if disputed:
         return Advice(
-            f"Of {_images(disputed)} two people say different things.", "dupekit export --again disputed"
+            f"Of {counted(disputed, 'image')} two people say different things.",
+            "dupekit export --again disputed",
         )
     stop = at.found is not None and at.found.stop
     if at.waiting and not stop:
-        return Advice(f"{_images(at.waiting)} {_verb(at.waiting)} for review.", "dupekit export")
+        return Advice(f"{counted(at.waiting, 'image')} {_verb(at.waiting)} for review.", "dupekit export")
     if at.outstanding.corrections:
         missing = at.outstanding.corrections
         return Advice(
@@ -147,10 +149,6 @@ def _trees(out: Sequence[Out]) -> Advice:
     else:
         why = f"{len(out)} trees are out, with {still_open:,} images open: collect each when it is done."
     return Advice(why, f"dupekit collect {shlex.quote(first.place)}")
-
-
-def _images(number: int) -> str:
-    return f"{number:,} {'image' if number == 1 else 'images'}"
 
 
 def _verb(number: int) -> str:

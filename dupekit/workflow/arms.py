@@ -267,7 +267,8 @@ def read_folder(folder: Path, session: Session, found: Corrected, progress: Prog
     progress("reading the test images", len(contents), len(listing.files))
     reasons = _reasons(contents, found)
     tested = [content for content in contents if content.file.path not in reasons]
-    labels = [found.trained_as(content.file.label) or "" for content in tested]
+    trained = (found.trained_as(content.file.label) for content in tested)
+    labels = [label for label in trained if label is not None]  # the others have a reason
     left_out = [LeftOut(path=path, reason=reason) for path, reason in sorted(reasons.items())]
     if len(set(labels)) < 2:
         usable = f"only those of {labels[0]}" if labels else "none"

@@ -35,6 +35,7 @@ from dupekit.review.verdicts import (
     unreadable_places,
 )
 from dupekit.review.verdicts import finished as with_finished
+from dupekit.rounds.in_words import counted
 from dupekit.system.stamp import user
 from dupekit.workflow.exports import is_cut_off, manifest_of, mend
 from dupekit.workflow.session import Session
@@ -351,11 +352,8 @@ def _say_empty(reading: Reading) -> list[str]:
 
 
 def _say_unreadable(found: Unreadable) -> list[str]:
-    def images(count: int) -> str:
-        return f"{count} image" if count == 1 else f"{count} images"
-
     said = [
-        f'No class can be called "{folder}": what lies in that folder ({images(count)}) is read as unsure.'
+        f'No class can be called "{folder}": what lies in that folder ({counted(count, "image")}) is read as unsure.'
         f" {'Move it to where it belongs' if folder == MARKER else 'Rename the folder'}, and collect again."
         for folder, count in found.folders.items()
     ]
@@ -364,7 +362,7 @@ def _say_unreadable(found: Unreadable) -> list[str]:
             ("lies under a hidden name", "it") if len(paths) == 1 else ("lie under hidden names", "them")
         )
         said.append(
-            f"{images(len(paths))} {lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure."
+            f"{counted(len(paths), 'image')} {lie}, such as {paths[0]}: some programs call deleted files so. Read as unsure."
             f" Delete or rename {them}, and collect again."
         )
     return said

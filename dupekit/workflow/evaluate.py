@@ -38,6 +38,7 @@ from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
 from dupekit.workflow.arms import Arms, corrected, read_folder, undisputed, with_folder
 from dupekit.workflow.executing import Execution
+from dupekit.workflow.groups import ensure_groups
 from dupekit.workflow.plan import Choices, as_begun, make_plan, with_trainer
 from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.session import Session
@@ -82,7 +83,7 @@ def last_evaluation(session: Session) -> Evaluation | None:
     application = applications.last(session.ledger)
     if application is None:
         return None
-    found = evaluations([session.folder(application.round).path])
+    found = evaluations(session.folder(application.round).path)
     return next((one for one in reversed(found) if one.application == application.number), None)
 
 
@@ -103,6 +104,7 @@ def _arms(
     round_folder = session.folder(application.round)
     ensure_images(session.ledger, round_folder)
     begun = understood(Plan.model_validate, current.plan)
+    ensure_groups(session, round_folder, begun, progress)
     found = corrected(session, application.round, round_folder.of_round, begun.view)
     if begun.imported:  # its models are elsewhere
         chosen = make_plan(with_trainer(session.ledger, session.settings), begun.view)

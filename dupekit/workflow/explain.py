@@ -24,11 +24,12 @@ from dupekit.ledger.steps import Change
 from dupekit.review.verdicts import Verdict
 from dupekit.rounds.class_view import TrainedAs, seen_as, trained_as
 from dupekit.rounds.in_words import percent
+from dupekit.rounds.near_duplicates import Twin
 from dupekit.rounds.references import Reference
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.workflow.find_image import find_image
 from dupekit.workflow.flag import rule_of
-from dupekit.workflow.groups import Twin, twins
+from dupekit.workflow.groups import twins
 from dupekit.workflow.references import References, references
 from dupekit.workflow.session import Session
 

@@ -15,12 +15,13 @@ from dupekit.files.paths import make_parent
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, results
 from dupekit.rounds.tally import means
+from dupekit.settings import FILE
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.ingest import counted_runs
 from dupekit.workflow.page_place import place_for, write_page
 from dupekit.workflow.report import dataset_of, last_round
 from dupekit.workflow.round_images import ensure_images
-from dupekit.workflow.session import Session
+from dupekit.workflow.session import LEDGER, Session
 
 SAMPLES = "samples.json"
 """What FiftyOne wants its file to be called."""
@@ -40,7 +41,7 @@ def export_results(
     """Writes the results of the last round; reads only, so that a training may go on meanwhile.
 
     Raises NothingToDo while no pair of the round is complete, UsageError where the format is not clear, `out` exists and
-    nobody said `overwrite`, or it lies in the dataset or a review tree.
+    nobody said `overwrite`, or is a part of the project, or it lies in the dataset or a review tree.
     """
     file = place_for(session, out, such_as="results.csv")
     format_ = _format(out, wanted)
@@ -50,6 +51,7 @@ def export_results(
                 f"{out} exists already.",
                 hint="Name another file, or say that its place is to be taken: `--overwrite`.",
             )
+        _refuse_own(session, file)
         make_parent(file)
         folder = session.folder(current.number)
 
@@ -66,6 +68,14 @@ def export_results(
         with stage(progress, "writing"):
             write_page(file, write)
         return ResultsWritten(file, format_, current.number, results.count(session.ledger, current.number))
+
+
+def _refuse_own(session: Session, file: Path) -> None:
+    """Raises UsageError where a file would take the place of one that makes up the project."""
+    root = session.root.resolve()
+    kept = [root / name for name in (LEDGER, FILE, "rounds", "cache")]
+    if file.exists() and any(file.resolve().is_relative_to(one) for one in kept):
+        raise UsageError(f"{file} is a part of the project.", hint="Name a file elsewhere.")
 
 
 def _format(out: Path, wanted: str | None) -> Format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy as np
 from dupekit.dataset.cache import Cache
 from dupekit.errors import JobError
 from dupekit.jobs.files import RoundFile
-from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger.images import ClassSize
-from dupekit.rounds.near_duplicates import SQUARE_PX, near_duplicates
+from dupekit.rounds.near_duplicates import SQUARE_PX, Twin, near_duplicates
 from dupekit.system.progress import Progress
 from dupekit.workflow.plan import Work, refuse_few_classes
 from dupekit.workflow.session import Session
@@ -28,15 +28,10 @@ def with_groups(session: Session, work: Work, progress: Progress) -> Work:
     """
     if not (work.plan.near_duplicates and work.todo) or work.of_round.groups is not None:
         return work
-    images = work.of_round.as_images()
-    cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
-    squares = cache.pixels(images, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
-    groups = near_duplicates(squares, images.sizes, images.digests, progress)
-    of_round = work.of_round.model_copy(update={"groups": groups.tolist()})
     if not work.begins:
-        work.folder.write_images(of_round)
-        return replace(work, of_round=of_round)
-    of_round, small = _without_small(of_round, work.plan.class_min)
+        ensure_groups(session, work.folder, work.plan, progress)
+        return replace(work, of_round=work.folder.of_round)
+    of_round, small = _without_small(_grouped(session, work.of_round, progress), work.plan.class_min)
     refuse_few_classes(of_round.classes, work.plan.class_min, work.plan.view)
     return replace(
         work,
@@ -45,18 +40,24 @@ def with_groups(session: Session, work: Work, progress: Progress) -> Work:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """Another image of a round that is the same, or nearly. Path and label are escaped text."""
+def ensure_groups(session: Session, folder: RoundFolder, plan: Plan, progress: Progress) -> None:
+    """Sees to it that the images of a round that was begun are in groups again where images.json was written anew, if its plan
+    asks for groups. Raises DatasetChanged where a file is not what the last scan saw."""
+    if plan.near_duplicates and folder.of_round.groups is None:
+        folder.write_images(_grouped(session, folder.of_round, progress))
 
-    path: str
-    label: str
-    identical: bool
+
+def _grouped(session: Session, of_round: RoundFile, progress: Progress) -> RoundFile:
+    images = of_round.as_images()
+    cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
+    squares = cache.pixels(images, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
+    groups = near_duplicates(squares, images.sizes, images.digests, progress)
+    return of_round.model_copy(update={"groups": groups.tolist()})
 
 
 def twins(folder: RoundFolder, images: Collection[int]) -> dict[int, list[Twin]]:
-    """Image, by its number in the ledger -> the others of its group, identical ones first, as far as there are any. None where
-    images.json is lost."""
+    """Image, by its number in the ledger -> the others of its group, identical ones first, where there are any. Without images.json
+    nothing is known of them."""
     try:
         of_round = folder.of_round
     except JobError:

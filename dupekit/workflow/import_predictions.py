@@ -30,6 +30,7 @@ from dupekit.ledger.images import Columns
 from dupekit.ledger.rounds import Round
 from dupekit.plugin.contract import RESULT
 from dupekit.rounds.chance import near_chance, too_good
+from dupekit.rounds.in_words import counted
 from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
@@ -170,13 +171,13 @@ def _matched(
         name, meant = next(iter(matched.ambiguous.items()))
         raise refused(
             found.source,
-            f"names {_images(len(matched.ambiguous))} so that several could be meant, such as {name}: {', '.join(meant[:_NAMED])}",
+            f"names {counted(len(matched.ambiguous), 'image')} so that several could be meant, such as {name}: {', '.join(meant[:_NAMED])}",
             hint="Name images by their paths in the dataset.",
         )
     if len(matched.unknown) == len(found.images) or (matched.unknown and not partial):
         raise refused(
             found.source,
-            f"names {len(matched.unknown):,} of {_images(len(found.images))} that the last scan did not find, or could not read,"
+            f"names {len(matched.unknown):,} of {counted(len(found.images), 'image')} that the last scan did not find, or could not read,"
             f" such as {_some(matched.unknown)}",
             hint="Images are named by their paths in the dataset, or by file names that only one image has. `--partial` takes the others.",
         )
@@ -194,7 +195,7 @@ def _matched(
         without = sorted({columns.labels[at] for at in rows[other].tolist()}, key=sort_key)
         raise refused(
             found.source,
-            f"has no column for the class {_some(without)}, and {_images(int(other.sum()))} of it",
+            f"has no column for the class {_some(without)}, and {counted(int(other.sum()), 'image')} of it",
             hint="A model that does not know a class cannot judge its images. `--partial` leaves them out.",
         )
     return _Read(found, digest, np.where(other, -1, rows), classes, len(matched.unknown), int(other.sum()))
@@ -234,7 +235,7 @@ def _record(
         raise UsageError("No image of the dataset is left.", hint="Nothing was imported.")
     if len(missing) and not partial:
         raise UsageError(
-            f"{len(missing):,} of the dataset's {_images(len(predicted))} are in no file, such as"
+            f"{len(missing):,} of the dataset's {counted(len(predicted), 'image')} are in no file, such as"
             f" {_some([columns.paths[row] for row in missing[: _NAMED + 1]], len(missing))}.",
             hint="`--partial` leaves them out of the round. Nothing was imported.",
         )
@@ -346,10 +347,6 @@ class _Writer:
             agreement=agreeing / one.taken if one.taken else 0.0,
             too_good=too_good(agreeing, one.taken),
         )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _some(names: Iterable[str], total: int | None = None) -> str:

@@ -16,7 +16,7 @@ from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, predictions, rounds, tallies
 from dupekit.ledger.predictions import RunPredictions
-from dupekit.rounds.tally import Predictions, Tally, contradictions, most_probable, tally
+from dupekit.rounds.tally import Predictions, Tally, are_probabilities, contradictions, most_probable, tally
 from dupekit.system.progress import Progress
 from dupekit.workflow.round_images import ensure_images
 
@@ -70,9 +70,7 @@ def _check_images(reader: PredictionReader, expected: NDArray[np.int64], n_class
 
 
 def _check_probabilities(reader: PredictionReader, probabilities: NDArray[np.floating]) -> None:
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    # Written so that NaN fails, too; half precision makes sums a little off.
-    if not ((np.abs(sums - 1) < 0.02).all() and (probabilities >= 0).all()):
+    if not are_probabilities(probabilities).all():
         raise JobError(
             f"{reader.path} holds what are not probabilities: negative, not finite, or not summing to 1."
         )
@@ -88,7 +86,8 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
     ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
     numbers = _ClassNumbers.of(ledger, of_round)
     halves = _halves(ledger, folder.number)
-    others = contradictions(labels, of_round.digests)
+    contradicting = contradictions(labels, of_round.digests)
+    others = np.where(contradicting >= 0, labels[contradicting], -1)
     with readings(folder, sorted(pairs), ids, halves=halves) as runs:
         parts = tally(labels, len(of_round.classes), runs, last=len(halves), others=others)
         tallies.replace(
@@ -97,6 +96,7 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
             shown(parts, progress, "counting votes", len(ids)),
             images=ids,
             given=numbers.given,
+            contradicting=contradicting,
             digests=of_round.digests,
             class_numbers=numbers.meant,
             pairs=len(pairs),

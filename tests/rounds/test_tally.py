@@ -120,12 +120,14 @@ def test_a_label_is_contradicted_by_the_most_frequent_other_of_identical_images(
 ) -> None:
     labels = np.array([label for label, _ in rows], np.int64)
     found = contradictions(labels, [str(content) for _, content in rows])
-    for (label, content), other in zip(rows, found.tolist(), strict=True):
+    for (label, content), at in zip(rows, found.tolist(), strict=True):
         others = [one for one, same in rows if same == content and one != label]
         if others:
+            other = rows[at][0]
             assert others.count(other) == max(others.count(one) for one in others)
+            assert at == rows.index((other, content))
         else:
-            assert other == -1
+            assert at == -1
 
 
 def test_a_contradicted_image_is_suggested_the_other_label_with_its_votes() -> None:

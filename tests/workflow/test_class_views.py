@@ -107,6 +107,25 @@ def test_within_a_merged_class_there_are_no_votes(viewed: Project) -> None:
     assert found.counted.score < 0
 
 
+def test_an_identical_image_in_another_class_is_suggested_as_that_very_class(
+    scanned: Project, data: Path, table: Path, fast: dict[str, str]
+) -> None:
+    """Though the models mean amoeba, which has more images, where they say protist."""
+    shutil.copy(data / "ciliate/0003.png", data / "diatom/copy.png")
+    scanned.scan()
+    scanned.train(Choices(pairs=3, class_config=table, **fast))
+    first, second, *rest = scanned.flag().suspects
+    assert (first.contradicted, second.contradicted, any(one.contradicted for one in rest)) == (
+        True,
+        True,
+        False,
+    )
+    assert {one.path: one.suggested for one in (first, second)} == {
+        "ciliate/0003.png": "diatom",
+        "diatom/copy.png": "ciliate",
+    }
+
+
 def test_the_whole_loop_is_in_the_dataset_s_own_classes(
     viewed: Project, data: Path, table: Path, tmp_path: Path, fast: dict[str, str]
 ) -> None:

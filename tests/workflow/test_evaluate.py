@@ -350,3 +350,12 @@ def test_what_it_prints(applied: Project, test_folder: Path) -> None:
     assert document["measures"]["macro-F1"]["after"] == 1
     assert document["left_out"][0]["path"] == "amoeba/broken.png"
     assert "Invalid value for '--seeds'" in dupekit(*command, "--seeds", "4", code=2).stderr
+
+
+def test_groups_come_back_where_images_json_was_lost(applied: Project) -> None:
+    file = applied.path / "rounds/01/images.json"
+    before = read_model(file, RoundFile)
+    assert before.groups is not None
+    file.unlink()
+    applied.evaluate()
+    assert read_model(file, RoundFile) == before

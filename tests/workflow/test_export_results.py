@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dupekit import Choices
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.exchange.results import ResultRow, write_csv
 from dupekit.project import Project
@@ -51,6 +53,21 @@ def test_a_row_an_image_most_suspicious_first(trained: Project, tmp_path: Path) 
         assert by_path[path]["probability_suggested"] == one.probability_suggested
 
 
+def test_images_that_an_identical_one_contradicts_come_first_as_everywhere(
+    project: Project, dataset: Path, fast: dict[str, str], tmp_path: Path
+) -> None:
+    source = sorted((dataset / "ciliate").iterdir())[0]
+    shutil.copy(source, dataset / "diatom" / "copy.png")
+    project.scan()
+    project.train(Choices(pairs=2, **fast))
+    listed = [one.path for one in project.flag().suspects]
+    rows = rows_of(project, tmp_path)
+    twins = {f"ciliate/{source.name}", "diatom/copy.png"}
+    assert {row["path"] for row in rows if row["contradicted"]} == twins
+    assert {row["path"] for row in rows[:2]} == twins
+    assert [row["path"] for row in rows if row["path"] in listed] == listed
+
+
 def test_verdicts_the_label_after_review_and_the_ignore_list(trained: Project, tmp_path: Path) -> None:
     exported = trained.export(tmp_path / "tree")
     files = exported.manifest.files
@@ -87,7 +104,7 @@ def test_csv_and_parquet_say_the_same(trained: Project, tmp_path: Path) -> None:
 
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
-    row = ResultRow("=1/x.png", "=1", "@b", 0, 1, -9.21e-05, 1.0, 0.0, None, "=1", False)
+    row = ResultRow("=1/x.png", "=1", "@b", 0, 1, -9.21e-05, 1.0, 0.0, None, "=1", False, False)
     with (tmp_path / "r.csv").open("wb") as out:
         write_csv(out, [row])
     cells = next(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
@@ -222,3 +239,12 @@ def test_a_write_that_fails_leaves_what_was_there(
             trained.export_results(file, overwrite=True)
     assert file.read_bytes() == before
     assert [one.name for one in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "dupekit.toml", "rounds/01/images.json"])
+def test_no_part_of_the_project_is_overwritten(trained: Project, name: str) -> None:
+    file = trained.path / name
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="is a part of the project"):
+        trained.export_results(file, wanted="csv", overwrite=True)
+    assert file.read_bytes() == before

@@ -184,7 +184,7 @@ class TestLost:
         (folder / "result.json").unlink()
         (outcome,) = run_jobs([Job("p04-b", folder)], silent)
         assert outcome.error is not None
-        assert "does not hold a weight for each of the round's 36 images" in outcome.error
+        assert "does not hold a weight from 0 to 1 for each of the round's 36 images" in outcome.error
         assert staged.train().failed == []
 
 

