@@ -107,7 +107,7 @@ def test_plugins_and_their_options_are_whole(fast, columns: int) -> None:
     said = shown("plugins", "show", "slurm", columns=columns)
     assert {"partition", "timeout_min", "jobs_per_task", "240", "what", "does"} <= words(said)
     said = shown("plugins", "show", "probe", columns=columns)
-    assert {"learning_rate", "0.001", "true", "300"} <= words(said)
+    assert {"learning_rate", "0.002", "true", "256"} <= words(said)
 
 
 def test_on_a_real_terminal(fast) -> None:

@@ -220,16 +220,30 @@ def test_a_dataset_that_changed_since_the_scan_is_refused(project, dataset, fast
     assert not project.train(Choices(pairs=1, **fast)).failed
 
 
-def test_a_change_behind_the_scans_back_fails_the_run_with_its_name(project, dataset, fast) -> None:
+def changed_behind_the_scans_back(dataset) -> str:
     file = sorted((dataset / "amoeba").iterdir())[0]
     stat = file.stat()
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    done = project.train(Choices(pairs=1, **fast))
+    return file.name
+
+
+def test_a_change_behind_the_scans_back_begins_no_round(project, dataset, fast) -> None:
+    name = changed_behind_the_scans_back(dataset)
+    with pytest.raises(DatasetChanged, match=rf"{name} is not what the last scan saw.*\n.*scan --all"):
+        project.train(Choices(pairs=1, **fast))
+    assert project.status().round is None
+
+
+def test_where_no_image_is_looked_at_before_it_fails_the_run_with_its_name(project, dataset, fast) -> None:
+    settings = project.path / "dupekit.toml"
+    settings.write_text(settings.read_text() + "near_duplicates = false\n")
+    name = changed_behind_the_scans_back(dataset)
+    done = Project(project.path).train(Choices(pairs=1, **fast))
     assert len(done.failed) == 2
-    assert file.name in (done.failed[0].error or "")
+    assert name in (done.failed[0].error or "")
 
 
 def test_a_second_scan_reads_no_file(project, dataset, monkeypatch) -> None:
