@@ -135,7 +135,9 @@ def _digests(files: Sequence[Path]) -> list[str]:
     for file in files:
         if not file.is_file():
             raise refused(
-                str(file), "is a folder" if file.is_dir() else "does not exist", hint="Name files of predictions."
+                str(file),
+                "is a folder" if file.is_dir() else "does not exist",
+                hint="Name files of predictions.",
             )
         digests.append(digest_file(file))
     for at, digest in enumerate(digests):
