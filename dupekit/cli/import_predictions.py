@@ -71,9 +71,10 @@ def _show(done: ImportedPredictions) -> None:
     ]
     if any(left_out):
         say(f"Left out: {'; '.join(filter(None, left_out))}.")
+    uneven = done.images * done.pairs > sum(one.taken for one in done.files)
     say(
         f"Round {done.round}: {counted(done.images, 'image')} in {done.classes} classes,"
-        f" {counted(done.pairs, 'prediction')} an image{' at most' if done.pairs > 1 else ''};"
+        f" {counted(done.pairs, 'prediction')} an image{' at most' if uneven else ''};"
         f" they agree with {percent(done.agreement, 1)} of the given labels."
     )
     _warn(done)

@@ -100,14 +100,14 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
     for application in found.applications if everything else found.applications[-1:]:
         yield "corrected", application.destination
     if found.evaluation:
-        yield "evaluated", Sentence(_evaluation(found.evaluation))
+        yield "evaluated", Sentence(_evaluation(found.evaluation, found.round))
 
 
-def _evaluation(found: Evaluation) -> str:
+def _evaluation(found: Evaluation, current: Round | None) -> str:
     from dupekit.rounds.comparison import Measure
 
     said = accuracy_in_words(found.measures[Measure.ACCURACY])
-    return said if found.round == 1 else f"Round {found.round}: {said}"
+    return said if current and found.round == current.number == 1 else f"Round {found.round}: {said}"
 
 
 def _images(found: Status) -> str:
@@ -120,9 +120,10 @@ def _round(found: Status, current: Round) -> str:
     from dupekit.ledger.rounds import RunState
 
     failed = sum(run.state is RunState.FAILED for run in found.runs)
-    said = (
-        f"{current.number}{', ended' if current.closed else ''}: {found.pairs_done} of {current.pairs} pairs"
-    )
+    number = f"{current.number}{', ended' if current.closed else ''}"
+    if current.plan.get("imported"):
+        return f"{number}: imported, {counted(found.pairs_done, 'prediction')} an image{' at most' if found.pairs_done > 1 else ''}"
+    said = f"{number}: {found.pairs_done} of {current.pairs} pairs"
     return f"{said}, {counted(failed, 'run')} failed" if failed else said
 
 

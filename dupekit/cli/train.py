@@ -171,11 +171,14 @@ def show_plan(plan: Trained) -> None:
     )
     if plan.plan.view:
         show_view(plan.plan.view)
+    if plan.plan.class_max is not None:
+        say(f"Each training sees at most {counted(plan.plan.class_max, 'image')} of a class.")
     first = plan.plan.first_stage
     if first is not None:
+        earlier = "pair 1" if first == 1 else f"the first {first} pairs"
         say(
-            f"Second stage: from pair {first + 1} on, each image counts as far as the models of the first"
-            f" {counted(first, 'pair')} held its label for right."
+            f"Second stage: from pair {first + 1} on, each image counts as far as the models of {earlier} held its label"
+            " for right."
         )
     if plan.until_stable:
         from dupekit.rounds.stability import STABLE

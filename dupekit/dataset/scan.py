@@ -119,7 +119,7 @@ def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], 
     if not root.is_dir():
         what = "is a file" if root.is_file() else "does not exist"
         raise DatasetError(
-            f"{escape(str(root))} {what}: it cannot be the dataset.",
+            f"{escape(str(root))} {what}.",
             hint="Give the folder whose sub-folders are the classes.",
         )
     classes: list[os.DirEntry[str]] = []

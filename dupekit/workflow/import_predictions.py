@@ -131,7 +131,15 @@ def import_predictions(
 
 
 def _digests(files: Sequence[Path]) -> list[str]:
-    digests = [digest_file(file) for file in files]
+    digests = []
+    for file in files:
+        if not file.is_file():
+            raise refused(
+                str(file),
+                "is a folder" if file.is_dir() else "does not exist",
+                hint="Name files of predictions.",
+            )
+        digests.append(digest_file(file))
     for at, digest in enumerate(digests):
         first = files[digests.index(digest)]
         if digests.index(digest) < at:

@@ -155,7 +155,9 @@ def refuse_few_classes(classes: Sequence[str], class_min: int, view: ClassView |
         trained = ", as the class configuration has them," if view else ""
         raise DatasetError(
             f"Only {len(classes)} classes{trained} have at least {class_min} different readable images; two are needed.",
-            hint="Look at the problems that `dupekit scan` reports, or lower --class-min.",
+            hint="Look at the problems that `dupekit scan` reports, or lower --class-min."
+            if view is None
+            else "Give two or more new names in the table, or lower --class-min.",
         )
 
 

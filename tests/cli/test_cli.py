@@ -205,7 +205,7 @@ def test_exit_codes_and_hints(project, fast, arguments, code, said) -> None:
     ("make", "said"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.write_text("x"), "is a file: it cannot be the dataset"),
+        (lambda path: path.write_text("x"), "is a file."),
         (lambda path: path.mkdir(), "no class folders"),
     ],
 )

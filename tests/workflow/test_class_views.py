@@ -301,7 +301,8 @@ def test_small_classes_are_counted_together(data: Path, tmp_path: Path, fast) ->
     planned = project.train(Choices(class_config=table, class_min=11, **fast), dry_run=True)
     assert [(one.name, one.different) for one in planned.not_assessable] == [("few", 2)]
     with pytest.raises(
-        DatasetError, match="Only 1 classes, as the class configuration has them, have at least 20"
+        DatasetError,
+        match=r"Only 1 classes, as the class configuration has them, have at least 20 .*\n?Give two or more new names",
     ):
         project.train(Choices(class_config=table, class_min=20, **fast))
 

@@ -332,6 +332,13 @@ def test_status_says_what_the_last_one_found(applied: Project, tmp_path: Path) -
     assert applied.status().evaluation is None, "it was of another corrected dataset"
 
 
+def test_status_names_its_round_once_another_is_open(applied: Project, fast: dict[str, str]) -> None:
+    applied.evaluate()
+    applied.next_round()
+    applied.train(Choices(pairs=1, **fast))
+    assert "evaluated\tRound 1: Accuracy " in dupekit("status", "-p", applied.path).stdout
+
+
 def test_what_it_prints(applied: Project, test_folder: Path) -> None:
     (test_folder / "amoeba/broken.png").write_bytes(b"no image")
     command = ("evaluate", "-p", applied.path, "--test", test_folder)

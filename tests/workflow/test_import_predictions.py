@@ -188,6 +188,7 @@ def test_an_array_with_its_lists(project: Project, paths: list[str], tmp_path: P
     done = dupekit("import-predictions", str(tmp_path / "p.npy"), *lists, "-p", str(project.path))
     assert "36 of 36" in done.stdout
     assert "1 prediction an image; they agree with 94.4 % of the given labels" in done.stdout
+    assert "round\t1: imported, 1 prediction an image\n" in dupekit("status", "-p", str(project.path)).stdout
 
 
 REFUSED = [
@@ -258,6 +259,9 @@ def test_models_that_know_different_classes(project: Project, paths: list[str], 
 def test_the_same_file_twice(project: Project, paths: list[str], tmp_path: Path) -> None:
     file = npz(tmp_path / "p.npz", paths, CLASSES, opinions(paths))
     copy = shutil.copy(file, tmp_path / "copy.npz")
+    for other, why in ((tmp_path, "is a folder"), (tmp_path / "none.npz", "does not exist")):
+        with pytest.raises(UsageError, match=rf"{why}\.\n"):
+            project.import_predictions([other])
     with pytest.raises(UsageError, match="is the same as"):
         project.import_predictions([file, copy])
     assert nothing_recorded(project)

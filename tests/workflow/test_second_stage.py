@@ -262,6 +262,9 @@ def test_the_plan_says_it(project: Project, fast) -> None:
     assert (
         "Second stage: from pair 4 on, each image counts as far as the models of the first 3 pairs held its label for right."
     ) in said
+    short = dupekit(*command, "--dry-run", "--pairs", 2, "--class-max", 7, cwd=project.path).stdout
+    assert "as far as the models of pair 1 held its label for right." in short
+    assert "Each training sees at most 7 images of a class.\n" in short
     assert not (project.path / "rounds").exists()
     assert parsed(*command, "--dry-run", cwd=project.path)["plan"]["first_stage"] == 3
     assert "Second stage" not in dupekit("train", "--dry-run", *command[5:], cwd=project.path).stdout
