@@ -230,6 +230,23 @@ def _restored(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Suspic
     return [Suspicion(Kind.RESTORED, those, said, "Shall that be taken back?")] if asks else []
 
 
+def _exchanged(evidence: Evidence, unasked: Sequence[FileVerdict]) -> list[Suspicion]:
+    """Identical images of two classes that would get each other's label: after it one is as wrong as the other was before."""
+    wrong = {
+        (v.file.digest, v.file.given, v.label): v.file.path
+        for v in evidence.review.verdicts
+        if _is_relabelled(v)
+    }
+    those = [v for v in unasked if (v.file.digest, v.label, v.file.given) in wrong and _is_relabelled(v)]
+    if not those:
+        return []
+    first = those[0].file
+    other = wrong[first.digest, those[0].label, first.given]
+    said = f"Identical images of two classes would exchange their labels, such as {first.path} and {other}"
+    asks = "One of the two labels is right: that image is to be deleted in the tree. Shall both change?"
+    return [Suspicion(Kind.EXCHANGED, those, said, asks)]
+
+
 def _unrecorded(evidence: Evidence, _: Sequence[FileVerdict]) -> list[Suspicion]:
     """Where nothing was recorded yet: one of the four is gone, perhaps with what lay in it.
 
@@ -260,6 +277,7 @@ RULES: tuple[Rule, ...] = (
     _discarded,
     _deleted,
     _restored,
+    _exchanged,
     # Asks about all that are missing, so that what can be told of some of them is said first.
     _unrecorded,
 )
@@ -272,6 +290,10 @@ def _recorded(evidence: Evidence, v: FileVerdict) -> Verdict | None:
 
 def _many(evidence: Evidence, those: Sequence[FileVerdict], share: float = ASK_SHARE) -> bool:
     return len(those) >= ASK_FILES and len(those) >= share * len(evidence.review.verdicts)
+
+
+def _is_relabelled(v: FileVerdict) -> bool:
+    return v.verdict is Verdict.RELABEL
 
 
 def _missing(verdicts: Iterable[FileVerdict]) -> list[FileVerdict]:

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """Folders are gone, or nothing is left of many classes, or of the tree."""
     RESTORED = "restored"
     """What was decided before would be taken back by files lying where they were exported."""
+    EXCHANGED = "exchanged"
+    """Identical images of two classes would get each other's label."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,8 @@ def _contradiction(begun: Plan, wanted: Plan, number: int) -> UsageError:
 
 def _said(value: Any) -> str:
     """A part of a plan in words: a plugin with its options, or a value."""
+    if value is None:
+        return "none"
     if not isinstance(value, dict):
         return str(value)
     options = ", ".join(f"{name}={option}" for name, option in value["options"].items())

@@ -12,11 +12,13 @@ import pytest
 from PIL import Image as PillowImage
 
 from dupekit import Choices, Selection
-from dupekit.errors import DatasetError
+from dupekit.errors import DatasetError, NotConfirmed
 from dupekit.jobs.files import RoundFile, read_model
 from dupekit.project import Project
+from dupekit.review.verdicts import Verdict
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.testing import make_dataset
+from dupekit.workflow.collect import all_finished
 from dupekit.workflow.explain import Standing
 
 FAST = {"trainer": "fake", "validator": "fake"}
@@ -175,6 +177,21 @@ def test_identical_images_with_two_labels_come_first(trained: Project, rule: Rul
         path for path, suspect in zip(counted.paths, flagged, strict=True) if suspect
     ]
     assert [trained.explain(one.path).rank for one in (first, second)] == [1, 2]
+
+
+def test_collect_asks_before_two_identical_images_exchange_their_labels(
+    trained: Project, tmp_path: Path
+) -> None:
+    files = trained.export(tmp_path / "tree", Selection(limit=2)).manifest.files
+    with pytest.raises(NotConfirmed, match=r"would exchange their labels, such as \w+/.* and \w+/") as told:
+        trained.collect(tmp_path / "tree", finished=all_finished)
+    assert all(file.path in str(told.value) for file in files)
+    (tmp_path / "tree" / files[0].path).unlink()  # it lies in its class
+    found = trained.collect(tmp_path / "tree", finished=all_finished)
+    assert {v.file.original: v.verdict for v in found.changed} == {
+        files[0].original: Verdict.CORRECT,
+        files[1].original: Verdict.RELABEL,
+    }
 
 
 def test_the_ignore_list_holds_for_them(trained: Project) -> None:
