@@ -224,7 +224,7 @@ def test_a_twin_in_another_class_all_along_is_not_taken_for_one_moved_by_hand(
     assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=2)
     project.export()
-    project.collect(finished=CLASSES)
+    project.collect(finished=CLASSES, confirm=lambda _: True)
     (project.dataset / AMOEBA).unlink()
     project.scan()
     assert [(one.path, str(one)) for one in project.apply(tmp_path / "fixed").unapplied] == [(AMOEBA, "gone")]

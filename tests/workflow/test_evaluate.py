@@ -111,7 +111,7 @@ def test_copies_of_what_was_disputed_test_nothing_and_copies_stay_together(
     assert not project.train(Choices(pairs=3, **fast)).failed
     project.flag(threshold=3)
     project.export(tmp_path / "tree")
-    project.collect(finished=["amoeba", "ciliate"])
+    project.collect(finished=["amoeba", "ciliate"], confirm=lambda _: True)
     project.apply(tmp_path / "fixed")
     found = project.evaluate()
     before = labels(folder_of(project), "before")
