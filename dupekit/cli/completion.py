@@ -134,14 +134,14 @@ def _plugins(kind: str) -> list[str]:
 def _chosen(ctx: typer.Context, kind: str) -> str:
     """The plugin of a kind that the command would take."""
     from dupekit.settings import FILE, read_settings
-    from dupekit.workflow.plan import with_trainer
+    from dupekit.workflow.plan import AUTO, with_trainer
 
     settings = read_settings(_project(ctx) / FILE)
     named = ctx.params.get(kind) or getattr(settings, kind)
-    if named != "auto":
+    if named != AUTO:
         return str(named)
     with _ledger(ctx) as ledger:
-        return with_trainer(ledger, settings.model_copy(update={"trainer": "auto"})).trainer
+        return with_trainer(ledger, settings.model_copy(update={"trainer": AUTO})).trainer
 
 
 def _settings(kind: str, name: str) -> Iterator[str]:

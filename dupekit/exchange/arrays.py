@@ -5,16 +5,14 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.exchange.predicted import Predicted, parsing, refused
+from dupekit.exchange.predicted import Predicted, check_size, parsing, refused
 
 PROBABILITIES, PATHS, CLASSES = ("probabilities", "pred_probs"), ("paths",), ("classes",)
-LARGEST = 16 << 30
-"""Bytes of an array that is read into memory: more is refused before it is unpacked."""
 
 
 def read_npz(file: Path, *, paths: Sequence[str] | None, classes: Sequence[str] | None) -> Predicted:
@@ -55,20 +53,26 @@ def read_npy(file: Path, *, paths: Sequence[str] | None, classes: Sequence[str] 
         )
     with parsing(str(file), ".npy file of NumPy"):
         with file.open("rb") as opened:
-            _header(file, opened, limit=None)
+            _header(file, opened)
         values: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return Predicted(str(file), paths, classes, values)
 
 
 def _read(file: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name) as member:
-        _header(file, member, limit=LARGEST)
+        header = _header(file, member)
+        check_size(str(file), "an array", header.shape, header.dtype.itemsize)
     with archive.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _header(file: Path, opened: IO[bytes], *, limit: int | None) -> None:
-    """Looks at what an array would be before it is read. Raises UsageError for pickles and what is too large."""
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def _header(file: Path, opened: IO[bytes]) -> _Header:
+    """What an array would be, before it is read. Raises UsageError for pickles."""
     magic = opened.read(len(np.lib.format.MAGIC_PREFIX))
     if magic != np.lib.format.MAGIC_PREFIX:
         pickled = magic[:1] == b"\x80"
@@ -80,15 +84,7 @@ def _header(file: Path, opened: IO[bytes], *, limit: int | None) -> None:
     shape, _, dtype = readers[version](opened)
     if dtype.hasobject:
         raise _pickled(file)
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    if limit is not None and size > limit:
-        raise refused(
-            str(file),
-            f"holds an array of {size / (1 << 30):,.0f} GiB; {limit >> 30} are read at most",
-            hint="Save large arrays as .npy, which stay on disk, or in several files.",
-        )
+    return _Header(shape, dtype)
 
 
 def _pickled(file: Path) -> Exception:

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dupekit.exchange.arrays import LARGEST
 from dupekit.exchange.libraries import library
-from dupekit.exchange.predicted import Predicted, parsing, refused
+from dupekit.exchange.predicted import Predicted, check_size, parsing, refused
 
 _CLASSES = ("class_labels", "class2useTB")
 _SCORES = ("output_scores", "output_ranks", "TBscores")
@@ -27,6 +26,8 @@ _BIN = ("bin_id", "bin")
 _WANTED = (*_CLASSES, *_SCORES, *_IMAGES, *_ROIS, *_BIN)
 _BIN_NAME = re.compile(r"D\d{8}T\d{6}_IFCB\d+|IFCB\d+_\d{4}_\d{3}_\d{6}")
 _LARGEST_JSON = 1 << 30
+_ITEM_BYTES = 8
+"""Of a number, at most, and of a reference to a text."""
 
 Values = dict[str, Any]
 
@@ -52,7 +53,7 @@ def read_mat(file: Path) -> Predicted:
             )
     with parsing(str(file), "file of MATLAB"):
         for name, shape, _ in io.whosmat(file):
-            _check_size(file, name, shape)
+            check_size(str(file), name, shape, _ITEM_BYTES)
         found = io.loadmat(file, variable_names=_WANTED)
     return _predicted(file, found)
 
@@ -66,21 +67,13 @@ def read_h5(file: Path) -> Predicted:
         for name in _WANTED:
             data = opened.get(name)
             if isinstance(data, h5py.Dataset):
-                _check_size(file, name, data.shape)
+                check_size(str(file), name, data.shape or (), _ITEM_BYTES)
                 found[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
         for holder in (opened, opened.get("metadata")):
             for name in _BIN:
                 if holder is not None and name in holder.attrs:
                     found.setdefault(name, holder.attrs[name])
     return _predicted(file, found)
-
-
-def _check_size(file: Path, name: str, shape: tuple[int, ...] | None) -> None:
-    size = 8
-    for length in shape or ():
-        size *= int(length)
-    if size > LARGEST:
-        raise refused(str(file), f"holds {name} of shape {shape}; {LARGEST >> 30} GiB are read at most")
 
 
 def _predicted(file: Path, found: Values) -> Predicted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from dupekit.errors import DupekitError, UsageError
 from dupekit.rounds.tally import are_probabilities
 
 _CHUNK = 16384
+LARGEST = 16 << 30
+"""Bytes of an array that is read into memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +39,17 @@ class Predicted:
 def refused(source: str, why: str, *, hint: str = "") -> UsageError:
     """The error for a file that cannot be taken."""
     return UsageError(f"{source} {why}.", hint=f"{hint} Nothing was imported.".strip())
+
+
+def check_size(source: str, what: str, shape: Sequence[int], item_bytes: int) -> None:
+    """Raises UsageError for an array that is too large to be read into memory, before it is unpacked."""
+    size = math.prod(int(length) for length in shape) * item_bytes
+    if size > LARGEST:
+        raise refused(
+            source,
+            f"holds {what} of {size / (1 << 30):,.0f} GiB; {LARGEST >> 30} are read at most",
+            hint="Save large arrays as .npy, which stay on disk, or in several files.",
+        )
 
 
 @contextlib.contextmanager

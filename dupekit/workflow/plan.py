@@ -170,10 +170,9 @@ def with_trainer(ledger: Ledger, settings: Settings) -> Settings:
 
 
 def make_plan(settings: Settings, view: ClassView | None) -> Plan:
-    """Loads and checks what a round of `settings.pairs` will use, so that a wrong name or option shows before anything starts. The trainer is
-    named, not "auto".
+    """Loads and checks what a round of `settings.pairs` will use, so that a wrong name or option shows before anything starts.
 
-    Raises UsageError, OptionError or PluginError.
+    The trainer is named, not "auto". Raises UsageError, OptionError or PluginError.
     """
     options = split_options(settings.options)
     trainer, validator = load_tried(TRAINERS, settings.trainer), load_tried(VALIDATORS, settings.validator)

@@ -26,7 +26,7 @@ from dupekit.system.progress import Progress, stage
 from dupekit.workflow.executing import Execution
 from dupekit.workflow.groups import with_groups
 from dupekit.workflow.ingest import count_votes, ingest
-from dupekit.workflow.plan import Choices, Work, find_work
+from dupekit.workflow.plan import AUTO, Choices, Work, find_work
 from dupekit.workflow.session import Session
 from dupekit.workflow.weights import ensure_weights
 
@@ -96,7 +96,8 @@ def train(
 ) -> Trained:
     """Begins a round or goes on with it; `session.settings` are those with the choices.
 
-    With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. Raises as `find_work`. Failed runs are in the result.
+    With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. Raises as
+    `find_work` and `with_groups`. Failed runs are in the result.
     """
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
@@ -143,7 +144,7 @@ def _planned(session: Session, work: Work, *, until_stable: bool) -> Trained:
         round=work.folder.number,
         begun=work.begins,
         plan=work.plan,
-        chosen=work.begins and settings.trainer == "auto",
+        chosen=work.begins and settings.trainer == AUTO,
         executor=settings.executor,
         device=settings.device,
         images=len(work.of_round.ids),
