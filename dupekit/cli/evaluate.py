@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dupekit.cli.completion import complete_device, complete_executor, complete_setting, complete_trainer
+from dupekit.cli import train_options as options
+from dupekit.cli.completion import complete_trainer
 from dupekit.cli.output import JsonOption, ProjectOption, counted, open_project, print_json, say, warn
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import FIRST, names, numbers, shares, table, texts
@@ -39,21 +40,9 @@ def evaluate(
         str | None,
         typer.Option(help="Default: the round's, with its options.", autocompletion=complete_trainer),
     ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="Where the trainings run.", autocompletion=complete_executor)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="An option of the trainer, as of `dupekit train`.",
-            autocompletion=complete_setting,
-        ),
-    ] = None,
+    executor: options.Executor = None,
+    device: options.Device = None,
+    setting: options.Set = None,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -34,7 +34,7 @@ Trainer = Annotated[
 ]
 Validator = Annotated[str | None, typer.Option(help="Likewise.", autocompletion=complete_validator)]
 Executor = Annotated[
-    str | None, typer.Option(help="Likewise: where the trainings run.", autocompletion=complete_executor)
+    str | None, typer.Option(help="Where the trainings run.", autocompletion=complete_executor)
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N", autocompletion=complete_device)]
 Seed = Annotated[int | None, typer.Option(min=0, help="Everything random follows from it.")]
