@@ -31,7 +31,7 @@ from dupekit.dataset.decode import decode
 from dupekit.dataset.pixels import fit, to_array
 from dupekit.files.names import unescape
 from dupekit.project import Project
-from dupekit.rounds.near_duplicates import SQUARE_PX, near_duplicates
+from dupekit.rounds.near_duplicates import SQUARE_PX, comparable, near_duplicates
 from dupekit.testing import load_images
 
 COPIES, WRONG = 400, 0.02
@@ -88,7 +88,7 @@ def found(dataset: Path) -> None:
     began = time.perf_counter()
     squares = decode(images, size_px=SQUARE_PX, channels=1, fit="shrink", max_pixels=10**9)
     decoded = time.perf_counter()
-    groups = near_duplicates(squares, images.sizes, images.digests)
+    groups = near_duplicates(squares[comparable(images.sizes, images.digests)], images.sizes, images.digests)
     took = time.perf_counter()
     print(
         f"\n{n} images: decoding takes {(decoded - began) / n * 1e4:.1f} s for 10,000, comparing"
@@ -99,11 +99,10 @@ def found(dataset: Path) -> None:
     for kind, make in KINDS.items():
         copies = [make(image) for image in originals]
         of_copies = np.stack([fit(to_array(copy, channels=1), SQUARE_PX, "shrink") for copy in copies])
-        grouped = near_duplicates(
-            np.concatenate([squares, of_copies]),
-            np.concatenate([images.sizes, [copy.size for copy in copies]]),
-            [f"{row:064x}" for row in range(n + len(copies))],
-        )
+        every = np.concatenate([squares, of_copies])
+        sizes = np.concatenate([images.sizes, [copy.size for copy in copies]])
+        names = [f"{row:064x}" for row in range(len(every))]
+        grouped = near_duplicates(every[comparable(sizes, names)], sizes, names)
         right = grouped[n:] == grouped[picked]
         others = np.count_nonzero(grouped[:n] != np.arange(n)) + np.count_nonzero(
             (grouped[n:] < n) & (grouped[n:] != picked)

@@ -38,6 +38,10 @@ _SPECTRA_DIFFER = 0.02
 _SHIFT_PX = 2
 _PART = 512
 """Pairs compared at a time."""
+_SQUARES, _PAIRS = 1024, 16384
+"""Looked at at a time."""
+_FAINT = 1e-3 / SQUARE_PX**2
+"""In place of the root of a lower strength: of a square of one grey."""
 _NOISE = 0.02
 """Added to a square's variance (grey levels squared): where nearly nothing is to be seen, noise alone is no likeness."""
 
@@ -51,6 +55,17 @@ class Twin:
     identical: bool
 
 
+def comparable(sizes: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np.int64]:
+    """The rows of the images that `near_duplicates` compares, ascending: large enough, and of identical ones the first.
+
+    `sizes` (n, 2) are widths and heights of the images.
+    """
+    _, first = np.unique(np.asarray(digests, "S64"), return_index=True)
+    rows = np.sort(first)
+    large: NDArray[np.int64] = rows[(sizes[rows] >= SMALLEST_PX).all(axis=1)]
+    return large
+
+
 def near_duplicates(
     squares: Rows | NDArray[np.uint8],
     sizes: NDArray[np.integer],
@@ -59,42 +74,57 @@ def near_duplicates(
 ) -> NDArray[np.int64]:
     """The group of each image, shape (n,): the row of its first image. Images with equal digests are in one group.
 
-    `squares` has the shape (n, SQUARE_PX, SQUARE_PX, 1); `sizes` (n, 2) are widths and heights of the images. Each image of a group
+    `squares` holds those of the k `comparable` images, shape (k, SQUARE_PX, SQUARE_PX, 1). Each image of a group
     is nearly the same as one and the same image of it, so that likeness does not lead from image to image through the whole
     dataset.
     """
-    _, first, same = np.unique(np.asarray(digests, "S64"), return_index=True, return_inverse=True)
-    different = np.sort(first)
-    groups = _Groups(squares, different)
+    rows = comparable(sizes, digests)
+    groups = _Groups(squares)
     compared = np.zeros(0, np.int64)
-    spectra = _spectra(squares, different)
-    for step, pairs in enumerate(_candidates(spectra, np.asarray(sizes, np.int64)[different]), 1):
-        numbers = pairs @ np.array([len(different), 1])
+    for step, pairs in enumerate(_candidates(_spectra(squares), np.asarray(sizes)[rows].astype(np.int64)), 1):
+        numbers = pairs @ np.array([len(rows), 1])
         new = groups.apart(pairs) & ~np.isin(numbers, compared)
         compared = np.union1d(compared, numbers[new])
         groups.compare(pairs[new])
         progress("comparing images", step, _ORDERS * _AHEAD)
-    rows = np.empty(len(first), np.int64)
-    rows[np.argsort(first)] = different[groups.firsts()]
-    return rows[same]
+    _, first, same = np.unique(np.asarray(digests, "S64"), return_index=True, return_inverse=True)
+    found = np.arange(len(same))
+    found[rows] = rows[groups.firsts()]
+    return found[first][same]
 
 
-def _spectra(squares: Rows | NDArray[np.uint8], rows: NDArray[np.integer]) -> NDArray[np.float32]:
-    """The low frequencies of each of these squares, shape (k, 63), which shifts, mirrors and quarter turns leave as they are: the
-    magnitudes of the Fourier transform do not know where in the square something lies."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spectra:
+    """What shifts, mirrors and quarter turns leave as it is: the magnitudes of the Fourier transform do not know where in the
+    square something lies."""
+
+    low: NDArray[np.float16]
+    """The low frequencies, shape (k, 63); half as precise, and half as large: a quarter of a gigabyte for two million images."""
+    strength: NDArray[np.float32]
+    """The sum of their squares, (k,)."""
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+
+def _spectra(squares: Rows | NDArray[np.uint8]) -> _Spectra:
     upper, strictly = np.triu_indices(_LOW), np.triu_indices(_LOW, 1)
-    found = np.empty((len(rows), len(upper[0]) - 1 + len(strictly[0])), np.float32)
-    for start in range(0, len(rows), 1024):
-        spectrum = np.abs(np.fft.rfft2(_grey(squares, rows[start : start + 1024])))[:, :, :_LOW]
+    low = np.empty((len(squares), len(upper[0]) - 1 + len(strictly[0])), np.float16)
+    strength = np.empty(len(squares), np.float32)
+    for start in range(0, len(squares), _SQUARES):
+        block = slice(start, min(start + _SQUARES, len(squares)))
+        grey = _grey(squares, np.arange(block.start, block.stop))
+        spectrum = np.abs(np.fft.rfft2(grey, norm="forward"))[:, :, :_LOW]
         both = spectrum[:, :_LOW] + spectrum[:, -np.arange(_LOW)]
         turned = both.transpose(0, 2, 1)
         sums = (both + turned)[:, upper[0], upper[1]]
         differences = np.abs(both - turned)[:, strictly[0], strictly[1]]
-        found[start : start + 1024] = np.concatenate([sums[:, 1:], differences], axis=1)
-    return found
+        found = np.concatenate([sums[:, 1:], differences], axis=1)
+        low[block], strength[block] = found, (found**2).sum(axis=1)
+    return _Spectra(low, strength)
 
 
-def _candidates(spectra: NDArray[np.float32], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _candidates(spectra: _Spectra, sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Pairs of images with nearly the same spectrum and size, in parts of shape (k, 2), the lower number first.
 
     A bit of an image's hash says whether a frequency has a larger share than in the median image, as perceptual hashes from the
@@ -105,34 +135,57 @@ def _candidates(spectra: NDArray[np.float32], sizes: NDArray[np.int64]) -> Itera
     if not len(spectra):
         return
     rng = np.random.default_rng(0)
-    strength = (spectra**2).sum(axis=1)
-    bits = np.zeros((len(spectra), 64), bool)
-    for frequency in range(spectra.shape[1]):
-        share = spectra[:, frequency] / np.sqrt(np.maximum(strength, 1e-6))
-        bits[:, frequency] = share > np.median(share)
-    root = np.sqrt(strength)
+    hashes = _hashes(spectra)
     sizes = np.sort(sizes, axis=1)
-    allowed = np.maximum(SIZES_DIFFER_PX, SIZES_DIFFER * sizes)
     for _ in range(_ORDERS):
-        mixed = np.packbits(bits[:, rng.permutation(64)], axis=1)
-        order = np.lexsort((strength, np.ascontiguousarray(mixed).view(np.uint64)[:, 0]))
+        order = np.lexsort((spectra.strength, _mixed(hashes, rng.permutation(64))))
         for ahead in range(1, _AHEAD + 1):
-            one, other = order[:-ahead], order[ahead:]
-            allowed_apart = _SPECTRA_DIFFER * (strength[one] + strength[other]) / 2
-            near = (root[one] - root[other]) ** 2 <= allowed_apart
-            near &= (np.abs(sizes[one] - sizes[other]) <= allowed[one]).all(axis=1)
-            near &= sizes[one, 0] >= SMALLEST_PX
-            one, other = one[near], other[near]
-            near = ((spectra[one] - spectra[other]) ** 2).sum(axis=1) <= allowed_apart[near]
-            yield np.sort(np.stack([one[near], other[near]], axis=1), axis=1)
+            pairs = [np.zeros((0, 2), np.int64)]
+            for start in range(0, len(order) - ahead, _PAIRS):
+                one = order[start : min(start + _PAIRS, len(order) - ahead)]
+                pairs.append(_near(spectra, sizes, one, order[start + ahead :][: len(one)]))
+            yield np.concatenate(pairs)
+
+
+def _hashes(spectra: _Spectra) -> NDArray[np.uint64]:
+    """A bit a frequency, (k,)."""
+    hashes = np.zeros(len(spectra), np.uint64)
+    root = np.maximum(np.sqrt(spectra.strength), _FAINT)
+    for frequency in range(spectra.low.shape[1]):
+        share = spectra.low[:, frequency] / root
+        hashes |= (share > np.median(share)).astype(np.uint64) << np.uint64(frequency)
+    return hashes
+
+
+def _mixed(hashes: NDArray[np.uint64], order: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The same bits in another order."""
+    mixed = np.zeros_like(hashes)
+    for to, bit in enumerate(order.astype(np.uint64)):
+        mixed |= (hashes >> bit & np.uint64(1)) << np.uint64(to)
+    return mixed
+
+
+def _near(
+    spectra: _Spectra, sizes: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Those of these pairs whose spectra and sizes are nearly the same, shape (k, 2)."""
+    strength = spectra.strength
+    apart = _SPECTRA_DIFFER * (strength[one] + strength[other]) / 2
+    near = (np.sqrt(strength[one]) - np.sqrt(strength[other])) ** 2 <= apart
+    allowed = np.maximum(SIZES_DIFFER_PX, SIZES_DIFFER * sizes[one])
+    near &= (np.abs(sizes[one] - sizes[other]) <= allowed).all(axis=1)
+    one, other = one[near], other[near]
+    between = spectra.low[one].astype(np.float32) - spectra.low[other]
+    near = (between**2).sum(axis=1) <= apart[near]
+    return np.sort(np.stack([one[near], other[near]], axis=1), axis=1)
 
 
 class _Groups:
     """Groups of images, each around one of them: its leader."""
 
-    def __init__(self, squares: Rows | NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-        self._squares, self._rows = squares, rows
-        self._leader = np.arange(len(rows))
+    def __init__(self, squares: Rows | NDArray[np.uint8]) -> None:
+        self._squares = squares
+        self._leader = np.arange(len(squares))
         self._members: dict[int, list[int]] = {}
         self._refused: set[tuple[int, int]] = set()
 
@@ -177,7 +230,7 @@ class _Groups:
         return self._members.get(leader, [leader])
 
     def _similarity(self, some: NDArray[np.integer], others: NDArray[np.integer]) -> NDArray[np.float32]:
-        return similarity(_grey(self._squares, self._rows[some]), _grey(self._squares, self._rows[others]))
+        return similarity(_grey(self._squares, some), _grey(self._squares, others))
 
 
 def similarity(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:

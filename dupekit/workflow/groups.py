@@ -13,7 +13,7 @@ from dupekit.errors import JobError
 from dupekit.jobs.files import RoundFile
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.ledger.images import ClassSize
-from dupekit.rounds.near_duplicates import SQUARE_PX, Twin, near_duplicates
+from dupekit.rounds.near_duplicates import SQUARE_PX, Twin, comparable, near_duplicates
 from dupekit.system.progress import Progress
 from dupekit.workflow.plan import Work, refuse_few_classes
 from dupekit.workflow.session import Session
@@ -50,7 +50,8 @@ def ensure_groups(session: Session, folder: RoundFolder, plan: Plan, progress: P
 def _grouped(session: Session, of_round: RoundFile, progress: Progress) -> RoundFile:
     images = of_round.as_images()
     cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
-    squares = cache.pixels(images, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
+    compared = images.take(comparable(images.sizes, images.digests))
+    squares = cache.pixels(compared, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
     groups = near_duplicates(squares, images.sizes, images.digests, progress)
     return of_round.model_copy(update={"groups": groups.tolist()})
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from dupekit.dataset.pixels import fit, to_array
-from dupekit.rounds.near_duplicates import SMALLEST_PX, SQUARE_PX, near_duplicates
+from dupekit.rounds.near_duplicates import SMALLEST_PX, SQUARE_PX, comparable, near_duplicates
 
 Pixels = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ def groups_of(images: list[Pixels], digests: list[str] | None = None) -> list[in
     squares = np.stack([fit(image[:, :, None], SQUARE_PX, "shrink") for image in images])
     sizes = np.array([image.shape[::-1] for image in images])
     names = digests or [f"{number:064x}" for number in range(len(images))]
-    return near_duplicates(squares, sizes, names).tolist()
+    return near_duplicates(squares[comparable(sizes, names)], sizes, names).tolist()
 
 
 def jpeg(image: Pixels, quality: int = 75) -> Pixels:
@@ -114,7 +114,8 @@ def test_groups_hold_identical_images_and_are_named_after_their_first(rows: list
     for row, (image, version) in enumerate(rows):
         made = blob(image) if not version else jpeg(blob(image), 80 + version)
         squares[row] = fit(made[:, :, None], SQUARE_PX, "shrink")
-    found = near_duplicates(squares, np.tile([46, 40], (len(rows), 1)), digests)
+    sizes = np.tile([46, 40], (len(rows), 1))
+    found = near_duplicates(squares[comparable(sizes, digests)], sizes, digests)
     for row, group in enumerate(found.tolist()):
         assert group <= row
         assert found[group] == group
