@@ -6,6 +6,7 @@ their arrays may be memory-mapped.
 
 from __future__ import annotations
 
+import codecs
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 BLOCK = 4096
 """So many texts are decoded, encoded or copied at a time."""
 DIGEST_BYTES = 32
+_CHECKED_BYTES = 2**20
 
 
 class Column(Sequence[str]):
@@ -68,6 +70,21 @@ class TextColumn(Column):
         writer = TextWriter()
         writer.extend(texts)
         return writer.column()
+
+    @classmethod
+    def checked(cls, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> TextColumn:
+        """Of arrays that were read from a file. Raises ValueError where they are no texts."""
+        if len(ends) and (ends[0] < 0 or (ends[1:] < ends[:-1]).any()):
+            raise ValueError("the ends of its texts do not ascend")
+        if (int(ends[-1]) if len(ends) else 0) != len(data):
+            raise ValueError("its texts do not end where their bytes do")
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for start in range(0, len(data), _CHECKED_BYTES):
+            decoder.decode(data[start : start + _CHECKED_BYTES].tobytes())
+        decoder.decode(b"", final=True)
+        if (data[ends[ends < len(data)]] & 0xC0 == 0x80).any():
+            raise ValueError("one of its texts ends within a character")
+        return cls(data, ends)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -133,12 +150,9 @@ class DigestColumn(Column):
     @classmethod
     def of(cls, digests: Iterable[str]) -> DigestColumn:
         """Raises ValueError for what is no digest."""
-        data, left = bytearray(), iter(digests)
-        while block := list(islice(left, BLOCK)):
-            if any(len(digest) != 2 * DIGEST_BYTES for digest in block):
-                raise ValueError("a digest is not of 64 hexadecimal digits")
-            data += bytes.fromhex("".join(block))
-        return cls(np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES))
+        writer = DigestWriter()
+        writer.extend(digests)
+        return writer.column()
 
     @property
     def keys(self) -> NDArray[np.bytes_]:
@@ -157,6 +171,30 @@ class DigestColumn(Column):
     def _decoded(self, start: int, stop: int) -> Iterator[str]:
         digits, width = self.values[start:stop].tobytes().hex(), 2 * DIGEST_BYTES
         return (digits[at : at + width] for at in range(0, len(digits), width))
+
+
+class DigestWriter:
+    """Makes a DigestColumn of digests as they come."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def extend(self, digests: Iterable[str]) -> None:
+        """Raises ValueError for what is no digest."""
+        left = iter(digests)
+        while block := list(islice(left, BLOCK)):
+            if any(len(digest) != 2 * DIGEST_BYTES for digest in block):
+                raise ValueError("a digest is not of 64 hexadecimal digits")
+            self._data += bytes.fromhex("".join(block))
+
+    def column(self) -> DigestColumn:
+        """What was written. Nothing can be added afterwards: the column holds the buffer."""
+        return DigestColumn(np.frombuffer(self._data, np.uint8).reshape(-1, DIGEST_BYTES))
+
+
+def keys_of(digests: Sequence[str]) -> NDArray[np.bytes_]:
+    """As `DigestColumn.keys`, also of a list."""
+    return (digests if isinstance(digests, DigestColumn) else DigestColumn.of(digests)).keys
 
 
 def take(texts: Sequence[str], rows: ArrayLike) -> Sequence[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Rows
+from dupekit.dataset.columns import keys_of
 from dupekit.system.progress import Progress, silent
 
 SQUARE_PX = 64
@@ -63,7 +64,7 @@ def near_duplicates(
     is nearly the same as one and the same image of it, so that likeness does not lead from image to image through the whole
     dataset.
     """
-    _, first, same = np.unique(np.asarray(digests, "S64"), return_index=True, return_inverse=True)
+    _, first, same = np.unique(keys_of(digests), return_index=True, return_inverse=True)
     different = np.sort(first)
     groups = _Groups(squares, different)
     compared = np.zeros(0, np.int64)
