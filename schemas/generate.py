@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from dupekit.jobs.evaluation import Evaluation
-from dupekit.jobs.files import JobFile, ResultFile, RoundFile
+from dupekit.jobs.files import JobFile, ResultFile
+from dupekit.jobs.images import About
 from dupekit.ledger import Ledger
 from dupekit.review.manifest import Manifest
 from dupekit.review.reference_index import ReferenceIndex
@@ -17,7 +18,7 @@ from dupekit.settings import Settings
 
 MODELS = {
     "dupekit.toml": Settings,
-    "images": RoundFile,
+    "images": About,
     "job": JobFile,
     "result": ResultFile,
     "evaluation": Evaluation,

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask
 from dupekit.cli.app import exit_code
+from dupekit.dataset.columns import DigestColumn, TextColumn
+from dupekit.jobs.images import RoundImages, read_images, write_images
 from dupekit.jobs.worker import run_jobs
 from dupekit.ledger import Ledger, exports
 from dupekit.project import Project
@@ -131,6 +133,11 @@ def moved_project(source: Path, target: Path, places: tuple[Path, Path]) -> Proj
     old, new = (str(place) for place in places)
     for file in (target / "dupekit.toml", *target.glob("rounds/*/images.json")):
         file.write_text(file.read_text().replace(f"{old}/", f"{new}/"))
+    for file in target.glob("rounds/*/images.npz"):
+        lists = lists_of(file)
+        write_lists(
+            file, lists | {"dataset": f"{lists['dataset']}/".replace(f"{old}/", f"{new}/").rstrip("/")}
+        )
     with contextlib.closing(sqlite3.connect(target / "ledger.db")) as db, db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         for table, column in PLACES:
@@ -138,6 +145,28 @@ def moved_project(source: Path, target: Path, places: tuple[Path, Path]) -> Proj
                 continue
             db.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (f"{old}/", f"{new}/"))
     return Project(target)
+
+
+def lists_of(file: Path) -> dict[str, Any]:
+    """images.npz, or an images.json, with lists in place of its arrays and columns."""
+    images = read_images(file)
+    found = {field.name: getattr(images, field.name) for field in dataclasses.fields(images)}
+    arrays = {name: value.tolist() for name, value in found.items() if isinstance(value, np.ndarray)}
+    return found | arrays | {"paths": [*images.paths], "digests": [*images.digests]}
+
+
+def write_lists(file: Path, lists: dict[str, Any]) -> None:
+    """Writes an images.npz of what `lists_of` gives."""
+    groups = lists["groups"]
+    columns = {
+        "ids": np.array(lists["ids"], np.int64),
+        "paths": TextColumn.of(lists["paths"]),
+        "digests": DigestColumn.of(lists["digests"]),
+        "sizes": np.array(lists["sizes"], np.int32),
+        "labels": np.array(lists["labels"], np.int32),
+        "groups": None if groups is None else np.array(groups, np.int64),
+    }
+    write_images(file, RoundImages(**(lists | columns)))
 
 
 PLACES = (

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from dupekit.project import Project
@@ -30,13 +31,14 @@ def test_what_a_project_writes_is_what_the_schemas_say(trained: Project) -> None
     trained.export()
     of_round = trained.path / "rounds" / "01"
     written = {
-        "images": of_round / "images.json",
         "job": of_round / "runs" / "p01-a" / "job.json",
         "result": of_round / "runs" / "p01-a" / "result.json",
         "manifest": trained.folder_of(trained.tree()[0]) / "manifest.json",
     }
     for name, file in written.items():
         jsonschema.validate(json.loads(file.read_text()), json.loads(GENERATED[f"{name}.schema.json"]))
+    about = np.load(of_round / "images.npz")["about"].tobytes()
+    jsonschema.validate(json.loads(about), json.loads(GENERATED["images.schema.json"]))
     settings = tomllib.loads((trained.path / "dupekit.toml").read_text())
     jsonschema.validate(settings, json.loads(GENERATED["dupekit.toml.schema.json"]))
     with pytest.raises(jsonschema.ValidationError):

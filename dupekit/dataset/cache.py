@@ -10,6 +10,7 @@ Everything here can be deleted at any time; it costs only the time to make it ag
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import zlib
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
-from dupekit.dataset.decode import decode_all
+from dupekit.dataset.columns import keys_of
+from dupekit.dataset.decode import WORTH_PROCESSES, decode_all
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.images import Fit, Images
 from dupekit.dataset.pixels import RULES
@@ -33,8 +35,11 @@ from dupekit.system.progress import Progress, silent
 _INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
 
 Compute = Callable[[Images], Iterable[NDArray[Any]]]
-"""Makes the rows of some images, in their order and in parts of any number: arrays (k, *shape)."""
+"""Makes the rows of some images, in their order and in parts of any number: arrays (k, *shape). It is called again for the next."""
 
+_FEW, _MANY = 256, (8192, 65536)
+"""Images that a process makes rows of before it looks again what others have made. Many, where the processes that decode them are
+started for each of these blocks."""
 _SAVE_S, _SAVE_BYTES = 1.0, 2**26
 """So often, or when so much has gathered, what was made is written and told."""
 
@@ -120,36 +125,94 @@ class CachedArray:
         self.shape = shape
         self.dtype = dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
-        self._sound = np.zeros(0, bool)  # rows whose checksum this process has compared
+        self._sound = np.zeros(0, bool)  # rows whose checksum this process has compared, or made
+        self._read: tuple[tuple[int, int], _Index] | None = None
+        self._filled: tuple[Images, tuple[int, int], NDArray[np.int64]] | None = None
+        self._begun = (0, 0)
 
     def fill(self, images: Images, compute: Compute, *, stage: str, progress: Progress = silent) -> Rows:
-        """The rows of these images; `compute` makes those that are missing or damaged."""
+        """The rows of these images; `compute` makes those that are missing or damaged. What was filled last is known by the very
+        object: all runs of a round in one process have one pool.
+
+        No lock is held meanwhile. Of several processes that find much missing each makes what no other has made yet.
+        """
+        if (found := self._resolved(images)) is not None:
+            return self._rows(found)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock", fallback_to_soft=False):
+        with self._locked():
             self._prepare()
-            found = self._find(images.digests)
+        keys = keys_of(images.digests)
+        before = self._index().find(keys)
+        found = before.copy()
+        self._check(found, progress)
+        lost = np.flatnonzero(found < 0)
+        if len(lost):
+            _, first = np.unique(keys[lost], return_index=True)
+            missing = lost[np.sort(first)]
+            self._make(
+                images, missing, before[missing], compute, lambda done: progress(stage, done, len(missing))
+            )
+            found = self._index().find(keys)
             self._check(found, progress)
-            lost = np.flatnonzero(found < 0)
-            if len(lost):
-                _, first = np.unique(np.asarray(images.digests, "S64")[lost], return_index=True)
-                missing = images.take(lost[np.sort(first)])
-                self._make(missing, compute, lambda done: progress(stage, done, len(missing)))
-                found = self._find(images.digests)
+            if (found < 0).any():
+                raise CacheError(
+                    f"The cached array {self.folder.name!r} was changed or deleted while it was filled.",
+                    hint="Run `dupekit train` again: it goes on where it was.",
+                )
+        self._filled = images, self._beginning(), found
         return self._rows(found)
 
-    def _make(self, missing: Images, compute: Compute, tell: Callable[[int], None]) -> None:
+    def _make(
+        self,
+        images: Images,
+        missing: NDArray[np.int64],
+        before: NDArray[np.int64],
+        compute: Compute,
+        tell: Callable[[int], None],
+    ) -> None:
+        """Makes the rows of the images at `missing`, of which `before` are the damaged rows, -1 where there is none."""
+        size = _FEW if len(missing) < WORTH_PROCESSES else int(np.clip(len(missing) // 8, *_MANY))
+        starts = np.arange(0, len(missing), size)
         done = 0
         tell(done)
-        for rows in _gathered(compute(missing)):
-            self._append(missing.digests[done : done + len(rows)], rows)
-            done += len(rows)
-            tell(done)
-        if done < len(missing):
-            raise ValueError(f"{self.folder.name}: {done} rows for {len(missing)} images")
+        with self._making() as alone:
+            # One process goes from front to back, so that what it makes is always made alike; others anywhere.
+            for start in (starts if alone else np.random.default_rng().permutation(starts)).tolist():
+                block = missing[start : start + size]
+                index = self._index()
+                now = index.find(keys_of(images.digests)[block])
+                own = images.take(block[now == before[start : start + size]])
+                made = 0
+                if len(own) < len(block):
+                    done += len(block) - len(own)
+                    tell(done)
+                for rows in _gathered(compute(own)) if len(own) else ():
+                    self._append(own.digests[made : made + len(rows)], rows, len(index.crc))
+                    made += len(rows)
+                    tell(done + made)
+                if made < len(own):
+                    raise ValueError(f"{self.folder.name}: {made} rows for {len(own)} images")
+                done += made
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[bool]:
+        """Whether no other process makes rows of this array now. It is only a hint: nobody waits for it."""
+        lock = FileLock(self.folder / "making", fallback_to_soft=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def rows(self, images: Images) -> Rows:
         """The rows of these images. Raises CacheError where one was never filled in."""
-        found = self._find(images.digests)
+        if (found := self._resolved(images)) is not None:
+            return self._rows(found)
+        found = self._index().find(keys_of(images.digests))
         if (found < 0).any():
             lost = images.paths[int(np.argmax(found < 0))]
             raise CacheError(
@@ -160,7 +223,7 @@ class CachedArray:
 
     def known(self, digests: Sequence[str]) -> Rows:
         """The rows of images by their digests, as far as there are any: `at` is -1 for the others."""
-        found = self._find(digests)
+        found = self._index().find(keys_of(digests))
         if (found < 0).all():
             return Rows(np.empty((0, *self.shape), self.dtype), found)
         memory = self._memory()
@@ -187,45 +250,72 @@ class CachedArray:
         _truncate(index, count * _INDEX.itemsize)
         _truncate(rows, count * self._row_bytes)
 
-    def _append(self, digests: Sequence[str], values: NDArray[Any]) -> None:
+    def _append(self, digests: Sequence[str], values: NDArray[Any], since: int) -> None:
+        """Adds the rows of these digests, but for those that others have added after row `since`."""
         if values.shape != (len(digests), *self.shape):
             raise ValueError(f"{self.folder.name}: rows {values.shape}, not {(len(digests), *self.shape)}")
-        values = np.ascontiguousarray(values, self.dtype)
         entries = np.empty(len(digests), _INDEX)
-        entries["digest"] = [bytes.fromhex(digest) for digest in digests]
-        entries["crc"] = [zlib.crc32(row.tobytes()) for row in values]
-        for name, content in (("rows.bin", values.tobytes()), ("index.bin", entries.tobytes())):
-            with (self.folder / name).open("ab") as file:
-                file.write(content)
+        entries["digest"] = keys_of(digests)
+        values = np.ascontiguousarray(values, self.dtype)
+        rows, index = self.folder / "rows.bin", self.folder / "index.bin"
+        with self._locked():
+            self._prepare()  # another writer may have been killed since
+            late = np.fromfile(index, _INDEX, offset=since * _INDEX.itemsize)["digest"]
+            own = ~np.isin(entries["digest"], late)
+            entries, values = entries[own], values[own]
+            entries["crc"] = [zlib.crc32(row.tobytes()) for row in values]
+            for file, content in ((rows, values.tobytes()), (index, entries.tobytes())):
+                with file.open("ab") as opened:
+                    opened.write(content)
+            count = index.stat().st_size // _INDEX.itemsize
+        self._know(count)
+        self._sound[count - len(entries) : count] = True
+
+    def _locked(self) -> FileLock:
+        return FileLock(self.folder / "lock", fallback_to_soft=False)
+
+    def _beginning(self) -> tuple[int, int]:
+        """Another one where the array was begun anew."""
+        try:
+            layout = (self.folder / "array.json").stat()
+        except FileNotFoundError:
+            return 0, 0
+        return layout.st_ino, layout.st_mtime_ns
+
+    def _resolved(self, images: Images) -> NDArray[np.int64] | None:
+        """The rows of the images that were filled last, if it is these."""
+        if self._filled is None or self._filled[0] is not images or self._filled[1] != self._beginning():
+            return None
+        return self._filled[2]
 
     def _memory(self) -> NDArray[Any]:
         count = (self.folder / "rows.bin").stat().st_size // self._row_bytes
         return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(count, *self.shape))
 
-    def _find(self, digests: Sequence[str]) -> NDArray[np.int64]:
-        """The row of each digest, -1 where there is none."""
-        found = np.full(len(digests), -1, np.int64)
-        file = self.folder / "index.bin"
-        if not len(digests) or not file.is_file():
-            return found
-        index = np.fromfile(file, _INDEX)
-        if not len(index):
-            return found
-        order = np.argsort(index["digest"], kind="stable")
-        ordered = index["digest"][order]
-        keys = np.array([bytes.fromhex(digest) for digest in digests], "S32")
-        last = np.searchsorted(ordered, keys, side="right") - 1  # the last entry of a digest counts
-        hit = (last >= 0) & (ordered[last] == keys)
-        found[hit] = order[last[hit]]
-        return found
+    def _index(self) -> _Index:
+        """The index as it stands now; read again only where it has changed."""
+        file, begun = self.folder / "index.bin", self._beginning()
+        if begun != self._begun:
+            self._begun, self._read, self._sound = begun, None, np.zeros(0, bool)
+        try:
+            at = file.stat()
+        except FileNotFoundError:
+            return _Index.of(np.empty(0, _INDEX))
+        stands = (at.st_size, at.st_mtime_ns)
+        if self._read is None or self._read[0] != stands:
+            self._read = stands, _Index.of(np.fromfile(file, _INDEX))
+        return self._read[1]
+
+    def _know(self, count: int) -> None:
+        self._sound = np.concatenate([self._sound, np.zeros(max(0, count - len(self._sound)), bool)])
 
     def _check(self, found: NDArray[np.int64], progress: Progress) -> None:
         """Sets to -1 where a row's checksum is wrong. Once a row has been found sound, it is not read again."""
         there = found >= 0
         if not there.any():
             return
-        crc = np.fromfile(self.folder / "index.bin", _INDEX)["crc"]
-        self._sound = np.concatenate([self._sound, np.zeros(max(0, len(crc) - len(self._sound)), bool)])
+        crc = self._index().crc
+        self._know(len(crc))
         memory, rows = self._memory(), np.unique(found[there])
         unread = rows[~self._sound[rows]].tolist()
         for done, row in enumerate(unread, 1):
@@ -233,6 +323,30 @@ class CachedArray:
             if done % 1024 == 0 or done == len(unread):
                 progress("checking the cache", done, len(unread))
         found[there] = np.where(self._sound[found[there]], found[there], -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Index:
+    """Which row is of which image."""
+
+    ordered: NDArray[np.bytes_]
+    """The digests, sorted."""
+    order: NDArray[np.intp]
+    """Their rows."""
+    crc: NDArray[np.uint32]
+    """Of each row."""
+
+    @classmethod
+    def of(cls, entries: NDArray[Any]) -> _Index:
+        order = np.argsort(entries["digest"], kind="stable")
+        return cls(entries["digest"][order], order, entries["crc"].copy())
+
+    def find(self, keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """The row of each digest, -1 where there is none."""
+        if not len(self.ordered):
+            return np.full(len(keys), -1, np.int64)
+        last = np.searchsorted(self.ordered, keys, side="right") - 1  # the last entry of a digest counts
+        return np.where((last >= 0) & (self.ordered[last] == keys), self.order[last], -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

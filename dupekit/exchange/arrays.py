@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.exchange.predicted import Predicted, check_size, parsing, refused
+from dupekit.files.arrays import write_array, writing_rows
 
 PROBABILITIES, PATHS, CLASSES = ("probabilities", "pred_probs"), ("paths",), ("classes",)
 
@@ -121,17 +122,9 @@ def write_npz(
 ) -> None:
     """Arrays `labels`, `pred_probs` (float32, as they come, by blocks of rows), `classes` and `paths`."""
     with zipfile.ZipFile(out, "w") as archive:
-        _write(archive, "labels", labels)
-        _write(archive, "classes", np.array(classes, str))
-        with archive.open("pred_probs.npy", "w", force_zip64=True) as member:
-            shape = (len(paths), len(classes))
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)
+        write_array(archive, "labels", labels)
+        write_array(archive, "classes", np.array(classes, str))
+        with writing_rows(archive, "pred_probs", np.float32, (len(paths), len(classes))) as write:
             for block in probabilities:
-                member.write(np.ascontiguousarray(block, "<f4").tobytes())
-        _write(archive, "paths", np.array(paths, str))
-
-
-def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array(member, array, allow_pickle=False)
+                write(block)
+        write_array(archive, "paths", np.array(list(paths), str))

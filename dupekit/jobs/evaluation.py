@@ -1,6 +1,6 @@
 """rounds/NN/evaluation of a project: trainings on a dataset before and after its correction, as job folders.
 
-    rounds/01/evaluation/1a2b3c4d/before.json, after.json   the images and labels of each, test images included
+    rounds/01/evaluation/1a2b3c4d/before.npz, after.npz     the images and labels of each, test images included
                               .../runs/before-01/           job.json and what comes out, as of a round's run
                               .../runs/before-01/split.npy  bool, True for the images that test this training
                               .../evaluation.json           what was found
@@ -30,11 +30,11 @@ from dupekit.jobs.files import (
     Choice,
     Half,
     JobFile,
-    RoundFile,
     read_model,
     read_result,
     write_model,
 )
+from dupekit.jobs.images import RoundImages, write_images
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.plugin.contract import RESULT, Job
 from dupekit.rounds.comparison import Compared, Measure
@@ -136,7 +136,7 @@ class Trial:
     """What an evaluation trains and tests. Both arms have the test images under the same numbers."""
 
     plan: EvaluationPlan
-    images: dict[Arm, RoundFile]
+    images: dict[Arm, RoundImages]
     held_out: Callable[[int], NDArray[np.int64]]
     """The numbers of the images that test the trainings of a seed, ascending; copies of them included."""
     tested: NDArray[np.int64]
@@ -154,7 +154,8 @@ class Trial:
         """Another one for whatever else is trained or tested, but for the number of seeds."""
         key = hashlib.sha256(self.plan.model_dump_json().encode())
         for images in self.images.values():
-            key.update(images.model_dump_json().encode())
+            for array in images.arrays().values():
+                key.update(array.tobytes())
         for numbers in (self.held_out(1), self.tested):
             key.update(numbers.tobytes())
         return key.hexdigest()[:8]
@@ -172,7 +173,7 @@ class EvaluationFolder:
         (self.path / "runs").mkdir(parents=True, exist_ok=True)
         clear_partials(self.path)
         for arm in Arm:
-            write_model(self.path / f"{arm}.json", self._trial.images[arm])
+            write_images(self.path / f"{arm}.npz", self._trial.images[arm])
 
     def run(self, arm: Arm, seed: int) -> Path:
         """The job folder of a training; seeds count from 1."""
@@ -191,7 +192,7 @@ class EvaluationFolder:
             round=trial.plan.round,
             pair=seed,
             half=Half.A,  # trains on what the split does not mark, and predicts the rest
-            images=f"../../{arm}.json",
+            images=f"../../{arm}.npz",
             split="split.npy",
             cache="../../../../../../cache",
             seed=seed_for(trial.plan.seed, trial.plan.round, _TRAINING, seed),  # both arms the same

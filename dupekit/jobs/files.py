@@ -1,6 +1,6 @@
 """Job folders: the files of a run, and the boundary between processes.
 
-    rounds/01/images.json           the round's images and classes, one file for all runs
+    rounds/01/images.npz            the round's images and classes, one file for all runs
     rounds/01/splits/p03.npy        the split of pair 3: bool, True for the second half
     rounds/01/weights.npy           how much each image counts in the second stage: float32
     rounds/01/runs/p03-a/job.json   what to do
@@ -22,9 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from dupekit.dataset.images import Images
 from dupekit.errors import JobError
-from dupekit.files.names import unescape
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.contract import RESULT
@@ -63,7 +61,9 @@ class JobFile(_File):
     round: int = Field(ge=1)
     pair: int = Field(ge=1)
     half: Half = Field(description="'a' trains on the first half and predicts the second, 'b' the reverse.")
-    images: str = Field(description="The round's images.json, relative to the job's folder.")
+    images: str = Field(
+        description="The round's images.npz, relative to the job's folder; of an older round its images.json."
+    )
     split: str = Field(description="The pair's split, a .npy file, likewise.")
     weights: str | None = Field(
         None,
@@ -105,63 +105,12 @@ class ResultFile(_File):
     )
 
 
-class RoundFile(_File):
-    """images.json: the images of a round, as columns; every list has one entry an image."""
-
-    format: Literal["dupekit/images/1"] = Field("dupekit/images/1", alias="schema")
-    dataset: str = Field(description="The dataset's folder: absolute, escaped.")
-    classes: list[str] = Field(description="What the models tell apart.")
-    folders: list[str] | None = Field(
-        None,
-        description="Under a class view: for each of the classes the folder of the dataset that is meant where a model names it."
-        " Without: the classes are the folders.",
-    )
-    ids: list[int] = Field(
-        description="Numbers of the images in the ledger, ascending; those of a test folder come after all in the ledger."
-    )
-    paths: list[str] = Field(
-        description="Relative to the dataset, escaped; those of an evaluation's test folder absolute."
-    )
-    digests: list[str] = Field(description="SHA-256, hexadecimal.")
-    sizes: list[tuple[int, int]] = Field(description="Width and height in pixels.")
-    labels: list[int] = Field(description="Given labels: positions in classes.")
-    groups: list[int] | None = Field(
-        None,
-        description="Images with an equal number are the same, or nearly, and stay in one half: that of the group's first image."
-        " null: only images with an equal digest are a group.",
-    )
-
-    @property
-    def group_numbers(self) -> NDArray[np.int64]:
-        """The group of each image, shape (n,): equal numbers stay in one half."""
-        if self.groups is not None:
-            return np.array(self.groups, np.int64)
-        _, numbers = np.unique(np.array(self.digests, "S64"), return_inverse=True)
-        return numbers.astype(np.int64)
-
-    @property
-    def meant(self) -> list[str]:
-        """For each of the classes the dataset's own class that is meant where a model names it."""
-        return self.classes if self.folders is None else self.folders
-
-    @property
-    def given(self) -> list[str]:
-        """Each image's own class in the dataset."""
-        if self.folders is None:
-            return [self.classes[label] for label in self.labels]
-        return [path.partition("/")[0] for path in self.paths]
-
-    def as_images(self) -> Images:
-        sizes = np.array(self.sizes, np.int32).reshape(-1, 2)
-        return Images(Path(unescape(self.dataset)), self.paths, self.digests, sizes)
-
-
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def write_model(path: Path, model: BaseModel) -> None:
     """Writes a file of the round or job folder, atomically."""
-    write_text(path, model.model_dump_json(indent=None if isinstance(model, RoundFile) else 1, by_alias=True))
+    write_text(path, model.model_dump_json(indent=1, by_alias=True))
 
 
 def read_model(path: Path, kind: type[_Model]) -> _Model:

@@ -20,13 +20,12 @@ from dupekit.jobs.files import (
     Choice,
     Half,
     JobFile,
-    RoundFile,
-    read_model,
     read_result,
     read_weights,
     run_name,
     write_model,
 )
+from dupekit.jobs.images import FIRST_FORMAT, IMAGES, RoundImages, read_images, write_images
 from dupekit.plugin.contract import RESULT, Job
 from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.split import seed_for, split
@@ -94,12 +93,18 @@ class RoundFolder:
         self.path = project / "rounds" / f"{number:02d}"
         self.number = number
 
-    @cached_property
-    def of_round(self) -> RoundFile:
-        """The round's images, read once. Raises JobError where images.json is missing or not valid."""
-        return read_model(self.path / "images.json", RoundFile)
+    @property
+    def images_file(self) -> Path:
+        """images.npz; where an older dupekit has begun the round, its images.json."""
+        file, first = self.path / IMAGES, self.path / FIRST_FORMAT
+        return first if first.is_file() and not file.exists() else file
 
-    def create(self, of_round: RoundFile) -> None:
+    @cached_property
+    def of_round(self) -> RoundImages:
+        """The round's images, read once. Raises JobError where their file is missing or not valid."""
+        return read_images(self.images_file)
+
+    def create(self, of_round: RoundImages) -> None:
         """Begins the folder. What a project that is no more left under its name is moved aside."""
         if self.path.exists():
             stamp = now().replace(":", "")
@@ -107,8 +112,8 @@ class RoundFolder:
         self.path.mkdir(parents=True)
         self.write_images(of_round)
 
-    def write_images(self, of_round: RoundFile) -> None:
-        write_model(self.path / "images.json", of_round)
+    def write_images(self, of_round: RoundImages) -> None:
+        write_images(self.path / IMAGES, of_round)
         self.of_round = of_round
 
     def run(self, pair: int, half: Half) -> Path:
@@ -133,13 +138,13 @@ class RoundFolder:
 
     @property
     def weights_file(self) -> Path:
-        """How much each image counts in the second stage: float32, an entry an image of images.json."""
+        """How much each image counts in the second stage: float32, an entry an image of images.npz."""
         return self.path / WEIGHTS
 
     def has_weights(self) -> bool:
         """Whether they are there, and undamaged."""
         try:
-            read_weights(self.weights_file, len(self.of_round.ids))
+            read_weights(self.weights_file, len(self.of_round))
         except (JobError, OSError, ValueError, EOFError):
             return False
         return True
@@ -162,7 +167,7 @@ class RoundFolder:
             round=self.number,
             pair=pair,
             half=half,
-            images="../../images.json",
+            images=f"../../{self.images_file.name}",
             split=f"../../splits/p{pair:02d}.npy",
             weights=f"../../{WEIGHTS}" if plan.is_second_stage(pair) else None,
             cache="../../../../cache",
@@ -190,7 +195,7 @@ class RoundFolder:
                 second: NDArray[np.bool_] = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        return second if second.dtype == bool and second.shape == (len(self.of_round.ids),) else None
+        return second if second.dtype == bool and second.shape == (len(self.of_round),) else None
 
     def write_split(self, pair: int, plan: Plan) -> None:
         """Writes the split of a pair, if it is not there or damaged: it follows from the plan."""
@@ -200,7 +205,7 @@ class RoundFolder:
         file.parent.mkdir(exist_ok=True)
         drawn_for = pair if plan.split == "redraw" else 1
         halves = split(
-            np.array(self.of_round.labels, np.int64),
+            self.of_round.labels,
             self.of_round.group_numbers,
             seed=seed_for(plan.seed, self.number, _SPLIT, drawn_for),
         )

@@ -1,32 +1,38 @@
-"""predictions.npz: what a run says of its held-out images, written at once and read in ranges."""
+"""predictions.npz: what a run says of its held-out images, written block by block and read in ranges."""
 
 from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import JobError
+from dupekit.files.arrays import DAMAGED, Arrays, write_array, writing_rows
 from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
 from dupekit.jobs.files import PREDICTIONS
 
 
-def write_predictions(
-    folder: Path,
-    *,
-    images: NDArray[np.int64],
-    probabilities: NDArray[np.float32],
-    dtype: type[np.floating[Any]] = np.float16,
-) -> None:
-    """Writes predictions.npz: `images` (k,) int64, ascending ledger numbers; `probabilities` (k, classes) as `dtype`."""
-    with atomic_write(folder / PREDICTIONS) as file:
-        np.savez(file, images=images, probabilities=probabilities.astype(dtype))
+@contextlib.contextmanager
+def writing_predictions(
+    folder: Path, *, images: NDArray[np.int64], classes: int, dtype: type[np.floating[Any]] = np.float16
+) -> Iterator[Callable[[NDArray[np.floating[Any]]], None]]:
+    """Writes predictions.npz: `images` (k,) int64, ascending ledger numbers; `probabilities` (k, classes) as `dtype`, in blocks of
+    rows, each passed to what this gives. The file is there, whole, when the block ends without an error."""
+    with atomic_write(folder / PREDICTIONS) as file, zipfile.ZipFile(file, "w") as archive:
+        write_array(archive, "images", images)
+        with writing_rows(archive, "probabilities", dtype, (len(images), classes)) as write:
+            yield write
+
+
+_AHEAD_BYTES = 8 * 16384
+"""Of numbers, read at a time."""
 
 
 class PredictionReader:
@@ -37,23 +43,34 @@ class PredictionReader:
         self._stack = contextlib.ExitStack()
         try:
             content = self._stack.enter_context(open_regular(self.path, "rb"))
-            archive = self._stack.enter_context(zipfile.ZipFile(content))
-            with archive.open("images.npy") as file:
-                self.images: NDArray[np.int64] = np.lib.format.read_array(file, allow_pickle=False)
-            self._rows = self._stack.enter_context(archive.open("probabilities.npy"))
-            shape, self._dtype = _header(self._rows)
-            self._first = self._rows.tell()
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            self._arrays = Arrays(content)
+            numbers, rows = self._arrays.open("images"), self._arrays.open("probabilities")
+            self._numbers = self._stack.enter_context(numbers.file)
+            self._rows = self._stack.enter_context(rows.file)
+            if len(numbers.shape) != 1 or numbers.dtype != np.int64:
+                raise ValueError(f"images of shape {numbers.shape} and type {numbers.dtype}")
+            if len(rows.shape) != 2 or rows.shape[0] != numbers.shape[0] or rows.dtype.kind != "f":
+                raise ValueError(f"probabilities of shape {rows.shape} and type {rows.dtype}")
+        except DAMAGED as error:
             self._stack.close()
             raise self._damaged(error) from None
-        self.n_classes = shape[1]
-        self._next = 0
+        self.n_classes, self._dtype, self._first = rows.shape[1], rows.dtype, rows.file.tell()
+        self._ahead = np.empty(0, np.int64)
+        """Numbers that were read, and whose rows were not yet."""
 
     def __enter__(self) -> PredictionReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    @cached_property
+    def images(self) -> NDArray[np.int64]:
+        """The numbers of all images."""
+        try:
+            return self._arrays.read("images", np.int64)
+        except DAMAGED as error:
+            raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> JobError:
         return JobError(
@@ -72,7 +89,7 @@ class PredictionReader:
             self._rows.seek(self._first + row * size)
             found = np.frombuffer(self._rows.read(size), self._dtype)
             self._rows.seek(at)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise self._damaged(error) from None
         if len(found) != self.n_classes:
             raise self._damaged(EOFError("it ends too early"))
@@ -80,15 +97,20 @@ class PredictionReader:
 
     def until(self, image: int) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
         """The next rows, up to but without this image number: numbers (k,), probabilities (k, classes)."""
-        stop = int(np.searchsorted(self.images, image))
-        count = max(0, stop - self._next)
         try:
+            while not len(self._ahead) or self._ahead[-1] < image:
+                more = np.frombuffer(self._numbers.read(_AHEAD_BYTES), np.int64)
+                if not len(more):
+                    break
+                self._ahead = np.concatenate([self._ahead, more])
+            count = int(np.searchsorted(self._ahead, image))
             content = self._rows.read(count * self.n_classes * self._dtype.itemsize)
-            probabilities = np.frombuffer(content, self._dtype).reshape(count, self.n_classes)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            stored = np.frombuffer(content, self._dtype).reshape(count, self.n_classes)
+        except DAMAGED as error:
             raise self._damaged(error) from None
-        numbers = self.images[self._next : self._next + count]
-        self._next += count
+        # Half precision is for keeping; what is reckoned with it is slow.
+        probabilities = stored.astype(np.float32) if self._dtype == np.float16 else stored
+        numbers, self._ahead = self._ahead[:count], self._ahead[count:]
         return numbers, probabilities
 
     def chunks(self, size: int = 16384) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]:
@@ -96,12 +118,3 @@ class PredictionReader:
         for start in range(0, len(self.images), size):
             stop = min(start + size, len(self.images))
             yield self.until(int(self.images[stop - 1]) + 1)
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if len(shape) != 2 or fortran or dtype.kind != "f":
-        raise ValueError(f"probabilities of shape {shape} and type {dtype}")
-    return shape, dtype

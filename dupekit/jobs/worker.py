@@ -29,12 +29,12 @@ from dupekit.jobs.files import (
     Half,
     JobFile,
     ResultFile,
-    RoundFile,
     read_model,
     read_weights,
     write_model,
 )
-from dupekit.jobs.predictions import write_predictions
+from dupekit.jobs.images import read_images
+from dupekit.jobs.predictions import writing_predictions
 from dupekit.plugin.checks import Breach, CheckedProgress, checked_blocks, model_problems
 from dupekit.plugin.contract import (
     RESULT,
@@ -180,14 +180,10 @@ def _run(
         trained = time.perf_counter()
         at = validator
         predicting = PredictTask(model, one.task.pool, one.held_out, one.file.device, one.task.cache, options)
-        probabilities = np.empty((len(one.held_out), len(model.classes)), np.float32)
-        done = 0
-        for block in checked_blocks(validator.plugin.predict(predicting, progress), predicting):
-            probabilities[done : done + len(block)] = block
-            done += len(block)
+        agreeing = _predicted(one, checked_blocks(validator.plugin.predict(predicting, progress), predicting))
         predicted = time.perf_counter()
         with stage(progress, "writing predictions"):
-            _write(one, model, probabilities, training=trained - started, predicting=predicted - trained)
+            _conclude(one, model, agreeing, training=trained - started, predicting=predicted - trained)
     except (Exception, SystemExit) as error:
         if at is validator and isinstance(error, PluginError):  # it is the model that it does not take
             said = f"{validator} refuses the model of {str(trainer)[0].lower()}{str(trainer)[1:]}: {error.message}"
@@ -240,11 +236,11 @@ def _checked(trainer: Trainer[Any], task: TrainTask[Any], model: Any) -> Model:
 
 
 def _round(job: Job, file: JobFile) -> _Round:
-    of_round = read_model(job.folder / file.images, RoundFile)
+    of_round = read_images(job.folder / file.images)
     return _Round(
         of_round.as_images(),
-        np.array(of_round.labels, np.int32),
-        np.array(of_round.ids, np.int64),
+        of_round.labels,
+        of_round.ids,
         tuple(of_round.classes),
         Cache((job.folder / file.cache).resolve(), max_pixels=file.max_pixels),
     )
@@ -276,12 +272,21 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
     return _Prepared(job, file, task, held_out, of_round.ids[held_out], of_round.labels[held_out])
 
 
-def _write(
-    one: _Prepared, model: Model, probabilities: NDArray[np.float32], *, training: float, predicting: float
-) -> None:
-    # As they are stored and counted: float16.
-    agreeing = agrees(probabilities.astype(np.float16), one.labels)
-    write_predictions(one.job.folder, images=one.ids, probabilities=probabilities)
+def _predicted(one: _Prepared, blocks: Iterable[NDArray[np.float32]]) -> int:
+    """Writes the blocks as they come; returns how many of the predictions agree with the given labels."""
+    done = agreeing = 0
+    classes = len(one.task.classes)
+    with writing_predictions(one.job.folder, images=one.ids, classes=classes) as write:
+        for block in blocks:
+            stored = block.astype(np.float16)  # as it is counted, too
+            write(stored)
+            agreeing += int(agrees(stored, one.labels[done : done + len(stored)]).sum())
+            done += len(stored)
+    return agreeing
+
+
+def _conclude(one: _Prepared, model: Model, agreeing: int, *, training: float, predicting: float) -> None:
+    """Writes result.json: the run has ended."""
     if not one.file.keep_model:
         model.path.unlink(missing_ok=True)
     result = ResultFile(
@@ -292,7 +297,7 @@ def _write(
         seconds_predicting=round(predicting, 3),
         images_trained=len(one.task.rows),
         images_predicted=len(one.held_out),
-        agreement=float(agreeing.mean()) if len(one.held_out) else 0.0,
+        agreement=agreeing / len(one.held_out) if len(one.held_out) else 0.0,
         host=platform.node(),
         versions=_versions(),
         notes=dict(model.notes),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.correct.placements import Source
+from dupekit.dataset.columns import BLOCK, DigestColumn, DigestWriter, TextColumn, TextWriter
 from dupekit.dataset.scan import Content
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, understood
 from dupekit.rounds.class_view import ClassView
 
 
@@ -31,32 +34,49 @@ class Columns:
     """The readable images, as columns sorted by `ids`."""
 
     ids: NDArray[np.int64]
-    paths: list[str]
-    labels: list[str]
-    digests: list[str]
+    paths: TextColumn
+    classes: list[str]
+    labels: NDArray[np.int32]
+    """Positions in `classes`, of which not all need have images."""
+    digests: DigestColumn
     sizes: NDArray[np.int32]
     """Shape (n, 2): width and height."""
 
-    def take(self, rows: NDArray[np.int64]) -> Columns:
+    def take(self, rows: NDArray[np.integer]) -> Columns:
         """Those at these positions, ascending."""
-        chosen = rows.tolist()
         return Columns(
             self.ids[rows],
-            [self.paths[row] for row in chosen],
-            [self.labels[row] for row in chosen],
-            [self.digests[row] for row in chosen],
+            self.paths.take(rows),
+            self.classes,
+            self.labels[rows],
+            self.digests.take(rows),
             self.sizes[rows],
         )
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, str, str, str, int, int]]) -> Columns:
-        """Of rows of number, path, label, digest, width and height."""
+    def of(cls, ledger: Ledger, rows: Iterable[tuple[int, str, int, str, int, int]]) -> Columns:
+        """Of rows of number, path, the class's number, digest, width and height, which may be millions."""
+        numbers = class_numbers(ledger)
+        ids, labels, sizes = array("q"), array("q"), array("q")
+        paths, digests = TextWriter(), DigestWriter()
+        left = iter(rows)
+        while block := list(islice(left, BLOCK)):
+            of_block = list(zip(*block, strict=True))
+            ids.extend(of_block[0])
+            paths.extend(of_block[1])
+            labels.extend(of_block[2])
+            understood(digests.extend, of_block[3])
+            sizes.extend(chain.from_iterable(zip(of_block[4], of_block[5], strict=True)))
+        known = np.array(list(numbers.values()), np.int64)
+        order = np.argsort(known)
+        places = order[np.searchsorted(known, np.frombuffer(labels, np.int64), sorter=order)]
         return cls(
-            np.array([row[0] for row in rows], np.int64),
-            [row[1] for row in rows],
-            [row[2] for row in rows],
-            [row[3] for row in rows],
-            np.array([row[4:] for row in rows], np.int32).reshape(-1, 2),
+            np.frombuffer(ids, np.int64),
+            paths.column(),
+            list(numbers),
+            places.astype(np.int32),
+            digests.column(),
+            np.frombuffer(sizes, np.int64).astype(np.int32).reshape(-1, 2),
         )
 
 
@@ -186,13 +206,12 @@ def record_gone(ledger: Ledger, paths: Iterable[str]) -> None:
 
 def readable(ledger: Ledger) -> Columns:
     """The images that can be trained on."""
-    rows = ledger.rows(
-        """
-        SELECT images.id, path, classes.name, digest, width, height
-        FROM images JOIN classes ON classes.id = class WHERE state = 'ok' ORDER BY images.id
-        """
-    ).fetchall()
-    return Columns.of(rows)
+    return Columns.of(
+        ledger,
+        ledger.rows(
+            "SELECT id, path, class, digest, width, height FROM images WHERE state = 'ok' ORDER BY id"
+        ),
+    )
 
 
 def present(ledger: Ledger) -> Iterator[Source]:

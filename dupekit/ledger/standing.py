@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit.dataset.columns import BLOCK, DigestColumn, DigestWriter, TextColumn, TextWriter
 from dupekit.ledger.database import Ledger, understood
 from dupekit.ledger.tallies import IGNORED, SAME
 from dupekit.review.verdicts import Verdict
@@ -29,9 +31,9 @@ class Standings:
 
     images: NDArray[np.int64]
     """The ledger's numbers."""
-    paths: list[str]
+    paths: TextColumn
     given: list[str]
-    digests: list[str]
+    digests: DigestColumn
     """When votes were counted."""
     votes: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -54,16 +56,17 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
         """,
         (round_number,),
     )
-    paths: list[str] = []
+    paths, digests = TextWriter(), DigestWriter()
     given: list[str] = []
-    digests: list[str] = []
 
     def figures() -> Iterator[tuple[int, int, float, int, float, int, int]]:
-        for image, path, label, digest, *rest in rows:  # one by one, for there may be millions
-            paths.append(path)
-            given.append(sys.intern(label))
-            digests.append(digest)
-            yield (image, *rest)
+        left = iter(rows)
+        while block := list(islice(left, BLOCK)):  # for there may be millions
+            paths.extend(row[1] for row in block)
+            given.extend(sys.intern(row[2]) for row in block)
+            understood(digests.extend, [row[3] for row in block])
+            for image, _, _, _, *rest in block:
+                yield (image, *rest)
 
     table = np.fromiter(figures(), np.dtype("i8, i8, f8, ?, f8, ?, ?"))
     verdicts = ledger.rows(
@@ -71,9 +74,9 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
     )
     return Standings(
         table["f0"],
-        paths,
+        paths.column(),
         given,
-        digests,
+        digests.column(),
         table["f1"],
         table["f2"],
         table["f3"],

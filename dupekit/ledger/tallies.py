@@ -59,7 +59,7 @@ def replace(
     images: NDArray[np.int64],
     given: NDArray[np.int64],
     contradicting: NDArray[np.int64],
-    digests: list[str],
+    digests: Sequence[str],
     class_numbers: NDArray[np.int64],
     pairs: int,
 ) -> None:
@@ -169,10 +169,9 @@ def unsuspected(ledger: Ledger, round_number: int, rule: Rule) -> Unsuspected:
     rows = ledger.rows(
         f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING} ORDER BY image",
         (round_number, rule.name, rule.threshold, round_number, round_number),
-    ).fetchall()
-    return Unsuspected(
-        np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
     )
+    table = np.fromiter(rows, np.dtype("i8, f8"))
+    return Unsuspected(table["f0"], table["f1"])
 
 
 def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[Suspect]:
@@ -227,12 +226,13 @@ def images_of(ledger: Ledger, round_number: int) -> Columns | None:
     """
     rows = ledger.rows(
         """
-        SELECT image, path, g.name, tallies.digest, width, height FROM tallies
-        JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ? ORDER BY image
+        SELECT image, path, given, tallies.digest, width, height FROM tallies
+        JOIN images ON images.id = image WHERE round = ? ORDER BY image
         """,
         (round_number,),
-    ).fetchall()
-    return Columns.of(rows) if rows else None
+    )
+    found = Columns.of(ledger, rows)
+    return found if len(found.ids) else None
 
 
 def outdated(ledger: Ledger, round_number: int) -> int:

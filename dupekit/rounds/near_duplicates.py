@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Rows
+from dupekit.dataset.columns import keys_of
 from dupekit.system.progress import Progress, silent
 
 SQUARE_PX = 64
@@ -60,7 +61,7 @@ def comparable(sizes: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np
 
     `sizes` (n, 2) are widths and heights of the images.
     """
-    _, first = np.unique(np.asarray(digests, "S64"), return_index=True)
+    _, first = np.unique(keys_of(digests), return_index=True)
     rows = np.sort(first)
     large: NDArray[np.int64] = rows[(sizes[rows] >= SMALLEST_PX).all(axis=1)]
     return large
@@ -87,7 +88,7 @@ def near_duplicates(
         compared = np.union1d(compared, numbers[new])
         groups.compare(pairs[new])
         progress("comparing images", step, _ORDERS * _AHEAD)
-    _, first, same = np.unique(np.asarray(digests, "S64"), return_index=True, return_inverse=True)
+    _, first, same = np.unique(keys_of(digests), return_index=True, return_inverse=True)
     found = np.arange(len(same))
     found[rows] = rows[groups.firsts()]
     return found[first][same]

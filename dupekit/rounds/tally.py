@@ -75,11 +75,12 @@ def score(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray
     return np.log(p_other + EPSILON) - np.log(p_given + EPSILON)
 
 
-def contradictions(labels: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np.int64]:
-    """For each image the row of an identical one with another label, shape (n,): the first with the most frequent of these
-    labels; -1 where all agree. One of two labels is wrong then; which, nobody can tell from this."""
+def contradictions(labels: NDArray[np.integer], contents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """For each image the row of an identical one, that of an equal number in `contents`, with another label, shape (n,): the first
+    with the most frequent of these labels; -1 where all agree. One of two labels is wrong then; which, nobody can tell from
+    this."""
     labels = np.asarray(labels, np.int64)
-    _, content = np.unique(np.asarray(digests, "S64"), return_inverse=True)
+    _, content = np.unique(np.asarray(contents), return_inverse=True)
     n_labels = int(labels.max(initial=0)) + 1
     kinds, of_kind, count = np.unique(content * n_labels + labels, return_index=True, return_counts=True)
     found = np.full(len(labels), -1)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from dupekit.api import TRAINERS, VALIDATORS, Images, Job
+from dupekit.dataset.columns import DigestColumn, TextColumn
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.scan import list_dataset, read_files
 from dupekit.files.names import escape
-from dupekit.jobs.files import JOB, Choice, Half, JobFile, RoundFile, run_name, write_model
+from dupekit.jobs.files import JOB, Choice, Half, JobFile, run_name, write_model
+from dupekit.jobs.images import IMAGES, RoundImages, write_images
 from dupekit.rounds.split import seed_for, split
 
 CLASSES = ("copepod", "diatom", "dinoflagellate")
@@ -83,17 +85,18 @@ def make_jobs(
     `trainer` and `validator` are names of plugins that the worker will find; see `register`.
     """
     images, labels, classes = load_images(dataset)
-    of_round = RoundFile(
+    of_round = RoundImages(
         dataset=escape(str(dataset.resolve())),
         classes=list(classes),
-        ids=list(range(1, len(images) + 1)),
-        paths=list(images.paths),
-        digests=list(images.digests),
-        sizes=images.sizes.tolist(),
-        labels=labels.tolist(),
+        folders=None,
+        ids=np.arange(1, len(images) + 1),
+        paths=TextColumn.of(images.paths),
+        digests=DigestColumn.of(images.digests),
+        sizes=images.sizes,
+        labels=labels,
     )
     (folder / "splits").mkdir(parents=True)
-    write_model(folder / "images.json", of_round)
+    write_images(folder / IMAGES, of_round)
     jobs = []
     for pair in range(1, pairs + 1):
         halves = split(labels, of_round.group_numbers, seed=seed_for(seed, pair))
@@ -106,7 +109,7 @@ def make_jobs(
                 round=1,
                 pair=pair,
                 half=half,
-                images="../../images.json",
+                images=f"../../{IMAGES}",
                 split=f"../../splits/p{pair:02d}.npy",
                 cache="../../cache",
                 seed=seed_for(seed, pair, ord(half)),

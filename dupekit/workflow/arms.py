@@ -7,17 +7,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit.dataset.columns import DigestColumn, TextColumn
 from dupekit.dataset.scan import Content, list_dataset, read_files
 from dupekit.errors import DatasetError, NothingToDo, UsageError
 from dupekit.files.names import escape, sort_key
 from dupekit.files.paths import absolute
 from dupekit.jobs.evaluation import Arm, EvaluationPlan, LeftOut, Trial
-from dupekit.jobs.files import RoundFile
+from dupekit.jobs.images import RoundImages
 from dupekit.ledger import applications, standing
 from dupekit.ledger.rounds import Round
 from dupekit.review.verdicts import Verdict
@@ -35,7 +37,7 @@ _TEST = 3  # what a seed is drawn for
 class Corrected:
     """A round's images, and what its correction made of their labels."""
 
-    images: RoundFile
+    images: RoundImages
     given: list[str]
     """As they are trained."""
     label: list[str | None]
@@ -52,26 +54,29 @@ class Corrected:
 
     def file(
         self, labels: Sequence[str | None], classes: Sequence[str], test: TestFolder | None
-    ) -> RoundFile:
+    ) -> RoundImages:
         """The images that have a label, then those that test."""
         number = {label: at for at, label in enumerate(classes)}
-        rows = [at for at, label in enumerate(labels) if label is not None]
+        rows = np.array([at for at, label in enumerate(labels) if label is not None], np.int64)
         images = self.images
         more = test or TestFolder([], [], [], [], [])
-        return RoundFile(
+        return RoundImages(
             dataset=images.dataset,
             classes=list(classes),
-            ids=[*(images.ids[at] for at in rows), *self.numbers_for(test)],
-            paths=[*(images.paths[at] for at in rows), *more.paths],
-            digests=[*(images.digests[at] for at in rows), *more.digests],
-            sizes=[*(images.sizes[at] for at in rows), *more.sizes],
-            labels=[number[label] for label in (*labels, *more.labels) if label is not None],
+            folders=None,
+            ids=np.concatenate([images.ids[rows], self.numbers_for(test)]),
+            paths=TextColumn.of(chain(images.paths.take(rows), more.paths)),
+            digests=DigestColumn.of(chain(images.digests.take(rows), more.digests)),
+            sizes=np.concatenate([images.sizes[rows], np.array(more.sizes, np.int32).reshape(-1, 2)]),
+            labels=np.array(
+                [number[label] for label in chain(labels, more.labels) if label is not None], np.int32
+            ),
         )
 
-    def numbers_for(self, test: TestFolder | None) -> range:
+    def numbers_for(self, test: TestFolder | None) -> NDArray[np.int64]:
         """Numbers that no image of the round has."""
-        first = self.images.ids[-1] + 1
-        return range(first, first + len(test.paths) if test else first)
+        first = int(self.images.ids[-1]) + 1
+        return np.arange(first, first + len(test.paths) if test else first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,10 +112,10 @@ class Arms:
     left_out: list[LeftOut]
 
 
-def corrected(session: Session, number: int, of_round: RoundFile, view: ClassView | None) -> Corrected:
+def corrected(session: Session, number: int, of_round: RoundImages, view: ClassView | None) -> Corrected:
     """Raises NothingToDo where no label is another than before."""
     made = applications.labels(session.ledger, number)
-    given = [of_round.classes[label] for label in of_round.labels]
+    given = [of_round.classes[label] for label in of_round.labels.tolist()]
     found = Corrected(of_round, given, list(given), view)
     for row, key in enumerate(zip(of_round.digests, of_round.given, strict=True)):
         if key in made:
@@ -132,7 +137,7 @@ def undisputed(session: Session, current: Round, found: Corrected, plan: Evaluat
     images = found.images
     disputed = _disputed(session, current, images)
     sure = ~disputed.images
-    labels, groups = np.array(images.labels, np.int64), images.group_numbers
+    labels, groups = images.labels, images.group_numbers
 
     @cache
     def dealt(rotation: int) -> Folds:
@@ -145,7 +150,7 @@ def undisputed(session: Session, current: Round, found: Corrected, plan: Evaluat
             " too few of two classes to test with.",
             hint="Name a folder of images whose labels you trust, a sub-folder a class: --test FOLDER",
         )
-    numbers = np.array(images.ids, np.int64)
+    numbers = images.ids
 
     def held_out(seed: int) -> NDArray[np.int64]:
         rotation, fold = divmod(seed - 1, FOLDS)  # with more seeds the same images are dealt anew
@@ -176,15 +181,14 @@ class _Disputed:
     """Of these, suspects without a verdict, or with one of somebody who was unsure."""
 
 
-def _disputed(session: Session, current: Round, images: RoundFile) -> _Disputed:
+def _disputed(session: Session, current: Round, images: RoundImages) -> _Disputed:
     counted = standing.standings(session.ledger, current.number)
-    row = {image: number for number, image in enumerate(images.ids)}
-    disputed = np.ones(len(images.ids), bool)  # of what was not counted nothing is known
+    disputed = np.ones(len(images), bool)  # of what was not counted nothing is known
     suspect = rule_of(current, session.settings).flags(counted.votes, counted.scores, counted.contradicted)
     suspect &= ~counted.ignored
-    disputed[[row[image] for image in counted.images.tolist()]] = suspect
+    disputed[np.searchsorted(images.ids, counted.images)] = suspect
     wrong = [image for image, one in counted.verdicts.items() if one.verdict is not Verdict.CORRECT]
-    disputed[[row[image] for image in wrong]] = True
+    disputed[np.searchsorted(images.ids, np.array(wrong, np.int64))] = True
     decided = [image for image in wrong if counted.verdicts[image].verdict is not Verdict.UNSURE]
     undecided = suspect & ~np.isin(counted.images, decided)
     return _Disputed(disputed, int(undecided.sum()))
@@ -205,7 +209,7 @@ def with_folder(found: Corrected, test: TestFolder, plan: EvaluationPlan) -> Arm
             " little would be left.",
             hint="Name a folder of other images, or leave --test out.",
         )
-    numbers = np.array(found.numbers_for(test), np.int64)
+    numbers = found.numbers_for(test)
     classes = found.classes(test.labels)
     labels = {
         arm: [None if kept_out else label for label, kept_out in zip(of_arm, out.tolist(), strict=True)]

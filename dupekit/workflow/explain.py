@@ -274,14 +274,14 @@ def _means(
     try:
         of_round = folder.of_round
         classes = [*of_round.meant]
-        classes[of_round.labels[of_round.ids.index(image)]] = given
+        classes[of_round.labels[of_round.row(image)]] = given
         for one in says:
             with PredictionReader(folder.path / "runs" / run_name(one.pair, one.half)) as reader:
                 row = reader.of(image)
             if row is None or len(row) != len(classes):
                 return None
             total = row.astype(np.float64) + (0 if total is None else total)
-    except (JobError, ValueError):  # images.json may be of other images
+    except (JobError, ValueError):  # its file may be of other images
         return None
     return None if total is None else dict(zip(classes, (total / len(says)).tolist(), strict=True))
 

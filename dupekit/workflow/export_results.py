@@ -101,8 +101,8 @@ def _write_arrays(out: BinaryIO, ledger: Ledger, folder: RoundFolder) -> None:
     with counted_runs(ledger, folder) as runs:
         write_npz(
             out,
-            labels=np.array(of_round.labels, np.int64),
+            labels=of_round.labels.astype(np.int64),
             paths=of_round.paths,
             classes=of_round.classes,
-            probabilities=means(len(of_round.ids), len(of_round.classes), runs),
+            probabilities=means(len(of_round), len(of_round.classes), runs),
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from dupekit.dataset.cache import Cache
 from dupekit.errors import JobError
-from dupekit.jobs.files import RoundFile
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.images import RoundImages
 from dupekit.ledger.images import ClassSize
 from dupekit.rounds.near_duplicates import SQUARE_PX, Twin, comparable, near_duplicates
 from dupekit.system.progress import Progress
@@ -21,7 +20,7 @@ from dupekit.workflow.session import Session
 
 def with_groups(session: Session, work: Work, progress: Progress) -> Work:
     """The work with the groups that its images form; unchanged where its plan asks for none, or they are known: of a round that
-    was begun they are made again only where images.json was lost.
+    was begun they are made again only where images.npz was lost.
 
     Classes that then have fewer than `class_min` groups cannot be split, and are left out. Raises DatasetError where fewer than
     two are left, DatasetChanged where a file is not what the last scan saw.
@@ -41,29 +40,29 @@ def with_groups(session: Session, work: Work, progress: Progress) -> Work:
 
 
 def ensure_groups(session: Session, folder: RoundFolder, plan: Plan, progress: Progress) -> None:
-    """Sees to it that the images of a round that was begun are in groups again where images.json was written anew, if its plan
+    """Sees to it that the images of a round that was begun are in groups again where images.npz was written anew, if its plan
     asks for groups. Raises DatasetChanged where a file is not what the last scan saw."""
     if plan.near_duplicates and folder.of_round.groups is None:
         folder.write_images(_grouped(session, folder.of_round, progress))
 
 
-def _grouped(session: Session, of_round: RoundFile, progress: Progress) -> RoundFile:
+def _grouped(session: Session, of_round: RoundImages, progress: Progress) -> RoundImages:
     images = of_round.as_images()
     cache = Cache(session.root / "cache", max_pixels=session.settings.max_pixels)
     compared = images.take(comparable(images.sizes, images.digests))
     squares = cache.pixels(compared, size_px=SQUARE_PX, channels=1, fit="shrink", progress=progress)
     groups = near_duplicates(squares, images.sizes, images.digests, progress)
-    return of_round.model_copy(update={"groups": groups.tolist()})
+    return replace(of_round, groups=groups)
 
 
 def twins(folder: RoundFolder, images: Collection[int]) -> dict[int, list[Twin]]:
-    """Image, by its number in the ledger -> the others of its group, identical ones first, where there are any. Without images.json
+    """Image, by its number in the ledger -> the others of its group, identical ones first, where there are any. Without their file
     nothing is known of them."""
     try:
         of_round = folder.of_round
     except JobError:
         return {}
-    groups, ids = of_round.group_numbers, np.array(of_round.ids, np.int64)
+    groups, ids = of_round.group_numbers, of_round.ids
     rows = np.flatnonzero(np.isin(ids, np.fromiter(images, np.int64, len(images))))
     order = np.argsort(groups, kind="stable")
     first = np.searchsorted(groups[order], groups[rows], side="left")
@@ -74,16 +73,16 @@ def twins(folder: RoundFolder, images: Collection[int]) -> dict[int, list[Twin]]
         same = [of_round.digests[other] == of_round.digests[row] for other in others]
         both = sorted(zip(others, same, strict=True), key=lambda one: not one[1])
         if both:
-            found[of_round.ids[row]] = [
+            found[int(ids[row])] = [
                 Twin(of_round.paths[other], of_round.paths[other].partition("/")[0], identical)
                 for other, identical in both
             ]
     return found
 
 
-def _without_small(of_round: RoundFile, class_min: int) -> tuple[RoundFile, list[ClassSize]]:
+def _without_small(of_round: RoundImages, class_min: int) -> tuple[RoundImages, list[ClassSize]]:
     """The images of classes with at least `class_min` groups, and the other classes."""
-    labels, groups = np.array(of_round.labels, np.int64), of_round.group_numbers
+    labels, groups = of_round.labels, of_round.group_numbers
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     count = np.bincount(pairs[0], minlength=len(of_round.classes))
     images = np.bincount(labels, minlength=len(of_round.classes))
@@ -95,13 +94,15 @@ def _without_small(of_round: RoundFile, class_min: int) -> tuple[RoundFile, list
         return of_round, []
     classes, rows = np.flatnonzero(count >= class_min), np.flatnonzero((count >= class_min)[labels])
     _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
-    kept: dict[str, Any] = {
-        "classes": [of_round.classes[at] for at in classes.tolist()],
-        "folders": of_round.folders and [of_round.folders[at] for at in classes.tolist()],
-        "labels": np.searchsorted(classes, labels[rows]).tolist(),
-        "groups": first[group].tolist(),
-    }
-    for column in ("ids", "paths", "digests", "sizes"):
-        values = getattr(of_round, column)
-        kept[column] = [values[row] for row in rows.tolist()]
-    return of_round.model_copy(update=kept), small
+    kept = replace(
+        of_round,
+        classes=[of_round.classes[at] for at in classes.tolist()],
+        folders=of_round.folders and [of_round.folders[at] for at in classes.tolist()],
+        ids=of_round.ids[rows],
+        paths=of_round.paths.take(rows),
+        digests=of_round.digests.take(rows),
+        sizes=of_round.sizes[rows],
+        labels=np.searchsorted(classes, labels[rows]).astype(np.int32),
+        groups=first[group],
+    )
+    return kept, small

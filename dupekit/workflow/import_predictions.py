@@ -21,9 +21,10 @@ from dupekit.exchange.predicted import Predicted, refused
 from dupekit.exchange.read import read_list, read_predictions
 from dupekit.files.names import escape, sort_key
 from dupekit.files.write import atomic_write, digest_file
-from dupekit.jobs.files import Choice, Half, ResultFile, RoundFile, write_model
+from dupekit.jobs.files import Choice, Half, ResultFile, write_model
 from dupekit.jobs.folder import Imported, Plan, PredictionFile, RoundFolder
-from dupekit.jobs.predictions import write_predictions
+from dupekit.jobs.images import RoundImages
+from dupekit.jobs.predictions import writing_predictions
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.ledger.database import understood
 from dupekit.ledger.images import Columns
@@ -35,12 +36,14 @@ from dupekit.rounds.tally import agrees
 from dupekit.system.progress import Progress, stage
 from dupekit.system.stamp import now
 from dupekit.workflow.ingest import count_votes, ingest
-from dupekit.workflow.round_images import round_file
+from dupekit.workflow.round_images import round_images
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
 _NAMED = 3
 """So many of a kind are named in a message."""
+_BLOCK = 16384
+"""So many predictions are written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +200,10 @@ def _matched(
         raise refused(
             found.source, f"has the image {columns.paths[row]} twice, as {' and '.join(twice[:_NAMED])}"
         )
-    labels = set(classes)
-    other = np.array([at >= 0 and columns.labels[at] not in labels for at in rows.tolist()], bool)
+    foreign = np.array([label not in classes for label in columns.classes], bool)
+    other = (rows >= 0) & foreign[columns.labels[rows]]
     if other.any() and not partial:
-        without = sorted({columns.labels[at] for at in rows[other].tolist()}, key=sort_key)
+        without = sorted({columns.classes[at] for at in columns.labels[rows[other]].tolist()}, key=sort_key)
         raise refused(
             found.source,
             f"has no column for the class {_some(without)}, and {counted(int(other.sum()), 'image')} of it",
@@ -244,13 +247,13 @@ def _record(
     if len(missing) and not partial:
         raise UsageError(
             f"{len(missing):,} of the dataset's {counted(len(predicted), 'image')} are in no file, such as"
-            f" {_some([columns.paths[row] for row in missing[: _NAMED + 1]], len(missing))}.",
+            f" {_some(columns.paths.take(missing[: _NAMED + 1]), len(missing))}.",
             hint="`--partial` leaves them out of the round. Nothing was imported.",
         )
     kept = np.flatnonzero(predicted)
     place = np.cumsum(predicted) - 1  # of a readable image among those of the round
     classes = {label for one in read for label in one.classes}
-    of_round = round_file(escape(str(session.dataset)), classes, columns.take(kept), None)
+    of_round = round_images(escape(str(session.dataset)), classes, columns.take(kept), None)
     dealt = layers([np.where(one.rows >= 0, place[one.rows], -1) for one in read], len(kept))
     folder = session.folder(number)
     folder.create(of_round)
@@ -286,7 +289,7 @@ def _record(
     )
 
 
-def _plan(read: list[_Read], of_round: RoundFile) -> Plan:
+def _plan(read: list[_Read], of_round: RoundImages) -> Plan:
     files = [
         PredictionFile(name=escape(one.found.source), digest=one.digest, predictions=one.taken)
         for one in read
@@ -305,44 +308,51 @@ def _plan(read: list[_Read], of_round: RoundFile) -> Plan:
 class _Writer:
     """Writes a job folder for each layer, and counts how far each file agrees with the labels."""
 
-    def __init__(self, folder: RoundFolder, read: list[_Read], of_round: RoundFile) -> None:
+    def __init__(self, folder: RoundFolder, read: list[_Read], of_round: RoundImages) -> None:
         self.folder, self.read = folder, read
-        self.ids, self.labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
+        self.ids, self.labels = of_round.ids, of_round.labels
         self.classes = len(of_round.classes)
         number = {label: i for i, label in enumerate(of_round.classes)}
         self.columns = [[number[label] for label in one.classes] for one in read]
         self.agreeing = np.zeros(len(read), np.int64)
 
     def write(self, pair: int, parts: list[Part]) -> None:
-        mask = np.zeros(len(self.ids), bool)
-        for part in parts:
-            mask[part.rows] = True
-        rows = np.flatnonzero(mask)
-        probabilities = np.zeros((len(rows), self.classes), np.float32)
-        agreeing = 0
-        for part in parts:
-            values = np.zeros((len(part.at), self.classes), np.float32)
-            values[:, self.columns[part.file]] = self.read[part.file].found.probabilities[part.at]
-            agreed = int(agrees(values, self.labels[part.rows]).sum())
-            self.agreeing[part.file] += agreed
-            agreeing += agreed
-            probabilities[np.searchsorted(rows, part.rows)] = values
+        of, at = np.full(len(self.ids), -1), np.zeros(len(self.ids), np.int64)
+        for number, part in enumerate(parts):
+            of[part.rows], at[part.rows] = number, part.at
+        rows = np.flatnonzero(of >= 0)
         job = self.folder.run(pair, Half.A)
         job.mkdir(parents=True)
         split = self.folder.split_file(pair)
         split.parent.mkdir(exist_ok=True)
         with atomic_write(split) as out:
-            np.save(out, mask)
-        write_predictions(job, images=self.ids[rows], probabilities=probabilities, dtype=np.float32)
+            np.save(out, of >= 0)
+        before = self.agreeing.sum()
+        with writing_predictions(job, images=self.ids[rows], classes=self.classes, dtype=np.float32) as write:
+            for start in range(0, len(rows), _BLOCK):
+                block = rows[start : start + _BLOCK]
+                write(self._block(parts, block, of[block], at[block]))
         result = ResultFile(
             name=job.name,
             status="done",
             finished=now(),
             images_predicted=len(rows),
-            agreement=agreeing / len(rows),
+            agreement=int(self.agreeing.sum() - before) / len(rows),
             notes={"imported": sorted({escape(self.read[part.file].found.source) for part in parts})},
         )
         write_model(job / RESULT, result)
+
+    def _block(
+        self, parts: list[Part], rows: NDArray[np.int64], of: NDArray[np.int64], at: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The probabilities of these images, of which each has them from one part, there at this position."""
+        values = np.zeros((len(rows), self.classes), np.float32)
+        for number, part in enumerate(parts):
+            own = np.flatnonzero(of == number)
+            found = self.read[part.file].found.probabilities[at[own]]
+            values[own[:, None], self.columns[part.file]] = found
+            self.agreeing[part.file] += int(agrees(values[own], self.labels[rows[own]]).sum())
+        return values
 
     def taken(self, file: int) -> FileTaken:
         one, agreeing = self.read[file], int(self.agreeing[file])

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.errors import JobError
-from dupekit.jobs.files import Half, RoundFile, read_result
+from dupekit.jobs.files import Half, read_result
 from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.images import RoundImages
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, images, predictions, rounds, tallies
 from dupekit.ledger.predictions import RunPredictions
@@ -32,12 +33,12 @@ def ingest(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
         return False
     of_round = folder.of_round
     numbers = _ClassNumbers.of(ledger, of_round)
-    labels = np.array(of_round.labels, np.int64)
+    labels = of_round.labels
     rows = folder.held_out(run.pair, run.half)
     parts: list[tuple[NDArray[Any], ...]] = []
     done = 0
     with PredictionReader(place) as reader:
-        _check_images(reader, np.array(of_round.ids, np.int64)[rows], len(of_round.classes))
+        _check_images(reader, of_round.ids[rows], len(of_round.classes))
         for _, probabilities in reader.chunks():
             _check_probabilities(reader, probabilities)
             some = rows[done : done + len(probabilities)]
@@ -83,10 +84,10 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
         return len(pairs)
     ensure_images(ledger, folder)
     of_round = folder.of_round
-    ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
+    ids, labels = of_round.ids, of_round.labels
     numbers = _ClassNumbers.of(ledger, of_round)
     halves = _halves(ledger, folder.number)
-    contradicting = contradictions(labels, of_round.digests)
+    contradicting = contradictions(labels, of_round.contents)
     others = np.where(contradicting >= 0, labels[contradicting], -1)
     with readings(folder, sorted(pairs), ids, halves=halves) as runs:
         parts = tally(labels, len(of_round.classes), runs, last=len(halves), others=others)
@@ -107,7 +108,7 @@ def count_votes(ledger: Ledger, folder: RoundFolder, progress: Progress, *, anew
 @contextmanager
 def counted_runs(ledger: Ledger, folder: RoundFolder) -> Iterator[list[Predictions]]:
     """What the runs say whose votes count, those of complete pairs."""
-    pairs, ids = rounds.complete_pairs(ledger, folder.number), np.array(folder.of_round.ids, np.int64)
+    pairs, ids = rounds.complete_pairs(ledger, folder.number), folder.of_round.ids
     with readings(folder, pairs, ids, halves=_halves(ledger, folder.number)) as runs:
         yield runs
 
@@ -147,7 +148,7 @@ class _ClassNumbers:
     """Of each image of the round."""
 
     @classmethod
-    def of(cls, ledger: Ledger, of_round: RoundFile) -> _ClassNumbers:
+    def of(cls, ledger: Ledger, of_round: RoundImages) -> _ClassNumbers:
         numbers = images.class_numbers(ledger)
         meant = np.array([numbers[name] for name in of_round.meant], np.int64)
         if of_round.folders is None:

@@ -10,8 +10,9 @@ from typing import Any
 from dupekit.errors import DatasetError, UsageError
 from dupekit.files.names import escape
 from dupekit.files.paths import absolute
-from dupekit.jobs.files import Choice, Half, RoundFile, finished, run_name
+from dupekit.jobs.files import Choice, Half, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.images import RoundImages
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize
@@ -24,7 +25,7 @@ from dupekit.settings import Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
 from dupekit.workflow.class_view import chosen_view
-from dupekit.workflow.round_images import ensure_images, round_file
+from dupekit.workflow.round_images import ensure_images, round_images
 from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
@@ -80,7 +81,7 @@ class Work:
 
     folder: RoundFolder
     plan: Plan
-    of_round: RoundFile
+    of_round: RoundImages
     begins: bool
     pairs: int
     """Planned, all together."""
@@ -137,7 +138,7 @@ def _begin(session: Session, number: int, plan: Plan, progress: Progress) -> Wor
     return Work(session.folder(number), plan, of_round, True, pairs, todo, small)
 
 
-def assess(session: Session, *, class_min: int, view: ClassView | None = None) -> RoundFile:
+def assess(session: Session, *, class_min: int, view: ClassView | None = None) -> RoundImages:
     """The images that a round can assess: those of classes, as they are trained, with `class_min` images of different content,
     since equal images cannot be in both halves.
 
@@ -146,7 +147,7 @@ def assess(session: Session, *, class_min: int, view: ClassView | None = None) -
     sizes = images.class_sizes(session.ledger, view)
     classes = [size.name for size in sizes if size.different >= class_min]
     refuse_few_classes(classes, class_min, view)
-    return round_file(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
+    return round_images(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
 
 
 def refuse_few_classes(classes: Sequence[str], class_min: int, view: ClassView | None) -> None:

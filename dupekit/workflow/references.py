@@ -137,7 +137,7 @@ def references(
     correct = [image for image, one in verdicts.items() if one.verdict is Verdict.CORRECT]
     otherwise = [image for image, one in verdicts.items() if one.verdict is not Verdict.CORRECT]
     names, labels = np.unique(np.array(found.given, dtype=object), return_inverse=True)
-    _, contents = np.unique(np.array(found.digests, "S64"), return_inverse=True)
+    _, contents = np.unique(found.digests.keys, return_inverse=True)
     left_out = np.isin(contents, contents[np.isin(found.images, list(without))])
     barred = suspects | np.isin(found.images, otherwise)
     by_class = typical(

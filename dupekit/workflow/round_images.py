@@ -1,14 +1,16 @@
-"""images.json of a round, written anew from the ledger where the file was lost."""
+"""The images of a round, and their file, written anew from the ledger where it was lost."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 
+import numpy as np
+
 from dupekit.errors import JobError
 from dupekit.files.names import sort_key
-from dupekit.jobs.files import RoundFile
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.images import RoundImages
 from dupekit.ledger import Ledger, rounds, tallies
 from dupekit.ledger.database import understood
 from dupekit.ledger.images import Columns
@@ -17,23 +19,25 @@ from dupekit.rounds.class_view import ClassView, folders, trained_as
 _log = logging.getLogger(__name__)
 
 
-def round_file(dataset: str, classes: Iterable[str], columns: Columns, view: ClassView | None) -> RoundFile:
+def round_images(
+    dataset: str, classes: Iterable[str], columns: Columns, view: ClassView | None
+) -> RoundImages:
     """The images of the dataset that are of these classes, as the view sees them."""
     classes = sorted(classes, key=sort_key)
     number = {label: i for i, label in enumerate(classes)}
-    trained = {label: trained_as(view, label) for label in set(columns.labels)}
-    of_label = {label: None if name is None else number.get(name) for label, name in trained.items()}
-    labels = [of_label[label] for label in columns.labels]
-    rows = [row for row, label in enumerate(labels) if label is not None]
-    return RoundFile(
+    trained = [number.get(trained_as(view, label) or "", -1) for label in columns.classes]
+    labels = np.array(trained, np.int32)[columns.labels]
+    rows = np.flatnonzero(labels >= 0)
+    own = columns.labels[rows].tolist()
+    return RoundImages(
         dataset=dataset,
         classes=classes,
-        folders=folders(view, classes, (columns.labels[row] for row in rows)) if view else None,
-        ids=columns.ids[rows].tolist(),
-        paths=[columns.paths[row] for row in rows],
-        digests=[columns.digests[row] for row in rows],
-        sizes=columns.sizes[rows].tolist(),
-        labels=[label for label in labels if label is not None],
+        folders=folders(view, classes, (columns.classes[label] for label in own)) if view else None,
+        ids=columns.ids[rows],
+        paths=columns.paths.take(rows),
+        digests=columns.digests.take(rows),
+        sizes=columns.sizes[rows],
+        labels=labels[rows],
     )
 
 
@@ -55,6 +59,7 @@ def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:
             ) from None
         view = rounds.view_of(known)
         imported = understood(Plan.model_validate, known.plan).imported
-        own = {name for label in set(found.labels) if (name := trained_as(view, label))}
-        folder.write_images(round_file(known.dataset, imported.classes if imported else own, found, view))
+        there = (found.classes[label] for label in np.unique(found.labels).tolist())
+        own = {name for label in there if (name := trained_as(view, label))}
+        folder.write_images(round_images(known.dataset, imported.classes if imported else own, found, view))
         _log.warning("%s It was written anew from the ledger.", error.message.partition("\n")[0])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from dupekit.errors import DupekitError, JobError
 from dupekit.jobs.files import finished
@@ -147,7 +148,7 @@ def _planned(session: Session, work: Work, *, until_stable: bool) -> Trained:
         chosen=work.begins and settings.trainer == AUTO,
         executor=settings.executor,
         device=settings.device,
-        images=len(work.of_round.ids),
+        images=len(work.of_round),
         classes=len(work.of_round.classes),
         pairs=work.pairs,
         todo=work.todo,
@@ -159,7 +160,7 @@ def _planned(session: Session, work: Work, *, until_stable: bool) -> Trained:
         stability=None,
         not_assessable=work.not_assessable,
         agreement=None,
-        chance=max(Counter(work.of_round.labels).values()) / len(work.of_round.labels),
+        chance=int(np.bincount(work.of_round.labels).max()) / len(work.of_round),
     )
 
 
@@ -175,7 +176,7 @@ def _begin(ledger: Ledger, work: Work) -> None:
         number=number,
         dataset=work.of_round.dataset,
         pairs=work.pairs,
-        images=len(work.of_round.ids),
+        images=len(work.of_round),
         plan=work.plan.model_dump_json(),
     )
 

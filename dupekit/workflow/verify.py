@@ -149,7 +149,7 @@ def _check_rounds(work: _Work) -> Iterator[Fault]:
     for folder in work.each_round():
         work.checked["rounds"] += 1
         count = rounds.get(work.ledger, folder.number).images
-        yield from _looked(work.name(folder.path / "images.json"), _images_fault, folder, paths, count)
+        yield from _looked(work.name(folder.images_file), _images_fault, folder, paths, count)
         done = [run for run in rounds.runs(work.ledger, folder.number) if run.state is RunState.DONE]
         for pair in sorted({run.pair for run in done}):
             split = folder.split_file(pair)
@@ -271,9 +271,9 @@ def _before_fault(file: Path, known: Mapping[str, ExportedImage]) -> str | None:
 
 def _images_fault(folder: RoundFolder, paths: Mapping[int, str], count: int) -> str | None:
     of_round = folder.of_round
-    if len(of_round.ids) != count:
-        return f"has {len(of_round.ids)} images, the ledger {count}"
-    rows = zip(of_round.ids, of_round.paths, strict=True)
+    if len(of_round) != count:
+        return f"has {len(of_round)} images, the ledger {count}"
+    rows = zip(of_round.ids.tolist(), of_round.paths, strict=True)
     wrong = [path for number, path in rows if paths.get(number) != path]
     return f"has {len(wrong)} images that the ledger has not, such as {wrong[0]}" if wrong else None
 

@@ -27,9 +27,8 @@ def ensure_weights(ledger: Ledger, folder: RoundFolder, plan: Plan, progress: Pr
         return False
     if not folder.has_weights():
         of_round = folder.of_round
-        ids, labels = np.array(of_round.ids, np.int64), np.array(of_round.labels, np.int64)
-        with readings(folder, pairs, ids) as runs:
-            parts = tally(labels, len(of_round.classes), runs)
-            scores = [part.score for part in shown(parts, progress, "weighing the labels", len(ids))]
+        with readings(folder, pairs, of_round.ids) as runs:
+            parts = tally(of_round.labels, len(of_round.classes), runs)
+            scores = [part.score for part in shown(parts, progress, "weighing the labels", len(of_round))]
         folder.write_weights(weights(np.concatenate(scores)))
     return True

@@ -94,7 +94,7 @@ def test_every_table_fits(plankton, tmp_path, fast, columns: int) -> None:
     assert {"label", "image", "digest", "added"} <= words(
         shown("ignore", "list", columns=columns, cwd=project)
     )
-    (project / "rounds/01/images.json").unlink()
+    (project / "rounds/01/images.npz").unlink()
     said = shown("verify", columns=columns, cwd=project, code=1)
     assert {"what", "where", "how", "round"} <= words(said)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from dupekit.api import Images
+from dupekit.dataset import cache as caching
 from dupekit.dataset import decode as decoding
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.pixels import RULES
@@ -130,6 +132,7 @@ def test_many_files_are_decoded_by_several_processes(tmp_path, images, monkeypat
     expected = Cache(tmp_path / "one").pixels(images, size_px=6, channels=3)[:]
     monkeypatch.setattr(decoding, "WORTH_PROCESSES", 2)
     monkeypatch.setattr(decoding, "PART", 2)
+    monkeypatch.setattr(caching, "_SAVE_S", 3600)  # however long the processes take to start
     monkeypatch.setattr(decoding, "square_pixels", None)  # this process is to decode nothing
     calls: list[tuple[int, int]] = []
 
@@ -184,6 +187,80 @@ def test_several_processes_fill_one_array(tmp_path) -> None:
     assert (tmp_path / "f" / "rows.bin").stat().st_size == 400 * 24
 
 
+SHARE = """
+import sys, pathlib, numpy as np
+from dupekit.api import Images
+from dupekit.dataset.cache import Cache
+n = 2560
+images = Images(pathlib.Path("."), [str(i) for i in range(n)], [f"{i:064x}" for i in range(n)], np.ones((n, 2), "i4"))
+made = 0
+def compute(some):
+    global made
+    made += len(some)
+    print(len(some), flush=True)
+    sys.stdin.readline()
+    yield np.array([[int(d, 16)] * 3 for d in some.digests])
+array = Cache(pathlib.Path(sys.argv[1])).array("f", (3,), np.int64)
+right = [[i] * 3 for i in range(n)]
+assert array.fill(images, compute, stage="x")[:].tolist() == right
+print("made", made, flush=True)
+"""
+
+
+def test_processes_share_what_is_to_be_made_and_nobody_waits(tmp_path) -> None:
+    """One stands still while it makes its first rows: the other makes all the rest, and the same rows, too."""
+    command = [sys.executable, "-c", SHARE, tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as slow, subprocess.Popen(command, **pipes) as fast:
+        assert slow.stdout.readline() == "256\n"
+        said = fast.communicate("\n" * 20)[0].splitlines()
+        assert said[-1] == "made 2560"
+        assert fast.returncode == 0
+        assert slow.communicate("\n" * 20)[0].splitlines() == ["made 256"]
+        assert slow.returncode == 0
+    assert (tmp_path / "f" / "rows.bin").stat().st_size == 2560 * 24
+
+
+def test_what_a_killed_writer_left_is_cut_off_before_more_is_added(tmp_path, images) -> None:
+    array = Cache(tmp_path / "cache").array("f", (3,), np.int64)
+    folder = tmp_path / "cache" / "f"
+
+    def compute(missing: Images) -> Iterator[np.ndarray]:
+        with (folder / "rows.bin").open("ab") as rows:
+            rows.write(b"half a row")  # of another process, which dies here
+        yield np.array([[int(digest[:8], 16)] * 3 for digest in missing.digests])
+
+    found = array.fill(images, compute, stage="x")
+    assert found[:].tolist() == [[int(digest[:8], 16)] * 3 for digest in images.digests]
+    again = Cache(tmp_path / "cache").array("f", (3,), np.int64)
+    assert (
+        again.fill(images, lambda missing: pytest.fail("all are there"), stage="x")[:].tolist()
+        == found[:].tolist()
+    )
+
+
+def test_the_images_filled_last_are_not_looked_up_again(tmp_path, images, monkeypatch) -> None:
+    array = Cache(tmp_path / "cache").array("f", (3,), np.int64)
+    rows = np.arange(3 * len(images)).reshape(-1, 3)
+    distinct = len({*images.digests})
+    array.fill(images, lambda missing: [rows[:distinct]], stage="x")
+    monkeypatch.setattr(caching, "keys_of", None)
+    assert (array.fill(images, lambda missing: [], stage="x")[:] == array.rows(images)[:]).all()
+
+
+def test_an_array_that_was_deleted_meanwhile_is_made_again(tmp_path, images) -> None:
+    def compute(missing: Images) -> Iterator[np.ndarray]:
+        yield np.array([[int(digest[:8], 16)] * 3 for digest in missing.digests])
+
+    array = Cache(tmp_path / "cache").array("f", (3,), np.int64)
+    expected = array.fill(images, compute, stage="x")[:]
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "cache")
+        Cache(tmp_path / "cache").array("f", (3,), np.int64).fill(images[::-1], compute, stage="x")
+        assert (array.fill(images, compute, stage="x")[:] == expected).all()
+        assert (array.rows(images)[:] == expected).all()
+
+
 ADD = """
 import sys, pathlib, numpy as np
 from dupekit.dataset import cache
@@ -211,7 +288,7 @@ def test_rows_in_hand_stay_right_while_another_process_adds_more(tmp_path) -> No
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        for present in (200, 300, 400):
+        for present in (200, 300, 356, 400):  # it looks again after 256
             assert worker.stdout.readline() == "written\n"
             assert (in_hand[:] == right[:100]).all()
             assert (array.rows(images[:present])[:] == right[:present]).all()

@@ -17,7 +17,7 @@ import pytest
 from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask, silent
 from dupekit.errors import JobError, PluginError
 from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, read_model, read_result
-from dupekit.jobs.predictions import PredictionReader, write_predictions
+from dupekit.jobs.predictions import PredictionReader, writing_predictions
 from dupekit.jobs.worker import run_jobs
 from dupekit.testing import (
     CentroidTrainer,
@@ -318,9 +318,38 @@ def test_the_worker_by_hand(jobs) -> None:
     assert "job.json cannot be read" in failed.stderr
 
 
+def test_predictions_are_written_whole_or_not_at_all(tmp_path) -> None:
+    values = np.random.default_rng(0).random((5, 2), np.float32)
+    images = np.array([1, 3, 4, 8, 9])
+    with writing_predictions(tmp_path, images=images, classes=2) as write:
+        for start, stop in ((0, 2), (2, 2), (2, 5)):
+            write(values[start:stop])
+        assert not (tmp_path / PREDICTIONS).exists()
+    with PredictionReader(tmp_path) as reader:
+        ((numbers, rows),) = reader.chunks()
+    assert rows.tolist() == values.astype(np.float16).tolist()
+    assert numbers.tolist() == images.tolist()
+    with np.load(tmp_path / PREDICTIONS) as arrays:
+        assert arrays["probabilities"].dtype == np.float16
+        assert (arrays["probabilities"] == rows).all()
+    before = (tmp_path / PREDICTIONS).read_bytes()
+
+    def write_all(blocks: list[np.ndarray]) -> None:
+        with writing_predictions(tmp_path, images=images, classes=2) as write:
+            for block in blocks:
+                write(block)
+
+    for blocks in ([values[:2]], [values, values[:1]], [np.zeros((5, 3), np.float32)]):
+        with pytest.raises(ValueError, match="probabilities: "):
+            write_all(blocks)
+    assert [file.name for file in tmp_path.iterdir()] == [PREDICTIONS]
+    assert (tmp_path / PREDICTIONS).read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", ["truncated", "other array", "gone"])
 def test_damaged_predictions_are_said(tmp_path, damage: str) -> None:
-    write_predictions(tmp_path, images=np.arange(5), probabilities=np.full((5, 2), 0.5, np.float32))
+    with writing_predictions(tmp_path, images=np.arange(5), classes=2) as write:
+        write(np.full((5, 2), 0.5, np.float32))
     file = tmp_path / PREDICTIONS
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:-40])

@@ -119,7 +119,7 @@ def test_a_label_is_contradicted_by_the_most_frequent_other_of_identical_images(
     rows: list[tuple[int, int]],
 ) -> None:
     labels = np.array([label for label, _ in rows], np.int64)
-    found = contradictions(labels, [str(content) for _, content in rows])
+    found = contradictions(labels, np.array([content for _, content in rows]))
     for (label, content), at in zip(rows, found.tolist(), strict=True):
         others = [one for one, same in rows if same == content and one != label]
         if others:

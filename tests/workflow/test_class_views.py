@@ -18,7 +18,7 @@ from dupekit.files.spreadsheet import table_text
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
-from tests.support import dupekit, parsed, tree_state
+from tests.support import dupekit, lists_of, parsed, tree_state
 
 SIZES = {"amoeba": 13, "bubble": 8, "ciliate": 12, "diatom": 12, "euglena": 12}
 VIEW = "class,new name\namoeba,protist\nbubble,\nciliate,protist\ndiatom,diatom\neuglena,flagellate\n"
@@ -65,9 +65,8 @@ def write(folder: Path, text: str, name: str = "classes.csv") -> Path:
     return folder / name
 
 
-def images_json(project: Project) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((project.path / ROUND / "images.json").read_text())
-    return found
+def images_of(project: Project) -> dict[str, Any]:
+    return lists_of(project.path / ROUND / "images.npz")
 
 
 def job(project: Project, run: str, file: str) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def job(project: Project, run: str, file: str) -> dict[str, Any]:
 
 
 def test_models_know_the_view_and_people_their_folders(viewed: Project) -> None:
-    of_round = images_json(viewed)
+    of_round = images_of(viewed)
     assert of_round["classes"] == ["diatom", "flagellate", "protist"]
     assert of_round["folders"] == ["diatom", "euglena", "amoeba"]
     assert len(of_round["ids"]) == sum(SIZES.values()) - SIZES["bubble"]
@@ -159,7 +158,7 @@ def test_the_whole_loop_is_in_the_dataset_s_own_classes(
 def test_the_folder_of_the_same_name_is_suggested_first(scanned: Project, tmp_path: Path, fast) -> None:
     table = write(tmp_path, VIEW.replace("protist", "ciliate"))
     scanned.train(Choices(pairs=1, class_config=table, **fast))
-    assert images_json(scanned)["folders"] == ["ciliate", "diatom", "euglena"]
+    assert images_of(scanned)["folders"] == ["ciliate", "diatom", "euglena"]
     assert {one.suggested for one in scanned.flag().suspects if one.path == INTO} == {"ciliate"}
 
 
@@ -169,18 +168,18 @@ def test_a_folder_of_that_name_that_is_trained_as_another_class_is_not_suggested
     """Classes that change names: what the models call diatom are the euglenas."""
     text = "class,new name\namoeba,x\nbubble,0\nciliate,x\ndiatom,euglena\neuglena,diatom\n"
     scanned.train(Choices(pairs=2, class_config=write(tmp_path, text), **fast))
-    assert images_json(scanned)["classes"] == ["diatom", "euglena", "x"]
-    assert images_json(scanned)["folders"] == ["euglena", "diatom", "amoeba"]
+    assert images_of(scanned)["classes"] == ["diatom", "euglena", "x"]
+    assert images_of(scanned)["folders"] == ["euglena", "diatom", "amoeba"]
     suspects = {one.path: one.suggested for one in scanned.flag(threshold=2).suspects}
     assert suspects == {INTO: "amoeba", OUT_OF: "euglena"}
 
 
 def test_a_round_that_has_begun_needs_the_table_no_more(viewed: Project, table: Path, fast) -> None:
-    before = images_json(viewed)
+    before = images_of(viewed)
     table.unlink()
     done = viewed.train(Choices(pairs=4, **fast))
     assert (done.todo, done.failed) == (["p04-a", "p04-b"], [])
-    assert images_json(viewed) == before
+    assert images_of(viewed) == before
     assert viewed.train(Choices(seed=0, **fast)).todo == []  # another choice, as it was
     with pytest.raises(UsageError, match=r"classes\.csv cannot be read") as caught:
         viewed.train(Choices(class_config=table, **fast))
@@ -225,11 +224,11 @@ def test_no_view_and_then_one_contradict_each_other(trained: Project, tmp_path: 
 
 
 def test_images_that_were_lost_come_back_under_the_view(viewed: Project, fast, caplog) -> None:
-    before, suspects = images_json(viewed), viewed.flag().suspects
-    (viewed.path / ROUND / "images.json").unlink()
+    before, suspects = images_of(viewed), viewed.flag().suspects
+    (viewed.path / ROUND / "images.npz").unlink()
     shutil.rmtree(viewed.path / ROUND / "runs/p02-a")
     assert viewed.train(Choices(**fast)).todo == ["p02-a"]
-    assert images_json(viewed) == before
+    assert images_of(viewed) == before
     assert "written anew" in caplog.text
     assert viewed.flag().suspects == suspects
 
@@ -421,7 +420,7 @@ def test_classes_may_be_called_anything(tmp_path: Path, fast) -> None:
     rows = [*zip(labels, ["m", "m", *labels[2:]], strict=True)]
     table = write(tmp_path, table_text(("class", "new name"), rows))
     assert project.train(Choices(pairs=1, class_config=table, **fast)).failed == []
-    of_round = images_json(project)
+    of_round = images_of(project)
     assert {*of_round["classes"]} == {"m", *labels[2:]}
     assert {*of_round["folders"]} == {labels[0], *labels[2:]}
     assert {*project.scores().given} == {*labels}

@@ -13,11 +13,12 @@ import pytest
 from dupekit import Choices
 from dupekit.errors import DatasetError, JobError, LockedError, NothingToDo, UsageError
 from dupekit.files.lock import exclusive
-from dupekit.jobs.files import JobFile, RoundFile, read_model
+from dupekit.jobs.files import JobFile, read_model
+from dupekit.jobs.images import read_images
 from dupekit.project import Project
 from dupekit.rounds.comparison import Measure
 from dupekit.testing import make_dataset
-from tests.support import dupekit, parsed, tree_state
+from tests.support import dupekit, lists_of, parsed, tree_state
 
 NAMES = ("amoeba", "ciliate", "diatom")
 
@@ -54,18 +55,19 @@ def trainings(folder: Path) -> dict[str, tuple[set[str], set[str]]]:
     found = {}
     for run in sorted((folder / "runs").glob("*/")):
         job = read_model(run / "job.json", JobFile)
-        images = read_model(run / job.images, RoundFile)
+        images = read_images(run / job.images)
         tested = np.load(run / job.split)
-        digests = np.array(images.digests)
+        digests = np.array([*images.digests])
         found[run.name] = set(digests[~tested].tolist()), set(digests[tested].tolist())
     return found
 
 
 def labels(folder: Path, arm: str) -> dict[str, str]:
     """Digest -> label that is trained on."""
-    images = read_model(folder / f"{arm}.json", RoundFile)
+    images = read_images(folder / f"{arm}.npz")
     return {
-        digest: images.classes[label] for digest, label in zip(images.digests, images.labels, strict=True)
+        digest: images.classes[label]
+        for digest, label in zip(images.digests, images.labels.tolist(), strict=True)
     }
 
 
@@ -359,10 +361,10 @@ def test_what_it_prints(applied: Project, test_folder: Path) -> None:
     assert "Invalid value for '--seeds'" in dupekit(*command, "--seeds", "4", code=2).stderr
 
 
-def test_groups_come_back_where_images_json_was_lost(applied: Project) -> None:
-    file = applied.path / "rounds/01/images.json"
-    before = read_model(file, RoundFile)
-    assert before.groups is not None
+def test_groups_come_back_where_their_file_was_lost(applied: Project) -> None:
+    file = applied.path / "rounds/01/images.npz"
+    before = lists_of(file)
+    assert before["groups"] is not None
     file.unlink()
     applied.evaluate()
-    assert read_model(file, RoundFile) == before
+    assert lists_of(file) == before

@@ -241,7 +241,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert [one.name for one in tmp_path.glob(".*")] == []
 
 
-@pytest.mark.parametrize("name", ["ledger.db", "dupekit.toml", "rounds/01/images.json"])
+@pytest.mark.parametrize("name", ["ledger.db", "dupekit.toml", "rounds/01/images.npz"])
 def test_no_part_of_the_project_is_overwritten(trained: Project, name: str) -> None:
     file = trained.path / name
     before = file.read_bytes()

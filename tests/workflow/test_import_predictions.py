@@ -359,7 +359,7 @@ def test_a_lost_list_of_images_is_made_anew_with_classes_that_no_image_has(
     values = opinions([path.replace("wrong_diatom", "x") for path in chosen])
     done = project.import_predictions([npz(tmp_path / "p.npz", chosen, CLASSES, values)], partial=True)
     assert done.classes == 3
-    file = project.path / "rounds" / "01" / "images.json"
+    file = project.path / "rounds" / "01" / "images.npz"
     before = file.read_bytes()
     file.unlink()
     project.export_results(tmp_path / "r.npz")

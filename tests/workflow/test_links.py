@@ -94,7 +94,7 @@ def test_nor_what_runs_read_and_write(trained: Project, victim: Path, fast: dict
     content = victim.read_bytes()
     folder = trained.path / "rounds" / "01"
     (folder / "runs" / "p04-a").mkdir()
-    FOREIGN[how](folder / "images.json", victim)
+    FOREIGN[how](folder / "images.npz", victim)
     FOREIGN[how](folder / "splits" / "p04.npy", victim)
     for name in ("job.json", "result.json", "predictions.npz"):
         FOREIGN[how](folder / "runs" / "p04-a" / name, victim)

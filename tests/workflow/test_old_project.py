@@ -122,6 +122,8 @@ def test_all_goes_on(old: Project, fast: dict[str, str], tmp_path: Path) -> None
     trained = old.train(Choices(pairs=3, **fast))
     assert (trained.begun, trained.failed, trained.todo) == (False, [], ["p03-a", "p03-b"])
     assert old.status().pairs_done == 3
+    job = json.loads((old.path / "rounds/01/runs/p03-a/job.json").read_text())
+    assert job["images"] == "../../images.json"  # which is as good as ever
     assert [(Path(one.place).name, one.open) for one in old.status().out] == [("first", 0), ("dupes", 0)]
     old.flag(threshold=1)
     assert (old.status().round.rule, old.verify().differences) == (RuleName.VOTES, [])

@@ -37,7 +37,7 @@ from dupekit.ledger.images import ClassSize, Problem
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
-from tests.support import CLASSES, call_back, tree_state
+from tests.support import CLASSES, call_back, lists_of, tree_state
 
 WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
 
@@ -392,22 +392,22 @@ def test_a_result_that_does_not_fit_its_run_is_named_and_done_again(trained, fas
 def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> None:
     before = trained.flag(threshold=3).suspects
     folder = trained.path / "rounds/01"
-    images = json.loads((folder / "images.json").read_text())
+    images = lists_of(folder / "images.npz")
     split = (folder / "splits/p01.npy").read_bytes()
-    (folder / "images.json").write_text("{")
+    (folder / "images.npz").write_text("{")
     (folder / "splits/p01.npy").write_bytes(b"no split")
     (folder / "splits/p02.npy").unlink()
     shutil.rmtree(folder / "runs/p01-b")
     assert trained.train(Choices(**fast)).failed == []
-    assert json.loads((folder / "images.json").read_text()) == images
+    assert lists_of(folder / "images.npz") == images
     assert (folder / "splits/p01.npy").read_bytes() == split
     assert trained.flag(threshold=3).suspects == before
     assert "written anew" in caplog.text
     with Ledger(trained.path / "ledger.db") as ledger, ledger.write() as db:
         db.execute("DELETE FROM tallies")
         db.execute("UPDATE rounds SET tallied_pairs = 0")
-    (folder / "images.json").unlink()
-    with pytest.raises(JobError, match=r"images\.json cannot be read") as caught:
+    (folder / "images.npz").unlink()
+    with pytest.raises(JobError, match=r"images\.npz cannot be read") as caught:
         trained.train(Choices(**fast))
     assert "dupekit next" in caught.value.hint
     trained.next_round()

@@ -16,7 +16,7 @@ from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger
 from dupekit.project import Project
 from dupekit.settings import FILE
-from tests.support import Killed, Killer, dupekit, moved_project, parsed
+from tests.support import Killed, Killer, dupekit, lists_of, moved_project, parsed
 
 WRONG = {"ciliate/wrong_amoeba.png", "amoeba/wrong_diatom.png"}
 
@@ -26,7 +26,7 @@ def weights_of(project: Project, round_number: int = 1) -> Path:
 
 
 def images_of(project: Project) -> dict[str, Any]:
-    return json.loads((project.path / "rounds/01/images.json").read_text())
+    return lists_of(project.path / "rounds/01/images.npz")
 
 
 def predictions(project: Project) -> dict[str, bytes]:

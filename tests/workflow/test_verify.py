@@ -15,7 +15,7 @@ import pytest
 
 from dupekit.ledger import Ledger
 from dupekit.project import Project
-from tests.support import CLASSES, call_back, tree_state
+from tests.support import CLASSES, call_back, lists_of, tree_state, write_lists
 
 
 @pytest.fixture
@@ -54,6 +54,12 @@ def _edit_json(file: Path, change: Callable[[dict], None]) -> None:
     file.write_text(json.dumps(document))
 
 
+def _edit_images(file: Path, change: Callable[[dict], None]) -> None:
+    lists = lists_of(file)
+    change(lists)
+    write_lists(file, lists)
+
+
 def _kept(root: Path, name: str, tree: str = "second") -> Path:
     """A file of the export of a tree."""
     marked = json.loads((root.parent / tree / ".dupekit/manifest.json").read_text())
@@ -87,9 +93,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         lambda p: _kept(p, "before.txt").write_text(""),
         "export", f"{EXPORT}/before.txt", "does not list the files",
     ),
-    "images.json of other images": (
-        lambda p: _edit_json(p / ROUND / "images.json", lambda d: d["paths"].__setitem__(0, "x/y.png")),
-        "round", f"{ROUND}/images.json", "has 1 images that the ledger has not",
+    "images.npz of other images": (
+        lambda p: _edit_images(p / ROUND / "images.npz", lambda d: d["paths"].__setitem__(0, "x/y.png")),
+        "round", f"{ROUND}/images.npz", "has 1 images that the ledger has not",
     ),
     "split cut": (
         lambda p: np.save(p / ROUND / "splits/p02.npy", np.zeros(3, bool)),
