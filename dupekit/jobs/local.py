@@ -51,9 +51,10 @@ class LocalOptions:
         if self.devices is None:
             return None
         words = [word.strip().removeprefix("cuda:") for word in self.devices.split(",")]
-        if not all(re.fullmatch(r"\d{1,4}", word) for word in words) or len(set(words)) < len(words):
+        numbers = {int(word) for word in words if re.fullmatch(r"[0-9]{1,4}", word)}
+        if len(numbers) < len(words):
             raise ValueError(f"devices={self.devices!r} is no list of different numbers, as in 0,1")
-        return tuple(map(int, words))
+        return tuple(sorted(numbers))
 
 
 class LocalExecutor:
@@ -99,9 +100,11 @@ class LocalExecutor:
                     yield Outcome(seat.given.pop(heard.message.folder), heard.message.error)
                 else:
                     self._tell(seat, heard.message)
-        finally:
-            if any(seat.given for seat in self._crew):
-                self._end()
+        except (
+            BaseException
+        ):  # the iterator was closed, too: whoever does not want the rest waits for nothing
+            self._end()
+            raise
 
     def close(self) -> None:
         """Ends the workers, when their plugins are closed."""

@@ -115,11 +115,15 @@ def test_nothing_goes_on_without_a_name(jobs: list[Job]) -> None:
     assert all(call.done == call.total for call in last.values())
 
 
-def test_closing_ends_the_worker(jobs: list[Job]) -> None:
-    outcomes = LocalExecutor().run(jobs, LocalOptions(), silent)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_closing_ends_the_workers(jobs: list[Job], workers: int) -> None:
+    progress = Recorder()
+    outcomes = LocalExecutor().run(jobs, LocalOptions(workers=workers), progress)
     next(outcomes)
     outcomes.close()
     assert next(outcomes, None) is None
+    last = [call for call in progress.calls if call.stage == "ending the worker"][-1]
+    assert last.done == last.total
 
 
 @pytest.mark.parametrize("how", ["leaves_a_fork", "leaves_a_command"])
@@ -383,7 +387,7 @@ class TestSeveralWorkers:
         with pytest.raises(UsageError, match=message):
             run(bad("notes", device=device), options=options)
 
-    @pytest.mark.parametrize("devices", ["", "0,,1", "0,0", "first", "cuda:x", "-1"])
+    @pytest.mark.parametrize("devices", ["", "0,,1", "0,00", "first", "cuda:x", "-1"])
     def test_devices_are_numbers(self, devices: str) -> None:
         with pytest.raises(OptionError, match="is no list of different numbers, as in 0,1"):
             options_for(LocalExecutor, {"devices": devices})
