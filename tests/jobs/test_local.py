@@ -70,9 +70,13 @@ def wait_for(notes: Path) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Not so a zombie that nobody has waited for yet."""
+    """Whether a thread of it is: not so a zombie that nobody has waited for yet, but one whose other threads hold its pipes open."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        states = [
+            file.read_text().rpartition(")")[2].split()[0]
+            for file in Path(f"/proc/{pid}/task").glob("*/stat")
+        ]
+        return any(state != "Z" for state in states)
     return False
 
 
