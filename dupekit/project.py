@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dupekit.correct.copying import Mode
-from dupekit.errors import NotAProject
+from dupekit.errors import LockedError, NotAProject
 from dupekit.jobs.evaluation import Evaluation
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import ignores, predictions, rounds, steps, tallies
@@ -34,7 +34,7 @@ from dupekit.workflow.evaluate import SEEDS, evaluate
 from dupekit.workflow.explain import Explained, explain
 from dupekit.workflow.export import Exported, export
 from dupekit.workflow.export_results import ResultsWritten, export_results
-from dupekit.workflow.flag import Flagged, flag
+from dupekit.workflow.flag import Flagged, flag, flag_beside
 from dupekit.workflow.ignore import Imported
 from dupekit.workflow.import_predictions import ImportedPredictions, import_predictions
 from dupekit.workflow.init import init
@@ -151,12 +151,19 @@ class Project:
 
     def flag(self, *, rule: RuleName | None = None, threshold: int | None = None) -> Flagged:
         """The suspects of the current round. Told a rule or a threshold, which means the rule `votes`, it sets the round's
-        rule; else it changes nothing.
+        rule; else it changes nothing, and works while a training goes on: it then counts the pairs that are complete.
 
-        Raises NothingToDo while no pair is complete, UsageError for a threshold that cannot be.
+        Raises NothingToDo while no pair is complete, UsageError for a threshold that cannot be, LockedError where it would set a
+        rule while another command writes.
         """
-        with self._writing("flag") as session:
-            return flag(session, rule=rule, threshold=threshold)
+        try:
+            with self._writing("flag") as session:
+                return flag(session, rule=rule, threshold=threshold)
+        except LockedError:
+            if rule is not None or threshold is not None:
+                raise
+        with self._reading() as session:
+            return flag_beside(session)
 
     def report(self, out: Path | None = None, *, limit: int = LIMIT, progress: Progress = silent) -> Reported:
         """Writes one page of the last round's suspects, the `limit` most suspicious, beside typical images, with what is known of

@@ -24,6 +24,7 @@ POINTS = {
     TRAINERS: {
         "fake": "dupekit.testing:CentroidTrainer",
         "broken": "tests.support:BrokenTrainer",
+        "waiting": "tests.support:WaitingTrainer",
         "talkative": "tests.support:TalkativeTrainer",
     },
     VALIDATORS: {

@@ -74,6 +74,26 @@ class BrokenTrainer:
 
 
 @dataclass(frozen=True)
+class WaitingOptions:
+    until: str
+    """A file: the run waits until it is there."""
+    run: str = "p03-a"
+
+
+class WaitingTrainer:
+    """A centroid trainer of which one run waits."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = WaitingOptions
+    produces: ClassVar[str] = "centroids"
+
+    def train(self, task: TrainTask, progress: Progress) -> Model:
+        while task.name == task.options.run and not Path(task.options.until).exists():
+            time.sleep(0.02)
+        return CentroidTrainer().train(dataclasses.replace(task, options=CentroidTrainer.Options()), progress)
+
+
+@dataclass(frozen=True)
 class FickleOptions:
     until: int = 99
     """Up to this pair it says what comes to its mind; from then on always the same."""

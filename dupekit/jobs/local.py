@@ -1,210 +1,244 @@
-"""The executor "local": one worker process on this machine, which keeps data and models between runs, and between calls."""
+"""The executor "local": workers on this machine, one a GPU, which keep data and models between runs, and between calls."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import signal
-import subprocess
-import threading
+import re
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
-from dupekit.files.regular import open_regular
-from dupekit.jobs.lifeline import GRACE_S
-from dupekit.jobs.messages import FLAG, STARTING, Ended, Logged, Message, parse, write_order
+from annotated_types import Ge
+
+from dupekit.errors import JobError
+from dupekit.jobs.files import JOB, JobFile, read_model
+from dupekit.jobs.joint_progress import JointProgress
+from dupekit.jobs.messages import STARTING, Ended, Logged, Message
+from dupekit.jobs.places import Place, places
+from dupekit.jobs.process import Heard, WorkerProcess
 from dupekit.plugin.checks import Told
-from dupekit.plugin.contract import Job, Outcome, worker_command
-from dupekit.system.progress import Progress, silent, stage
+from dupekit.plugin.contract import Job, Outcome
+from dupekit.system.progress import Progress, silent
 
-LOG = "worker.log"
+LOG = "worker-{}.log"
 
 _ENDING = "ending the worker"
 
-LINGER_S = 10.0
-"""So long a worker whose runs are all done may take to end: a thread that a plugin left behind would keep it for ever."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """The local executor has no options."""
+    devices: str | None = field(
+        default=None,
+        metadata={
+            "help": "GPUs that get a worker each, by CUDA's numbers, such as 0,1; without it, all there are"
+        },
+    )
+    # Two workers of one core each took as long as one of two, or longer: docs/speed.md.
+    workers: Annotated[int, Ge(1)] | None = field(
+        default=None, metadata={"help": "on a CPU: how many workers share its cores; without it, one"}
+    )
+
+    def __post_init__(self) -> None:
+        self.numbers()
+
+    def numbers(self) -> tuple[int, ...] | None:
+        """The GPUs' numbers. Raises ValueError."""
+        if self.devices is None:
+            return None
+        words = [word.strip().removeprefix("cuda:") for word in self.devices.split(",")]
+        numbers = {int(word) for word in words if re.fullmatch(r"[0-9]{1,4}", word)}
+        if len(numbers) < len(words):
+            raise ValueError(f"devices={self.devices!r} is no list of different numbers, as in 0,1")
+        return tuple(sorted(numbers))
 
 
 class LocalExecutor:
-    """Runs all jobs in one worker process, which then waits for more; when it dies, the run it was at has failed, and
-    another worker takes up the rest."""
+    """Runs jobs in worker processes, which then wait for more.
+
+    A worker that is free gets a share of what is left, for runs that are done together share what is expensive. When one dies, the
+    run it was at is done once more, after the others; the rest of its share goes back to those who live.
+    """
 
     api_version: ClassVar[int] = 1
     Options: ClassVar[type] = LocalOptions
 
     def __init__(self) -> None:
-        self._worker: _Worker | None = None
-        self._progress: Progress = silent
+        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._crew: list[_Seat] = []
+        self._progress = JointProgress(silent)
 
     def run(
-        self,
-        jobs: Sequence[Job],
-        options: LocalOptions,  # noqa: ARG002
-        progress: Progress,
+        self, jobs: Sequence[Job], options: LocalOptions, progress: Progress
     ) -> Generator[Outcome, None, None]:
-        """Yields an outcome per job, in order. Closing the iterator ends the worker, and all that it started."""
-        self._progress = progress
-        waiting = {str(job.folder.absolute()): job for job in jobs}
+        """Yields an outcome per job, as they end. Closing the iterator ends the workers, and all that they started.
+
+        Raises UsageError where a GPU is not there.
+        """
+        if not jobs:
+            return
+        wanted = places(_device_of(jobs), devices=options.numbers(), workers=options.workers)
+        if [seat.place for seat in self._crew] != wanted:
+            self._end()
+            self._crew = [_Seat(place) for place in wanted]
+        self._progress = JointProgress(progress)
+        left = _Left(jobs, workers=len(wanted))
         try:
-            while waiting:
-                log = next(iter(waiting.values())).folder.parent / LOG
-                worker = self._at_work(list(waiting.values()), log)
-                for message in worker.messages():
-                    if not isinstance(message, Ended):
-                        self._tell(message)
-                        continue
-                    yield Outcome(waiting.pop(message.folder), message.error)
-                    if not waiting:
-                        return
-                self._end(worker)
-                # What it did not live to say stands in the folders.
-                for folder, job in list(waiting.items()):
-                    if outcome := job.outcome():
-                        del waiting[folder]
-                        yield outcome
-                if waiting:
-                    job = waiting.pop(next(iter(waiting)))
-                    yield Outcome(job, _death(worker.code, log))
+            while self._hand_out(left):
+                heard = self._heard.get()
+                seat = next((seat for seat in self._crew if seat.worker is heard.worker), None)
+                if seat is None:  # it was ended
+                    continue
+                if heard.message is None:
+                    yield from self._after_death(seat, heard.worker, left)
+                elif isinstance(heard.message, Ended):
+                    left.any_ended = True
+                    yield Outcome(seat.given.pop(heard.message.folder), heard.message.error)
+                else:
+                    self._tell(seat, heard.message)
+        except (
+            BaseException
+        ):  # the iterator was closed, too: whoever does not want the rest waits for nothing
+            self._end()
+            raise
+
+    def close(self) -> None:
+        """Ends the workers, when their plugins are closed."""
+        living = {seat.worker: seat for seat in self._crew if seat.worker}
+        if not living:
+            return
+        for worker, seat in living.items():
+            self._progress.tell(seat, Told(_ENDING, 0, 1, {}))
+            worker.expect_end()
+        try:
+            while living:
+                heard = self._heard.get()
+                if heard.message is not None and heard.worker in living:
+                    self._tell(living[heard.worker], heard.message)
+                elif heard.message is None and heard.worker in living:
+                    heard.worker.close()
+                    seat = living.pop(heard.worker)
+                    seat.worker = None
+                    self._progress.tell(seat, Told(_ENDING, 1, 1, {}))
         finally:
-            if waiting and self._worker:
-                self._end(self._worker)
+            self._end()
 
-    def close(self) -> None:
-        """Ends the worker, when its plugins are closed."""
-        if self._worker:
-            self._progress(_ENDING, 0, 1)
-            try:
-                self._worker.expect_end()
-                for message in self._worker.messages():
-                    self._tell(message)
-            finally:
-                self._end(self._worker)
+    def _hand_out(self, left: _Left) -> bool:
+        """Gives each worker that is free its share; whether anybody is at work."""
+        for seat in self._crew:
+            if not seat.given and (share := left.share()):
+                self._give(seat, share)
+        return any(seat.given for seat in self._crew)
 
-    def _at_work(self, jobs: Sequence[Job], log: Path) -> _Worker:
-        """The worker that waits, or else a new one, with these jobs."""
-        if self._worker and not self._worker.take(jobs):
-            self._end(self._worker)
-        if not self._worker:
-            self._progress(STARTING, 0, 1)  # the worker itself says when it has
-            self._worker = _Worker(jobs, log)
-        return self._worker
+    def _give(self, seat: _Seat, share: list[Job]) -> None:
+        """To the worker that waits there, or else a new one."""
+        seat.given = {str(job.folder.absolute()): job for job in share}
+        seat.share = len(share)
+        if seat.worker and not seat.worker.take(share):
+            seat.worker.close()
+            seat.worker = None
+        if not seat.worker:
+            self._progress.tell(seat, Told(STARTING, 0, 1, {}))  # the worker itself says when it has
+            log = share[0].folder.parent / LOG.format(seat.place.number)
+            seat.worker = WorkerProcess(share, log, self._heard, seat.place.environment)
 
-    def _end(self, worker: _Worker) -> None:
-        self._worker = None
-        with stage(self._progress, _ENDING):
-            worker.close()
+    def _after_death(self, seat: _Seat, worker: WorkerProcess, left: _Left) -> Iterator[Outcome]:
+        seat.worker = None
+        worker.close()
+        self._progress.forget(seat)
+        unknown, seat.given = list(seat.given.values()), {}
+        lost = []
+        for job in unknown:
+            if outcome := job.outcome():  # what it did not live to say stands in the folder
+                left.any_ended = True
+                yield outcome
+            else:
+                lost.append(job)
+        if lost:
+            yield from left.after_death(lost, worker.death(), share=seat.share)
 
-    def _tell(self, message: Message) -> None:
+    def _end(self) -> None:
+        """Ends all workers, whatever they are doing."""
+        living = [seat for seat in self._crew if seat.worker]
+        for seat in self._crew:
+            seat.given = {}
+        if not living:
+            return
+        self._progress.tell(self, Told(_ENDING, 0, 1, {}))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._progress.tell, self, Told(_ENDING, 1, 1, {}))
+            for seat in living:
+                assert seat.worker is not None
+                seat.worker.let_go()
+                stack.callback(seat.worker.close)
+                seat.worker = None
+
+    def _tell(self, seat: _Seat, message: Message) -> None:
         if isinstance(message, Logged):
-            logging.getLogger(message.logger).log(message.level, "%s", message.text)
+            who = f"{seat.place.name}: " if len(self._crew) > 1 else ""
+            logging.getLogger(message.logger).log(message.level, "%s%s", who, message.text)
         elif isinstance(message, Told):
-            self._progress(message.stage, message.done, message.total, **message.figures)
+            self._progress.tell(seat, message)
 
 
-class _Worker:
-    """A worker process in a session of its own, so that all that it starts can be ended with it.
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A place, and who is at work there."""
 
-    Its end is the end of the process, not of its output: a child that a plugin left behind holds that open.
-    """
-
-    def __init__(self, jobs: Sequence[Job], log: Path) -> None:
-        self.code = 0
-        self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        with open_regular(log, "a+b") as file:
-            self._process = subprocess.Popen(
-                [*worker_command(jobs), FLAG],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,
-            )
-        self._lingering = threading.Timer(LINGER_S, self._let_go)
-        self._lingering.daemon = True
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._waiter = threading.Thread(target=self._wait, daemon=True)
-        self._listener.start()
-        self._waiter.start()
-
-    def messages(self) -> Iterator[Message]:
-        """What it tells, until the process has ended; `code` is then its exit code."""
-        while (message := self._heard.get()) is not None:
-            yield message
-
-    def take(self, jobs: Sequence[Job]) -> bool:
-        """Gives it more to do; False where it has died."""
-        return self._waiter.is_alive() and self._order(jobs)
-
-    def expect_end(self) -> None:
-        """It has nothing more to do."""
-        self._order([])
-        self._lingering.start()
-
-    def _order(self, jobs: Sequence[Job]) -> bool:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(write_order(str(job.folder.absolute()) for job in jobs))
-            self._process.stdin.flush()
-        except OSError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Ends it. A plugin that looks at `progress.cancelled` may end by itself."""
-        self._lingering.cancel()
-        self._let_go()
-        try:
-            self._waiter.join(GRACE_S + 2)
-        finally:  # also where somebody presses Ctrl-C again
-            if self._waiter.is_alive():
-                self._kill()
-                self._waiter.join()
-
-    def _let_go(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # of an order that it did not live to read
-            self._process.stdin.close()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                if message := parse(line):
-                    self._heard.put(message)
-
-    def _wait(self) -> None:
-        if hasattr(os, "waitid"):  # before its end is taken note of, its number is nobody else's
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        else:
-            self._process.wait()
-        self._kill()  # what it left behind
-        self.code = self._process.wait()
-        self._listener.join(1)  # a child that left the session may hold the output open for ever
-        self._heard.put(None)
-
-    def _kill(self) -> None:
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+    place: Place
+    worker: WorkerProcess | None = None
+    given: dict[str, Job] = field(default_factory=dict)
+    """What it has to do still, by folder, in this order."""
+    share: int = 0
+    """So many it was given last."""
 
 
-def _death(code: int, log: Path) -> str:
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = (
-        " (9: often out of memory)" if code == -9 else " (does a plugin call os._exit?)" if code >= 0 else ""
-    )
-    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-    last = f" Its last words: {tail[0]}" if tail else ""
-    return f"The worker {how}{hint} during this run.{last} See {log}"
+class _Left:
+    """The runs that nobody is at, and who gets how many."""
+
+    def __init__(self, jobs: Sequence[Job], *, workers: int) -> None:
+        self.any_ended = False
+        """Whether a run has come to its end, be it a failure."""
+        self._workers = workers
+        self._most = len(jobs)
+        self._waiting = deque(jobs)
+        self._again: deque[Job] = deque()
+        self._died: dict[Job, str] = {}
+        """The runs that a worker died at, and how; each is done once more."""
+
+    def share(self) -> list[Job]:
+        """What a free worker gets: of several each gets less and less, so that none is left with much when the others have
+        nothing more to do. A run that a worker died at comes last, and by itself."""
+        left = len(self._waiting)
+        if not left:
+            return [self._again.popleft()] if self._again else []
+        fair = left if self._workers == 1 else -(-left // (2 * self._workers))
+        return [self._waiting.popleft() for _ in range(min(fair, self._most))]
+
+    def after_death(self, lost: Sequence[Job], how: str, *, share: int) -> Iterator[Outcome]:
+        """A worker died of whose `share` these runs, in their order, have not ended."""
+        first, *others = lost
+        self._waiting.extendleft(reversed(others))
+        if len(lost) == share > 1:  # perhaps they are too large together
+            self._most = share // 2
+        if first not in self._died:
+            self._died[first] = how
+            self._again.append(first)
+            _log.warning("%s is done once more, after the others. %s", first.name, how)
+            return
+        yield Outcome(first, how)
+        if not self.any_ended:  # the cause is hardly one run's own: others are not tried again
+            yield from (Outcome(job, self._died[job]) for job in self._again)
+            self._again.clear()
+
+
+def _device_of(jobs: Sequence[Job]) -> str:
+    """The device that these jobs, all of one training, name."""
+    for job in jobs:
+        with contextlib.suppress(JobError):  # a broken one says so in its worker
+            return read_model(job.folder / JOB, JobFile).device
+    return "cpu"

@@ -20,6 +20,11 @@ FILE = "ledger.db"
 """Its name in a project's folder."""
 
 BUSY_TIMEOUT_S = 30
+COMMIT_TRIES = 20
+"""Each as long as the timeout."""
+SPILL_PAGES = 32_768
+"""A transaction that changes more pages, 128 MiB, writes some before its end: from then on nobody else can read. SQLite's own limit of
+500 is reached a tenth of the way through the predictions of a large run."""
 DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
 
 _S = TypeVar("_S")
@@ -110,12 +115,24 @@ class Ledger:
                 # Where only copies are written, nobody else is to wait.
                 self.connection.execute("BEGIN" if self._apart else "BEGIN IMMEDIATE")
                 yield self.connection
-                self.connection.execute("COMMIT")
+                self._commit()
             except BaseException:
                 if self.connection.in_transaction:
                     with contextlib.suppress(sqlite3.Error):  # what went wrong first is what to say
                         self.connection.execute("ROLLBACK")
                 raise
+
+    def _commit(self) -> None:
+        """Waits for those who read just now, for longer than for others who write: a night's training is not to end because somebody
+        verifies a large ledger."""
+        for left in reversed(range(COMMIT_TRIES)):
+            try:
+                self.connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if not left or not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                    raise
+            else:
+                return
 
     @contextlib.contextmanager
     def apart(self, *names: str) -> Iterator[None]:
@@ -157,6 +174,7 @@ class Ledger:
     def _prepare(self, before_migrating: Callable[[Ledger], None] | None, *, create: bool) -> None:
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute(f"PRAGMA cache_spill = {SPILL_PAGES}")
         db = Database(self.connection, execute_plugins=False)  # which no broken distribution shall stop
         new = create and not self.value(
             "SELECT count(*) FROM sqlite_master"

@@ -16,9 +16,9 @@ from dupekit.rounds.in_words import percent
 from dupekit.rounds.references import Reference
 from dupekit.system import stamp
 from dupekit.workflow.explain import Explained, Explanation, decision_words, models_say, verdict_words
+from dupekit.workflow.last_round import dataset_of
 from dupekit.workflow.page_place import page_place, write_page
 from dupekit.workflow.references import References
-from dupekit.workflow.report import dataset_of
 from dupekit.workflow.session import Session
 
 TYPICAL = 7

@@ -18,8 +18,8 @@ from dupekit.rounds.tally import means
 from dupekit.settings import FILE
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.ingest import counted_runs
+from dupekit.workflow.last_round import dataset_of, last_round
 from dupekit.workflow.page_place import place_for, write_page
-from dupekit.workflow.report import dataset_of, last_round
 from dupekit.workflow.round_images import ensure_images
 from dupekit.workflow.session import LEDGER, Session
 

@@ -12,6 +12,7 @@ from dupekit.rounds.rules import Rule, RuleName, Suspect, default_threshold
 from dupekit.settings import Settings
 from dupekit.system.progress import silent
 from dupekit.workflow.ingest import count_votes
+from dupekit.workflow.last_round import last_round
 from dupekit.workflow.session import Session
 
 
@@ -65,6 +66,13 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
         outdated=tallies.outdated(ledger, current.number),
         view=rounds.view_of(current),
     )
+
+
+def flag_beside(session: Session) -> Flagged:
+    """The suspects as they are now, while another command, such as a training, writes: nothing is recorded. Raises NothingToDo as
+    `flag`."""
+    with last_round(session, silent):
+        return flag(session)
 
 
 def counted(session: Session) -> Round:

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.errors import NothingToDo
-from dupekit.files.names import escape, unescape
+from dupekit.files.names import escape
 from dupekit.ledger import agreement as counted_agreement
 from dupekit.ledger import convergence, predictions, rounds, tallies, verdicts
 from dupekit.ledger.convergence import Acceptance
@@ -41,7 +40,7 @@ from dupekit.workflow.advice import standing
 from dupekit.workflow.agreement import agreement
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.groups import twins
-from dupekit.workflow.ingest import count_votes
+from dupekit.workflow.last_round import dataset_of, last_round
 from dupekit.workflow.page_place import page_place, refuse_without_pictures, write_page
 from dupekit.workflow.references import references
 from dupekit.workflow.session import Session
@@ -74,32 +73,6 @@ class Reported:
     unreadable: int
     """Images that are there with the reason in their place."""
     size_bytes: int
-
-
-@contextlib.contextmanager
-def last_round(session: Session, progress: Progress) -> Iterator[Round]:
-    """The last round begun, as it is now, also while a training goes on: what is done of it is counted for this session alone,
-    and within the block it does not change. Raises NothingToDo while no pair of it is complete."""
-    ledger = session.ledger
-    latest = rounds.latest(ledger)
-    if latest is None:
-        raise NothingToDo("No round has been begun yet.", hint="Run `dupekit train`.")
-    with ledger.apart("rounds", "runs"), verdicts.worked_out_once(ledger), contextlib.ExitStack() as stack:
-        current = rounds.get(ledger, latest.number)
-        complete = len(rounds.complete_pairs(ledger, current.number))
-        if not complete:
-            raise NothingToDo(
-                f"No pair of round {current.number} is complete yet.", hint="Run `dupekit train`."
-            )
-        if complete != current.tallied_pairs:
-            stack.enter_context(ledger.apart("tallies"))
-            count_votes(ledger, session.folder(current.number), progress)
-        yield rounds.get(ledger, current.number)
-
-
-def dataset_of(session: Session, current: Round) -> Path:
-    """Where a round's images lie: since one that has ended, the project may be on another dataset."""
-    return Path(unescape(current.dataset)) if current.closed else session.dataset
 
 
 def report(session: Session, out: Path | None, *, limit: int = LIMIT, progress: Progress) -> Reported:

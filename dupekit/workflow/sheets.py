@@ -17,9 +17,9 @@ from dupekit.pictures.sheets import Look, Sheet
 from dupekit.review.manifest import Manifest
 from dupekit.rounds.confusion import confusion
 from dupekit.system.progress import Progress, stage
+from dupekit.workflow.last_round import dataset_of, last_round
 from dupekit.workflow.page_place import page_place, refuse_without_pictures, write_page
 from dupekit.workflow.references import References, references
-from dupekit.workflow.report import dataset_of, last_round
 from dupekit.workflow.session import Session
 
 TYPICAL, LOOKS, BESIDE = 12, 4, 4

@@ -20,7 +20,7 @@ from dupekit.testing import CentroidTrainer
 class Options:
     how: str = field(metadata={"help": "the name of a method"})
     notes: str = field(metadata={"help": "a file that is told what happened"})
-    run: str = field(default="p01-a", metadata={"help": "the run that does it"})
+    run: str = field(default="p01-a", metadata={"help": "the run that does it; all: each"})
 
 
 class Misbehaving(CentroidTrainer):
@@ -28,12 +28,41 @@ class Misbehaving(CentroidTrainer):
 
     def train(self, task: TrainTask[Any], progress: Progress) -> Model:
         options = task.options
-        if task.name == options.run:
+        if options.run in (task.name, "all"):
             getattr(self, options.how)(Path(options.notes), progress)
         return CentroidTrainer().train(_with(task), progress)
 
     def exits(self, notes: Path, progress: Progress) -> None:
         os._exit(0)
+
+    def exits_once(self, notes: Path, progress: Progress) -> None:
+        if not notes.exists():
+            notes.touch()
+            os._exit(3)
+
+    def exits_talking(self, notes: Path, progress: Progress) -> None:
+        with notes.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        print(*(f"line {number}" for number in range(1, 8)), sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(3)
+
+    def waits_for_another(self, notes: Path, progress: Progress) -> None:
+        _note(notes)
+        two(notes)
+
+    def dies_beside_another(self, notes: Path, progress: Progress) -> None:
+        """Once, and of two workers one."""
+        _note(notes)
+        if os.getpid() == max(two(notes)) and not (notes / "died").exists():
+            (notes / "died").touch()
+            os._exit(3)
+
+    def hears_nothing_beside_another(self, notes: Path, progress: Progress) -> None:
+        _note(notes)
+        time.sleep(600)
+
+    def notes(self, notes: Path, progress: Progress) -> None:
+        _note(notes)
 
     def leaves_a_fork(self, notes: Path, progress: Progress) -> None:
         if pid := os.fork():
@@ -84,6 +113,20 @@ class Misbehaving(CentroidTrainer):
             time.sleep(600)
         os.kill(pid, signal.SIGTERM)
         notes.write_text(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])} {progress.cancelled}")
+
+
+def _note(notes: Path) -> None:
+    """Leaves a file for this worker, which says what it may use."""
+    notes.mkdir(exist_ok=True)
+    used = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+    (notes / str(os.getpid())).write_text("\n".join(used))
+
+
+def two(notes: Path) -> list[int]:
+    """The process ids of two workers, when both are at work."""
+    while len(found := [int(file.name) for file in notes.iterdir() if file.name.isdecimal()]) < 2:
+        time.sleep(0.01)
+    return found
 
 
 def _with(task: TrainTask[Any]) -> TrainTask[Any]:

@@ -100,7 +100,7 @@ def test_nor_what_runs_read_and_write(trained: Project, victim: Path, fast: dict
         FOREIGN[how](folder / "runs" / "p04-a" / name, victim)
     assert not trained.train(Choices(pairs=4, **fast)).failed
     assert not trained.verify(quick=True).differences
-    for log in (folder / "runs" / "worker.log", folder / "runs" / "p05-a" / "log.txt"):
+    for log in (folder / "runs" / "worker-1.log", folder / "runs" / "p05-a" / "log.txt"):
         log.parent.mkdir(exist_ok=True)
         FOREIGN[how](log, victim)
     with contextlib.suppress(OSError):

@@ -1,0 +1,92 @@
+"""What only reads works while another dupekit writes, as long as that may take."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dupekit.errors import LockedError
+from dupekit.ledger import Ledger
+from dupekit.project import Project
+from dupekit.rounds.rules import RuleName
+from tests.support import dupekit, parsed
+
+READING = (
+    ("status",),
+    ("flag",),
+    ("explain", "ciliate/wrong_amoeba.png"),
+    ("report",),
+    ("history",),
+    ("verify",),
+    ("ignore", "list"),
+)
+
+
+@pytest.fixture
+def training(project: Project, fast: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A `dupekit train` that has two of three pairs and goes on when `tmp_path / "go on"` is there."""
+    command = [sys.executable, "-m", "dupekit", "train", "-p", str(project.path), "--pairs", "3"]
+    chosen = ["--trainer", "waiting", "--validator", "fake", "--set", f"until={tmp_path / 'go on'}"]
+    with subprocess.Popen(
+        [*command, *chosen], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as at_work:
+        try:
+            while at_work.poll() is None and project.status().pairs_done != 2:
+                time.sleep(0.05)
+            yield at_work
+        finally:
+            at_work.kill()
+
+
+@contextlib.contextmanager
+def _much_unfinished(path: Path) -> Iterator[None]:
+    """A transaction of 20 MiB, as of a large run's predictions, that has not come to its end."""
+    with Ledger(path) as ledger, contextlib.suppress(InterruptedError), ledger.write() as db:
+        db.execute(
+            "CREATE TABLE much AS WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)"
+            " SELECT i, hex(randomblob(50)) AS said FROM n"
+        )
+        yield
+        raise InterruptedError
+
+
+def test_a_training(training: subprocess.Popen[str], project: Project, tmp_path: Path) -> None:
+    for command in READING:
+        dupekit(*command, cwd=project.path)
+    found = parsed("flag", cwd=project.path)
+    assert (found["pairs"], len(found["dupes"])) == (2, 2)
+    with pytest.raises(LockedError, match="in use by `dupekit train`"):
+        project.flag(rule=RuleName.VOTES)
+    (tmp_path / "go on").touch()
+    assert training.wait(60) == 0
+    assert parsed("flag", cwd=project.path)["pairs"] == 3
+
+
+def test_a_long_transaction(trained: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupekit.ledger.database.BUSY_TIMEOUT_S", 0)
+    with _much_unfinished(trained.path / "ledger.db"):
+        for command in READING:
+            dupekit(*command, cwd=trained.path)
+
+
+def test_who_records_waits_for_who_reads(trained: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than others who write would."""
+    monkeypatch.setattr("dupekit.ledger.database.BUSY_TIMEOUT_S", 0.1)
+    reader = sqlite3.connect(trained.path / "ledger.db", check_same_thread=False)
+    with contextlib.closing(reader):
+        looking = reader.execute("SELECT id FROM images")
+        looking.fetchone()
+        ending = threading.Timer(0.5, looking.close)
+        ending.start()
+        began = time.monotonic()
+        assert trained.ignore(["ciliate/wrong_amoeba.png"]) == 1
+        assert time.monotonic() - began > 0.4
+        ending.join()
