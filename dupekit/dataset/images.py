@@ -10,6 +10,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dupekit.dataset.columns import take
 from dupekit.files.paths import real_path
 
 
@@ -33,7 +34,7 @@ class Images(Sequence[Image]):
     root: Path
     """The dataset's folder."""
     paths: Sequence[str]
-    """Relative to `root`, escaped as in `dupekit.files.names`."""
+    """Relative to `root`, escaped as in `dupekit.files.names`. A list, or a column of `dupekit.dataset.columns`."""
     digests: Sequence[str]
     sizes: NDArray[np.int32]
     """Shape (n, 2): width and height in pixels."""
@@ -61,13 +62,8 @@ class Images(Sequence[Image]):
             if asked.shape != (len(self),):
                 raise ValueError(f"a mask of shape {asked.shape} for {len(self)} images")
             asked = np.flatnonzero(asked)
-        picked = asked.tolist()
-        return Images(
-            self.root,
-            [self.paths[i] for i in picked],
-            [self.digests[i] for i in picked],
-            self.sizes[picked].reshape(-1, 2),
-        )
+        sizes = self.sizes[asked.astype(np.int64)].reshape(-1, 2)
+        return Images(self.root, take(self.paths, asked), take(self.digests, asked), sizes)
 
     def log_sizes(self) -> NDArray[np.float32]:
         """Natural logarithms of width and height, shape (n, 2): what a model is fed whose `Input` says `log_size`."""
