@@ -128,7 +128,7 @@ def _build(plan: Plan, dataset: Path, partial: Path, mode: Mode, progress: Progr
     begun = _begun(data, plan.classes())
     if begun:
         _log.info("Going on with %s.", partial.name)
-    count = 0
+    count, top, built = 0, str(dataset), str(data)
     for label in plan.classes():
         there = (
             _clear_strangers(data, label, {p.path for p in plan.of_class(label)}) if label in begun else ()
@@ -139,11 +139,11 @@ def _build(plan: Plan, dataset: Path, partial: Path, mode: Mode, progress: Progr
                 progress("writing", count, plan.count)
             count += 1
             # By strings, and each folder resolved once: of a million files this counts.
-            above, _, name = f"{root or dataset}/{unescape(source.path)}".rpartition("/")
+            above, _, name = f"{root or top}/{unescape(source.path)}".rpartition("/")
             if above != folder:
                 folder, real_folder = above, os.path.realpath(above)
             original = Original(f"{real_folder}/{name}", source.size, source.mtime_ns, source.digest)
-            target = f"{data}/{unescape(path)}"
+            target = f"{built}/{unescape(path)}"
             if path in there:
                 if is_placed(original, target, mode):
                     continue

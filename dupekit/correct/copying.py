@@ -11,9 +11,8 @@ import hashlib
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from dupekit.errors import DatasetChanged, DupekitError, UsageError
 from dupekit.files.write import digest_file
@@ -22,13 +21,13 @@ Mode = Literal["copy", "hardlink", "symlink", "reflink"]
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written
 _CHUNK_BYTES = 1 << 20
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # No pipe that took a file's place is waited for.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A file to place, and what is known of it."""
+class Original(NamedTuple):
+    """A file to place, and what is known of it. A tuple, for it is made a million times."""
 
     file: str
     """Where it lies, in a folder that is no link and below none: of a million files no path is made an object."""
@@ -65,12 +64,12 @@ def is_placed(original: Original, target: str, mode: Mode) -> bool:
     made = Path(target)
     if mode in ("hardlink", "symlink"):
         try:
-            _check(original)
+            file = _checked(original)
         except DatasetChanged:
             return False
         if mode == "symlink":
-            return made.is_symlink() and str(made.readlink()) == _real(original.file)
-        return not made.is_symlink() and made.samefile(original.file)
+            return made.is_symlink() and str(made.readlink()) == file
+        return not made.is_symlink() and made.samefile(file)
     if made.is_symlink() or not made.is_file():
         return False
     return bool(original.digest) and digest_file(made) == original.digest
@@ -140,8 +139,7 @@ def _clone(source: BinaryIO, out: BinaryIO, file: Path) -> None:
 
 
 def _link(original: Original, target: str, mode: Mode) -> None:
-    _check(original)
-    file = _real(original.file)
+    file = _checked(original)
     try:
         if mode == "hardlink":
             os.link(file, target)
@@ -158,48 +156,40 @@ def _link(original: Original, target: str, mode: Mode) -> None:
         ) from None
 
 
-def _real(file: str) -> str:
-    """Where a file lies whose folder is no link and below none."""
-    return os.path.realpath(file) if os.path.islink(file) else file  # noqa: PTH114 - of a million files this counts
-
-
-def _check(original: Original) -> None:
-    """Raises DatasetChanged where a file is not as described. Size and time can be kept while the content changes: so its
-    content is read, where its digest is known."""
+def _checked(original: Original) -> str:
+    """Where a file lies that is as described, itself no link. Raises DatasetChanged where it is not: size and time can be
+    kept while the content changes, so its content is read, where its digest is known."""
     file = original.file
     try:
+        if not (original.digest and _NOFOLLOW):
+            file = os.path.realpath(file)
         if original.digest:
-            handle = os.open(file, _READ)
-            try:
-                seen = os.fstat(handle)
-                same = _stamp(seen) == (original.size, original.mtime_ns)
-                same = same and _digest(handle, seen.st_size) == original.digest
-            finally:
-                os.close(handle)
+            seen, digest = _read_whole(file)
         else:
-            same = _stamp(os.stat(file)) == (original.size, original.mtime_ns)  # noqa: PTH116 - as above
-    except FileNotFoundError:
-        raise _changed(file) from None
+            seen, digest = Path(file).stat(), original.digest
     except OSError as error:
-        raise _unreadable(file, error) from None
-    if not same:
+        if file != (real := os.path.realpath(file)):
+            return _checked(original._replace(file=real))
+        raise (_changed(file) if isinstance(error, FileNotFoundError) else _unreadable(file, error)) from None
+    if (seen.st_size, seen.st_mtime_ns, digest) != original[1:]:
         raise _changed(file)
+    return file
 
 
-def _digest(handle: int, size: int) -> str:
-    """SHA-256 of a file of this size, or of one byte more where it has grown: then of something else."""
-    found, left = hashlib.sha256(), size + 1
-    while left > 1 or not size:
-        part = os.read(handle, min(left, _CHUNK_BYTES))
-        if not part:
-            break
-        found.update(part)
-        left -= len(part)
-    return found.hexdigest()
-
-
-def _stamp(seen: os.stat_result) -> tuple[int, int]:
-    return seen.st_size, seen.st_mtime_ns
+def _read_whole(file: str) -> tuple[os.stat_result, str]:
+    """What the system says of a file that is no link, and SHA-256 of its content; of what has grown, of something else."""
+    handle = os.open(file, _READ)
+    try:
+        seen, found = os.fstat(handle), hashlib.sha256()
+        left = seen.st_size + 1
+        while part := os.read(handle, min(left, _CHUNK_BYTES)):
+            found.update(part)
+            left -= len(part)
+            if left <= 1:
+                break
+        return seen, found.hexdigest()
+    finally:
+        os.close(handle)
 
 
 def _changed(file: str) -> DatasetChanged:

@@ -117,9 +117,9 @@ def plan_dataset(sources: Sources, corrections: Mapping[int, Correction]) -> Pla
         # The names of one folder at a time, though there be several that are one to some file systems.
         taken = _Names(
             source.path
-            for label, of_class in sources.items()
+            for label in sources
             if _key(label) == folder
-            for source in of_class
+            for source in sources[label]
             if source.path not in leaving
         )
         for source, label in those:
@@ -141,23 +141,23 @@ class Draft:
         for of_class in self._sources.values():
             for source in of_class:
                 self._count += 1
-                self._add(source.path, source.size, source.mtime_ns, source.digest)
+                _, path, _, size, mtime_ns, digest = source
+                self._key.update(
+                    f"{path}\t{size}\t{mtime_ns}\t{digest}\n".encode()
+                )  # escaped text holds neither
                 yield source
 
     def plan(self, leaving: Set[str], coming: Sequence[Placement], new_paths: Mapping[int, str]) -> Plan:
         """Of the sources those that are not `leaving`, and what comes into a class."""
-        for path in sorted(leaving):
-            self._add(path)
+        self._key.update("".join(f"{path}\n" for path in sorted(leaving)).encode())
         by_class: dict[str, list[Placement]] = defaultdict(list)
         for placement in coming:
             source, path, root = placement
-            self._add(*source[1:], path, root and escape(str(root.resolve())))
+            place = escape(str(root.resolve())) if root else ""
+            self._key.update(f"{place}\t{source.path}\t{source.size}\t{source.mtime_ns}\t{path}\n".encode())
             by_class[path.partition("/")[0]].append(placement)
         count = self._count - len(leaving) + len(coming)
         return Plan(self._sources, leaving, by_class, new_paths, count, self._key.hexdigest())
-
-    def _add(self, *fields: object) -> None:
-        self._key.update(("\t".join(map(str, fields)) + "\n").encode())  # escaped text holds neither
 
 
 class _Names:
@@ -168,17 +168,16 @@ class _Names:
     def __init__(self, paths: Iterable[str]) -> None:
         self._all: dict[str, set[str]] = defaultdict(set)
         self._files: dict[str, set[str]] = defaultdict(set)
+        last, all_there, files = None, self._all[""], self._files[""]
         for path in paths:
-            self.add(path)
-
-    def add(self, path: str) -> None:
-        parent, _, name = path.rpartition("/")
-        folder = _key(parent)
-        key = _key(name)
-        if not self._all[folder]:
-            self._add_folders(parent)
-        self._all[folder].add(key)
-        self._files[folder].add(key)
+            parent, _, name = path.rpartition("/")
+            if parent != last:  # a million names, and few folders
+                last, folder = parent, _key(parent)
+                self._add_folders(parent)
+                all_there, files = self._all[folder], self._files[folder]
+            key = _key(name)
+            all_there.add(key)
+            files.add(key)
 
     def free(self, label: str, parts: Sequence[str]) -> str:
         """A path below `label`, like `parts`, that nothing has yet; it is taken then."""
@@ -191,7 +190,8 @@ class _Names:
             self._all[folder].add(_key(name))
             parent = f"{parent}/{name}"
         name = escape(free_name(unescape(parts[-1]), self._all[_key(parent)]))
-        self.add(f"{parent}/{name}")
+        self._all[_key(parent)].add(_key(name))
+        self._files[_key(parent)].add(_key(name))
         return f"{parent}/{name}"
 
     def _add_folders(self, path: str) -> None:

@@ -137,7 +137,7 @@ def written(ledger: Ledger, application: int) -> Iterator[Written]:
     ).fetchall()
     stays = (
         Written(source.path, source.size, source.digest)
-        for of_class in Readable(ledger).values()
+        for of_class in Readable.of(ledger).values()
         for source in of_class
         if source.image not in leaving
     )

@@ -214,18 +214,23 @@ class Readable(Mapping[str, Iterator[Source]]):
     """Class -> its images that the last scan could read, by path, read anew each time; the classes in the order of their paths."""
 
     ledger: Ledger
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Readable:
+        return cls(ledger, sorted(class_names(ledger), key=class_order))
 
     def __getitem__(self, label: str) -> Iterator[Source]:
-        if label not in class_names(self.ledger):
+        if label not in self.labels:
             raise KeyError(label)
         blocks = _of_class(self.ledger, label, _SOURCE, label)
         return (one for rows in blocks for one in map(Source._make, rows) if one.mtime_ns != UNREAD)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(class_names(self.ledger), key=class_order))
+        return iter(self.labels)
 
     def __len__(self) -> int:
-        return len(class_names(self.ledger))
+        return len(self.labels)
 
 
 def unread(ledger: Ledger) -> list[str]:

@@ -62,7 +62,7 @@ def apply(
     require_unchanged(session, progress)
     resolved = verdicts.resolved(ledger, current.number)
     corrections, unapplied = resolved.corrections, resolved.unapplied
-    plan = plan_dataset(images.Readable(ledger), {one.image: one for one in corrections})
+    plan = plan_dataset(images.Readable.of(ledger), {one.image: one for one in corrections})
     folder = session.folder(current.number).path
     patch = folder / "patch.csv"
     still = sum(
