@@ -161,35 +161,47 @@ def _checked(original: Original) -> str:
     kept while the content changes, so its content is read, where its digest is known."""
     file = original.file
     try:
-        if not (original.digest and _NOFOLLOW):
-            file = os.path.realpath(file)
         if original.digest:
-            seen, digest = _read_whole(file)
+            file, handle = _opened(file)
+            try:
+                same = _is_as_described(handle, original)
+            finally:
+                os.close(handle)
         else:
-            seen, digest = Path(file).stat(), original.digest
+            file = os.path.realpath(file)
+            seen = Path(file).stat()
+            same = (seen.st_size, seen.st_mtime_ns) == (original.size, original.mtime_ns)
+    except FileNotFoundError:
+        raise _changed(file) from None
     except OSError as error:
-        if file != (real := os.path.realpath(file)):
-            return _checked(original._replace(file=real))
-        raise (_changed(file) if isinstance(error, FileNotFoundError) else _unreadable(file, error)) from None
-    if (seen.st_size, seen.st_mtime_ns, digest) != original[1:]:
+        raise _unreadable(file, error) from None
+    if not same:
         raise _changed(file)
     return file
 
 
-def _read_whole(file: str) -> tuple[os.stat_result, str]:
-    """What the system says of a file that is no link, and SHA-256 of its content; of what has grown, of something else."""
-    handle = os.open(file, _READ)
-    try:
-        seen, found = os.fstat(handle), hashlib.sha256()
-        left = seen.st_size + 1
-        while part := os.read(handle, min(left, _CHUNK_BYTES)):
-            found.update(part)
-            left -= len(part)
-            if left <= 1:
-                break
-        return seen, found.hexdigest()
-    finally:
-        os.close(handle)
+def _opened(file: str) -> tuple[str, int]:
+    """A file, or what it leads to where it is a link, and a handle of it."""
+    if _NOFOLLOW:
+        try:
+            return file, os.open(file, _READ)
+        except OSError:  # a link; anything else comes again
+            pass
+    real = os.path.realpath(file)
+    return real, os.open(real, _READ)
+
+
+def _is_as_described(handle: int, original: Original) -> bool:
+    seen = os.fstat(handle)
+    if (seen.st_size, seen.st_mtime_ns) != (original.size, original.mtime_ns):
+        return False
+    found, left = hashlib.sha256(), original.size + 1  # so that what has grown meanwhile is something else
+    while part := os.read(handle, min(left, _CHUNK_BYTES)):
+        found.update(part)
+        left -= len(part)
+        if left <= 1:
+            break
+    return found.hexdigest() == original.digest
 
 
 def _changed(file: str) -> DatasetChanged:

@@ -94,6 +94,32 @@ def test_a_file_that_changed_stops_it_and_leaves_nothing(dataset, sources, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("mode", ["hardlink", "symlink"])
+@pytest.mark.parametrize("what", ["pipe", "folder", "link to other content"])
+def test_what_took_the_place_of_a_file_is_not_linked(dataset, sources, tmp_path, mode, what) -> None:
+    (dataset / "b/3.png").unlink()
+    if what == "pipe":
+        os.mkfifo(dataset / "b/3.png")
+    elif what == "folder":
+        (dataset / "b/3.png").mkdir()
+    else:
+        (dataset / "b/3.png").symlink_to(dataset / "a/1.png")
+    with pytest.raises(DatasetChanged, match="not what the last scan saw"):
+        write_dataset(plan_dataset(by_class(sources), {}), dataset, tmp_path / "out", mode=mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "symlink"])
+@pytest.mark.parametrize("above", [False, True])
+def test_links_lead_to_the_file_behind_a_link(dataset, sources, tmp_path, mode, above) -> None:
+    there = dataset / ("b" if above else "b/3.png")
+    there.rename(tmp_path / "elsewhere")
+    there.symlink_to(tmp_path / "elsewhere")
+    write_dataset(plan_dataset(by_class(sources), {}), dataset, tmp_path / "out", mode=mode)
+    made, real = tmp_path / "out/b/3.png", (tmp_path / "elsewhere" / ("3.png" if above else "")).resolve()
+    assert made.readlink() == real if mode == "symlink" else not made.is_symlink() and made.samefile(real)
+
+
 @pytest.mark.parametrize("place", ["data", "data/below", ".", "there", "link"])
 def test_no_destination_may_touch_anything(dataset, sources, tmp_path, place) -> None:
     (tmp_path / "there").mkdir()
