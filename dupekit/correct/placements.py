@@ -154,7 +154,7 @@ class Draft:
         for placement in coming:
             source, path, root = placement
             place = escape(str(root.resolve())) if root else ""
-            self._key.update(f"{place}\t{source.path}\t{source.size}\t{source.mtime_ns}\t{path}\n".encode())
+            self._key.update("\t".join((place, path, *map(str, source[1:]))).encode() + b"\n")
             by_class[path.partition("/")[0]].append(placement)
         count = self._count - len(leaving) + len(coming)
         return Plan(self._sources, leaving, by_class, new_paths, count, self._key.hexdigest())

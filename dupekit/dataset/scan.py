@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -250,7 +251,7 @@ def _list_class(dataset: DatasetFolder, label: str) -> ClassListing:
             else:
                 stat = entry.stat()
                 files.append(File(path, stat.st_size, stat.st_mtime_ns))
-    files.sort()  # bytewise by path, for UTF-8 keeps the order of characters, and no path is there twice
+    files.sort(key=itemgetter(0))  # bytewise by path, for UTF-8 keeps the order of characters
     return ClassListing(
         label, files, skipped, [OtherFiles(label, extension, n) for extension, n in sorted(other.items())]
     )
