@@ -1,4 +1,4 @@
-"""Placements -> corrected dataset. The original is only ever read.
+"""Plan -> corrected dataset. The original is only ever read.
 
 The dataset is built in a hidden folder beside its destination, `.NAME.partial`, and renamed when it is complete:
 
@@ -15,14 +15,14 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dupekit.correct.copying import Mode, Original, is_placed, place
-from dupekit.correct.placements import Placement
+from dupekit.correct.placements import Plan
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files.names import escape
-from dupekit.files.paths import make_parent, real_path
+from dupekit.files.names import escape, unescape
+from dupekit.files.paths import make_parent
 from dupekit.files.regular import read_regular
 from dupekit.files.write import sync_folder, write_text
 from dupekit.review.manifest import refuse_inside_tree
@@ -74,7 +74,7 @@ def is_finished(destination: Path) -> bool:
 
 
 def write_dataset(
-    placements: Sequence[Placement],
+    plan: Plan,
     dataset: Path,
     destination: Path,
     *,
@@ -93,18 +93,18 @@ def write_dataset(
     Raises DupekitError where the destination cannot be written.
     """
     partial = partial_of(destination)
-    key = _plan_key(placements, dataset, mode)
+    key = _call_key(plan, dataset, mode)
     if _is_renamed(partial, destination, key):
         done()
         shutil.rmtree(partial)
         return
-    roots = {dataset, *(placement.root for placement in placements if placement.root)}
-    for root in roots:
+    others = {placement.root for those in plan.coming.values() for placement in those if placement.root}
+    for root in (dataset, *others):
         check_destination(root, destination)
     make_parent(destination)
     _prepare(partial, key)
     try:
-        _build(placements, dataset, partial, mode, progress)
+        _build(plan, dataset, partial, mode, progress)
     except (UsageError, DatasetChanged):
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -117,47 +117,71 @@ def write_dataset(
     sync_folder(destination.parent)
     done()
     shutil.rmtree(partial)
-    progress("writing", len(placements), len(placements))
+    progress("writing", plan.count, plan.count)
 
 
-def _build(
-    placements: Sequence[Placement], dataset: Path, partial: Path, mode: Mode, progress: Progress
-) -> None:
+def _build(plan: Plan, dataset: Path, partial: Path, mode: Mode, progress: Progress) -> None:
     data = partial / "data"
     data.mkdir(exist_ok=True)
-    there = _clear_strangers(data, {placement.path for placement in placements})
-    if there:
-        _log.info("Going on with %s: %d of %d files are there.", partial.name, len(there), len(placements))
-    made: set[Path] = set()
-    for count, placement in enumerate(placements):
-        if count % 64 == 0:
-            progress("writing", count, len(placements))
-        source = placement.source
-        file = real_path(placement.root or dataset, source.path)
-        original = Original(file, source.size, source.mtime_ns, source.digest)
-        target = real_path(data, placement.path)
-        if placement.path in there:
-            if is_placed(original, target, mode):
-                continue
-        elif os.path.lexists(target):
-            raise UsageError(
-                f"{placement.path} and another file of the dataset have names that are one to the file system"
-                f" of {partial.parent}.",
-                hint="Name a destination on a file system that tells case and Unicode forms apart.",
-            )
-        if target.parent not in made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
-        place(original, target, partial / "next", mode)
+    temporary = partial / "next"
+    temporary.unlink(missing_ok=True)  # of a process that was killed
+    begun = _begun(data, plan.classes())
+    if begun:
+        _log.info("Going on with %s.", partial.name)
+    count, top, built = 0, str(dataset), str(data)
+    for label in plan.classes():
+        there = (
+            _clear_strangers(data, label, {p.path for p in plan.of_class(label)}) if label in begun else ()
+        )
+        folder = real_folder = made = ""
+        for source, path, root in plan.of_class(label):
+            if count % 64 == 0:
+                progress("writing", count, plan.count)
+            count += 1
+            # By strings, and each folder resolved once: of a million files this counts.
+            above, _, name = f"{root or top}/{unescape(source.path)}".rpartition("/")
+            if above != folder:
+                folder, real_folder = above, os.path.realpath(above)
+            original = Original(f"{real_folder}/{name}", source.size, source.mtime_ns, source.digest)
+            target = f"{built}/{unescape(path)}"
+            if path in there:
+                if is_placed(original, target, mode):
+                    continue
+                Path(target).unlink()
+            if (parent := target.rpartition("/")[0]) != made:
+                Path(parent).mkdir(parents=True, exist_ok=True)
+                made = parent
+            try:
+                place(original, target, temporary, mode)
+            except FileExistsError:
+                raise UsageError(
+                    f"{path} and another file of the dataset have names that are one to the file system"
+                    f" of {partial.parent}.",
+                    hint="Name a destination on a file system that tells case and Unicode forms apart.",
+                ) from None
 
 
-def _clear_strangers(data: Path, wanted: set[str]) -> set[str]:
-    """Removes what the plan does not hold from a folder that an earlier call began; the paths that stay.
+def _begun(data: Path, classes: Collection[str]) -> set[str]:
+    """The classes that an earlier call began, by the names that their folders have. What else lies there goes."""
+    begun = set()
+    with os.scandir(data) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                Path(entry.path).unlink()
+            elif (label := escape(entry.name)) in classes:
+                begun.add(label)
+            else:
+                shutil.rmtree(entry.path)
+    return begun
+
+
+def _clear_strangers(data: Path, label: str, wanted: set[str]) -> set[str]:
+    """Removes what the plan does not hold from a class that an earlier call began; the paths that stay.
 
     Links to folders go, so that nothing is ever written through one.
     """
     there: set[str] = set()
-    for folder, folders, files in os.walk(data):
+    for folder, folders, files in os.walk(data / unescape(label)):
         for name in (*files, *(n for n in folders if Path(folder, n).is_symlink())):
             path = Path(folder, name)
             text = escape(path.relative_to(data).as_posix())
@@ -201,15 +225,9 @@ def _plan_of(partial: Path) -> dict[str, object] | None:
     return found if isinstance(found, dict) and set(found) == {"plan", "complete"} else None
 
 
-def _plan_key(placements: Sequence[Placement], dataset: Path, mode: Mode) -> str:
+def _call_key(plan: Plan, dataset: Path, mode: Mode) -> str:
     """Equal for calls that would write the same files from the same place in the same way."""
-    key = hashlib.sha256(f"{mode}\n{escape(str(dataset.resolve()))}\n".encode())
-    for placement in placements:
-        source = placement.source
-        root = escape(str(placement.root.resolve())) if placement.root else ""
-        row = [root, source.path, source.size, source.mtime_ns, source.digest, placement.path]
-        key.update(json.dumps(row).encode() + b"\n")
-    return key.hexdigest()
+    return hashlib.sha256(f"{mode}\n{escape(str(dataset.resolve()))}\n{plan.key}".encode()).hexdigest()
 
 
 def _foreign(partial: Path) -> UsageError:

@@ -1,7 +1,7 @@
 """Puts one file of the dataset at its place in a folder that is being built: copied, cloned or linked.
 
-A file gets a temporary name first and is renamed when it is whole and checked, so that whatever carries its
-final name is never a part.
+What is copied gets a temporary name first and is renamed when it is whole and checked, so that whatever carries its
+final name is never a part. A link is whole when it is made, and made when what it leads to is checked.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import hashlib
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from dupekit.errors import DatasetChanged, DupekitError, UsageError
 from dupekit.files.write import digest_file
@@ -22,57 +21,62 @@ Mode = Literal["copy", "hardlink", "symlink", "reflink"]
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written
 _CHUNK_BYTES = 1 << 20
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# No pipe that took a file's place is waited for.
+_READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A file to place, and what is known of it."""
+class Original(NamedTuple):
+    """A file to place, and what is known of it. A tuple, for it is made a million times."""
 
-    file: Path
+    file: str
+    """Where it lies, in a folder that is no link and below none: of a million files no path is made an object."""
     size: int
     mtime_ns: int
     digest: str
     """SHA-256; empty where it is not known, and then not checked."""
 
 
-def place(original: Original, target: Path, temporary: Path, mode: Mode) -> None:
-    """Makes `target` from `original` by way of `temporary`, on the same file system as the target.
+def place(original: Original, target: str, temporary: Path, mode: Mode) -> None:
+    """Makes `target` from `original`; a copy by way of `temporary`, on the same file system as the target.
 
-    Raises DatasetChanged where the file is not as described, UsageError where it cannot be read or the
-    mode cannot work here, DupekitError where the target cannot be written, as on a full disk.
+    Raises FileExistsError where something has that name; DatasetChanged where the file is not as described, UsageError where
+    it cannot be read or the mode cannot work here, DupekitError where the target cannot be written, as on a full disk.
     """
-    temporary.unlink(missing_ok=True)  # of a process that was killed
     if mode in ("hardlink", "symlink"):
-        _link(original, temporary, mode)
-    else:
-        _copy(original, temporary, clone=mode == "reflink")
+        _link(original, target, mode)
+        return
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    _copy(original, temporary, clone=mode == "reflink")
     try:
         temporary.replace(target)
     except OSError as error:
         raise _unwritable(target, error) from None
 
 
-def is_placed(original: Original, target: Path, mode: Mode) -> bool:
+def is_placed(original: Original, target: str, mode: Mode) -> bool:
     """Whether an earlier call has made `target`, and it still is what it should be.
 
     A copy or clone is known by its digest, read again: after a loss of power a file may have its name and
     size but not its content. A link is known by where it leads, and what it leads to by its digest.
     """
+    made = Path(target)
     if mode in ("hardlink", "symlink"):
-        if not original.file.is_file() or _stamp(original.file) != (original.size, original.mtime_ns):
-            return False
-        if not _holds(original.file, original.digest):
+        try:
+            file = _checked(original)
+        except DatasetChanged:
             return False
         if mode == "symlink":
-            return target.is_symlink() and target.readlink() == original.file.resolve()
-        return not target.is_symlink() and target.samefile(original.file)
-    if target.is_symlink() or not target.is_file():
+            return made.is_symlink() and str(made.readlink()) == file
+        return not made.is_symlink() and made.samefile(file)
+    if made.is_symlink() or not made.is_file():
         return False
-    return bool(original.digest) and digest_file(target) == original.digest
+    return bool(original.digest) and digest_file(made) == original.digest
 
 
 def _copy(original: Original, temporary: Path, *, clone: bool) -> None:
-    file = original.file
+    file = Path(original.file)
     try:
         with file.open("rb") as source:
             try:
@@ -81,15 +85,15 @@ def _copy(original: Original, temporary: Path, *, clone: bool) -> None:
                         _clone(source, out, file)
                     digest = _read(source, None if clone else out)
             except _ReadError as error:
-                raise _unreadable(file, error.cause) from None
+                raise _unreadable(original.file, error.cause) from None
             except OSError as error:
                 raise _unwritable(temporary, error) from None
     except FileNotFoundError:
-        raise _changed(file) from None
+        raise _changed(original.file) from None
     except OSError as error:
-        raise _unreadable(file, error) from None
+        raise _unreadable(original.file, error) from None
     if original.digest and digest != original.digest:
-        raise _changed(file)
+        raise _changed(original.file)
     shutil.copystat(file, temporary)
 
 
@@ -134,44 +138,73 @@ def _clone(source: BinaryIO, out: BinaryIO, file: Path) -> None:
         ) from None
 
 
-def _link(original: Original, temporary: Path, mode: Mode) -> None:
-    file = original.file
-    try:
-        stamp = _stamp(file)
-    except FileNotFoundError:
-        raise _changed(file) from None
-    except OSError as error:
-        raise _unreadable(file, error) from None
-    if stamp != (original.size, original.mtime_ns) or not _holds(file, original.digest):
-        raise _changed(file)
+def _link(original: Original, target: str, mode: Mode) -> None:
+    file = _checked(original)
     try:
         if mode == "hardlink":
-            os.link(file.resolve(), temporary)
+            os.link(file, target)
         else:
-            temporary.symlink_to(file.resolve())
+            Path(target).symlink_to(file)
+    except FileExistsError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _unwritable(temporary, error) from None
+            raise _unwritable(target, error) from None
         raise UsageError(
-            f"{mode}s cannot be made from {file} to {temporary.parent}: {error.strerror}.",
+            f"{mode}s cannot be made from {file} to {Path(target).parent}: {error.strerror}.",
             hint="Use --mode copy; hard links also need source and destination on one file system.",
         ) from None
 
 
-def _holds(file: Path, digest: str) -> bool:
-    """Whether a file has this content: size and time can be kept while it changes. True where none is known."""
+def _checked(original: Original) -> str:
+    """Where a file lies that is as described, itself no link. Raises DatasetChanged where it is not: size and time can be
+    kept while the content changes, so its content is read, where its digest is known."""
+    file = original.file
     try:
-        return not digest or digest_file(file) == digest
+        if original.digest:
+            file, handle = _opened(file)
+            try:
+                same = _is_as_described(handle, original)
+            finally:
+                os.close(handle)
+        else:
+            file = os.path.realpath(file)
+            seen = Path(file).stat()
+            same = (seen.st_size, seen.st_mtime_ns) == (original.size, original.mtime_ns)
+    except FileNotFoundError:
+        raise _changed(file) from None
     except OSError as error:
         raise _unreadable(file, error) from None
+    if not same:
+        raise _changed(file)
+    return file
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    stat = file.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _opened(file: str) -> tuple[str, int]:
+    """A file, or what it leads to where it is a link, and a handle of it."""
+    if _NOFOLLOW:
+        try:
+            return file, os.open(file, _READ)
+        except OSError:  # a link; anything else comes again
+            pass
+    real = os.path.realpath(file)
+    return real, os.open(real, _READ)
 
 
-def _changed(file: Path) -> DatasetChanged:
+def _is_as_described(handle: int, original: Original) -> bool:
+    seen = os.fstat(handle)
+    if (seen.st_size, seen.st_mtime_ns) != (original.size, original.mtime_ns):
+        return False
+    found, left = hashlib.sha256(), original.size + 1  # so that what has grown meanwhile is something else
+    while part := os.read(handle, min(left, _CHUNK_BYTES)):
+        found.update(part)
+        left -= len(part)
+        if left <= 1:
+            break
+    return found.hexdigest() == original.digest
+
+
+def _changed(file: str) -> DatasetChanged:
     return DatasetChanged(
         f"{file} is not what the last scan saw: changed or gone.",
         hint="Run `dupekit scan`, look at what changed, and apply again; where size and time are as they were, only"
@@ -179,14 +212,14 @@ def _changed(file: Path) -> DatasetChanged:
     )
 
 
-def _unreadable(file: Path, error: OSError) -> UsageError:
+def _unreadable(file: str, error: OSError) -> UsageError:
     return UsageError(
         f"{file} cannot be copied: {error.strerror}.",
         hint="Make it readable or take it out of the dataset, scan, and apply again. Nothing was written.",
     )
 
 
-def _unwritable(target: Path, error: OSError) -> DupekitError:
+def _unwritable(target: Path | str, error: OSError) -> DupekitError:
     return DupekitError(
         f"{target} cannot be written: {error.strerror}.",
         hint="Put that right, such as by making room, and run the same command again: it goes on where it"

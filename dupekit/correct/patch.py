@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.correct.placements import Correction, Placement, Source
+from dupekit.correct.placements import Correction, Draft, Placement, Plan, Source, Sources
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape, is_class_name, is_passed_over, unescape
@@ -37,9 +37,11 @@ class PatchRow:
     digest: str
 
 
-def write_patch(path: Path, corrections: Sequence[Correction], placements: Sequence[Placement]) -> None:
-    """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset."""
-    new_paths = {placement.source.image: placement.path for placement in placements}
+def write_patch(path: Path, corrections: Sequence[Correction], new_paths: Mapping[int, str]) -> None:
+    """Writes patch.csv: one row a correction, enough to make it again on any copy of the dataset.
+
+    `new_paths` has the place of each corrected image that is in the corrected dataset.
+    """
     rows = [
         (c.path, _action(c.new_label), c.old_label, c.new_label or "", new_paths.get(c.image, ""), c.votes,
          f"{c.score:.6f}", c.decided, c.digest)
@@ -93,16 +95,13 @@ def read_patch(path: Path) -> list[PatchRow]:
     return rows
 
 
-def plan_patched(
-    sources: Sequence[Source], rows: Sequence[PatchRow], *, original: Path | None, reverse: bool
-) -> list[Placement]:
+def plan_patched(sources: Sources, rows: Sequence[PatchRow], *, original: Path | None, reverse: bool) -> Plan:
     """Where each file of a copy goes by a patch; in `reverse`, of a corrected copy.
 
     `sources` are the copy's files, those of the patch with their digests; `original` supplies what was
     expunged, whose content is checked when it is copied. Raises DatasetChanged where a file of the patch is missing,
     has other content, or its place is taken; UsageError where expunged files cannot come back.
     """
-    there = {source.path: source for source in sources}
     expunged = [row for row in rows if not row.new_path]
     if reverse and expunged and original is None:
         raise UsageError(
@@ -110,15 +109,14 @@ def plan_patched(
             hint="Name the original dataset, or a copy of it, with --original DIR.",
         )
     moves = {_place(row, reverse): row for row in rows if row.new_path or not reverse}
+    targets = [row.path if reverse else row.new_path for row in rows if reverse or row.new_path]
+    draft = Draft(sources)
+    there, taken = _found(draft, moves, targets)
     faults = _faults(there, moves)
     if not reverse:
-        faults += _no_classes({row.new_label for row in rows} - {source.label for source in sources})
-    placements = [Placement(source, path) for path, source in there.items() if path not in moves]
-    stays = {placement.path for placement in placements}
-    folders = {folder for path in stays for folder in above(path)}
-    targets = [row.path if reverse else row.new_path for row in rows if reverse or row.new_path]
+        faults += _no_classes({row.new_label for row in rows} - sources.keys())
     for target in targets:
-        if target in stays or target in folders or not stays.isdisjoint(above(target)):
+        if target in taken or not taken.isdisjoint(above(target)):
             faults.append(f"{target}: its place is taken by another file of this dataset")
     if faults:
         raise DatasetChanged(
@@ -126,12 +124,36 @@ def plan_patched(
             hint="Nothing was written. Name the dataset that the patch was made for, or an unchanged copy"
             + (" of the corrected one." if reverse else " of it; --reverse turns a corrected one back."),
         )
-    for path, row in moves.items():
-        if row.new_path:
-            placements.append(Placement(there[path], row.path if reverse else row.new_path))
+    coming = [
+        Placement(there[path], row.path if reverse else row.new_path)
+        for path, row in moves.items()
+        if row.new_path
+    ]
     if reverse:
-        placements += [_restored(row, original) for row in expunged if original]
-    return placements
+        coming += [_restored(row, original) for row in expunged if original]
+    return draft.plan(moves.keys(), coming, {})
+
+
+def _found(
+    sources: Iterable[Source], moves: Mapping[str, PatchRow], targets: Sequence[str]
+) -> tuple[dict[str, Source], set[str]]:
+    """The sources that move, by path; and the paths of the targets, and above them, that others take."""
+    wanted = set(targets)
+    above_wanted = {folder for target in targets for folder in above(target)}
+    there: dict[str, Source] = {}
+    taken: set[str] = set()
+    last = ""
+    for source in sources:
+        path = source.path
+        if path in moves:
+            there[path] = source
+            continue
+        if path in wanted or path in above_wanted:
+            taken.add(path)
+        if (parent := path.rpartition("/")[0]) != last:
+            last = parent
+            taken.update(wanted.intersection(above(path)))
+    return there, taken
 
 
 def _restored(row: PatchRow, original: Path) -> Placement:

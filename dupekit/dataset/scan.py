@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
+from dupekit.dataset.columns import TextWriter
 from dupekit.dataset.image_file import EXTENSIONS, MAX_PIXELS, open_image
 from dupekit.dataset.pixels import is_one_colour
 from dupekit.errors import DatasetError, ImageError, ImageTooLarge
@@ -29,28 +33,39 @@ _BESIDE = "file beside the class folders"
 _KEPT = "kept by a system or file server, by its name: no class and no images"
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """An image file as listed: nothing of it has been read."""
+class File(NamedTuple):
+    """An image file as listed: nothing of it has been read. A tuple, for it is made a million times."""
 
     path: str
     """Escaped, relative to the dataset."""
-    label: str
-    """The class folder that holds it: its given label, escaped."""
     size: int
     """Bytes."""
     mtime_ns: int
 
+    @property
+    def label(self) -> str:
+        """The class folder that holds it: its given label, escaped."""
+        return self.path.partition("/")[0]
 
-@dataclass(frozen=True, slots=True)
-class DatasetListing:
-    """What lies in a dataset folder; all sorted bytewise by path."""
 
-    classes: list[str]
-    files: list[File]
-    skipped: list[Skipped]
-    other_files: list[OtherFiles]
-    """Files below the classes that have no image's extension."""
+class Files:
+    """Any number of files, held in three buffers. Once they are looked at, none can be added."""
+
+    def __init__(self) -> None:
+        self._paths = TextWriter()
+        self._sizes, self._mtimes_ns = array("q"), array("q")
+
+    def extend(self, files: Iterable[File]) -> None:
+        for path, size, mtime_ns in files:
+            self._paths.append(path)
+            self._sizes.append(size)
+            self._mtimes_ns.append(mtime_ns)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[File]:
+        return map(File, self._paths.column(), self._sizes, self._mtimes_ns)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +77,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class OtherFiles:
     """How many files of a class have an extension that is no image's."""
 
@@ -70,6 +85,49 @@ class OtherFiles:
     extension: str
     """In lower case, with its dot; empty where there is none."""
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassListing:
+    """What lies below one class folder."""
+
+    label: str
+    files: list[File]
+    """Sorted bytewise by path."""
+    skipped: list[Skipped]
+    other_files: list[OtherFiles]
+    """Files that have no image's extension."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFolder:
+    """The top of a dataset folder; what lies below it is listed class by class."""
+
+    root: Path
+    classes: list[str]
+    """Escaped, sorted bytewise."""
+    skipped: list[Skipped]
+    """What is beside the classes."""
+    follow_symlinks: bool
+
+    def listings(self) -> Iterator[ClassListing]:
+        """Each class in the order of its files' paths, so that all files come sorted bytewise by path.
+
+        Raises DatasetError where a folder cannot be read, which is known when all is listed, not before.
+        """
+        for label in sorted(self.classes, key=class_order):
+            yield _list_class(self, label)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetListing:
+    """What lies in a dataset folder; all sorted bytewise by path."""
+
+    classes: list[str]
+    files: list[File]
+    skipped: list[Skipped]
+    other_files: list[OtherFiles]
+    """Files below the classes that have no image's extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,53 +149,53 @@ class Content:
 
 
 def list_dataset(root: Path, *, follow_symlinks: bool = False) -> DatasetListing:
-    """Lists the classes and images of a dataset folder.
+    """All that lies in a dataset folder at once, for what is small. Raises DatasetError as `open_dataset` and its listings."""
+    folder = open_dataset(root, follow_symlinks=follow_symlinks)
+    files: list[File] = []
+    skipped, others = list(folder.skipped), []
+    for one in folder.listings():
+        files += one.files
+        skipped += one.skipped
+        others += one.other_files
+    return DatasetListing(folder.classes, files, sorted(skipped), sorted(others))
+
+
+def open_dataset(root: Path, *, follow_symlinks: bool = False) -> DatasetFolder:
+    """Finds the classes of a dataset folder.
 
     Hidden entries and what systems and NAS boxes leave behind are passed over. Links are skipped and
     named, unless `follow_symlinks`; within a class no folder is then entered twice.
     Raises DatasetError where there are not two classes, or where a folder cannot be read: an unreadable
     folder must not look like an empty one.
     """
-    classes, skipped = _top(root, follow_symlinks=follow_symlinks)
-    files: list[File] = []
-    other: Counter[tuple[str, str]] = Counter()
-    for entry in classes:
-        _walk(root, entry, files, skipped, other, follow_symlinks=follow_symlinks)
-    files.sort(key=lambda file: sort_key(file.path))
-    names = sorted((escape(entry.name) for entry in classes), key=sort_key)
-    others = [OtherFiles(label, extension, n) for (label, extension), n in sorted(other.items())]
-    return DatasetListing(names, files, sorted(skipped), others)
-
-
-def check_dataset(root: Path, *, follow_symlinks: bool = False) -> None:
-    """Raises DatasetError as `list_dataset`, but looks at the top of the folder only."""
-    _top(root, follow_symlinks=follow_symlinks)
-
-
-def _top(root: Path, *, follow_symlinks: bool) -> tuple[list[os.DirEntry[str]], list[Skipped]]:
-    """The class folders, and path and reason of what is beside them."""
     if not root.is_dir():
         what = "is a file" if root.is_file() else "does not exist"
         raise DatasetError(
             f"{escape(str(root))} {what}.",
             hint="Give the folder whose sub-folders are the classes.",
         )
-    classes: list[os.DirEntry[str]] = []
+    classes: list[str] = []
     skipped: list[Skipped] = []
-    for entry in _entries(root, root, skipped):
+    for entry, _ in _entries(str(root), "", skipped):
+        name = escape(entry.name)
         if entry.is_symlink() and not follow_symlinks:
-            skipped.append(Skipped(escape(entry.name), _LINK))
+            skipped.append(Skipped(name, _LINK))
         elif entry.is_dir():
-            classes.append(entry)
+            classes.append(name)
         else:
-            skipped.append(Skipped(escape(entry.name), _BESIDE))
+            skipped.append(Skipped(name, _BESIDE))
     if len(classes) < 2:
-        only = f"only one class folder, {escape(classes[0].name)}" if classes else "no class folders"
+        only = f"only one class folder, {classes[0]}" if classes else "no class folders"
         raise DatasetError(
             f"{escape(str(root))} has {only}; dupekit compares classes and needs at least two.",
             hint=_why_no_classes(skipped),
         )
-    return classes, skipped
+    return DatasetFolder(root, sorted(classes, key=sort_key), skipped, follow_symlinks)
+
+
+def class_order(label: str) -> bytes:
+    """Sorts classes as the paths of their files sort bytewise: "a b/1" before "a/1"."""
+    return sort_key(f"{label}/")
 
 
 def _why_no_classes(skipped: Sequence[Skipped]) -> str:
@@ -151,7 +209,7 @@ def _why_no_classes(skipped: Sequence[Skipped]) -> str:
     return f"{hint}."
 
 
-def read_files(root: Path, files: Sequence[File], *, max_pixels: int = MAX_PIXELS) -> Iterator[Content]:
+def read_files(root: Path, files: Iterable[File], *, max_pixels: int = MAX_PIXELS) -> Iterator[Content]:
     """Reads and decodes each file once, in order; a file that cannot be used yields its problem."""
     rest = iter(files)
     # Threads hide the latency of network shares; in slices, so that memory does not grow with the dataset.
@@ -160,68 +218,77 @@ def read_files(root: Path, files: Sequence[File], *, max_pixels: int = MAX_PIXEL
             yield from threads.map(lambda file: _read(root, file, max_pixels), some)
 
 
-def _walk(
-    root: Path,
-    top: os.DirEntry[str],
-    files: list[File],
-    skipped: list[Skipped],
-    other: Counter[tuple[str, str]],
-    *,
-    follow_symlinks: bool,
-) -> None:
-    """Collects what lies below one class folder."""
-    label = escape(top.name)
+def _list_class(dataset: DatasetFolder, label: str) -> ClassListing:
+    """By strings: of a million files no path is made an object."""
+    files: list[File] = []
+    skipped: list[Skipped] = []
+    other: Counter[str] = Counter()
+    top = str(real_path(dataset.root, label))
+    follow_symlinks = dataset.follow_symlinks
     entered = {_identity(top)} if follow_symlinks else set()
-    folders = [Path(top.path)]
+    folders = [(top, f"{label}/")]
     while folders:
-        for entry in _entries(root, folders.pop(), skipped):
-            path = escape(Path(entry.path).relative_to(root).as_posix())
-            if entry.is_symlink() and not follow_symlinks:
+        folder, above = folders.pop()
+        for entry, extension in _entries(folder, above, skipped):
+            path = above + escape(entry.name)
+            if extension in EXTENSIONS and entry.is_file(follow_symlinks=False):  # nearly all
+                stat = entry.stat()
+                files.append(File._make((path, stat.st_size, stat.st_mtime_ns)))
+            elif entry.is_symlink() and not follow_symlinks:
                 skipped.append(Skipped(path, _LINK))
             elif entry.is_dir():
                 if follow_symlinks:  # only links can lead round in a circle
-                    if _identity(entry) in entered:
+                    if _identity(entry.path) in entered:
                         continue
-                    entered.add(_identity(entry))
-                folders.append(Path(entry.path))
-            elif (extension := _extension(entry.name)) not in EXTENSIONS:
-                other[label, escape(extension)] += 1
+                    entered.add(_identity(entry.path))
+                folders.append((entry.path, f"{path}/"))
+            elif extension not in EXTENSIONS:
+                other[escape(extension)] += 1
             elif not entry.is_file():
                 skipped.append(
                     Skipped(path, "link to nothing" if entry.is_symlink() else "not a regular file")
                 )
             else:
                 stat = entry.stat()
-                files.append(File(path, label, stat.st_size, stat.st_mtime_ns))
+                files.append(File(path, stat.st_size, stat.st_mtime_ns))
+    files.sort(key=itemgetter(0))  # bytewise by path, for UTF-8 keeps the order of characters
+    return ClassListing(
+        label, files, skipped, [OtherFiles(label, extension, n) for extension, n in sorted(other.items())]
+    )
 
 
 def _extension(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a bare name
+    """In lower case, with its dot; of a name that begins with no dot."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
-def _entries(root: Path, folder: Path, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
-    """What a person put into a folder: hidden entries and clutter are left out, and folders that a system keeps, which
-    are named in `skipped`, since a class could be called so."""
-    found = []
+def _entries(folder: str, above: str, skipped: list[Skipped]) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """What a person put into a folder, and its extensions: hidden entries and clutter are left out, and folders that a
+    system keeps, which are named in `skipped`, since a class could be called so."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or is_clutter(entry.name):
+                name = entry.name
+                if name.startswith("."):
                     continue
-                if is_system(entry.name):
-                    skipped.append(Skipped(escape(Path(entry.path).relative_to(root).as_posix()), _KEPT))
-                    continue
-                found.append(entry)
+                extension = _extension(name)
+                if extension not in EXTENSIONS:  # nothing that a system calls its own has one
+                    if is_clutter(name):
+                        continue
+                    if is_system(name):
+                        skipped.append(Skipped(above + escape(name), _KEPT))
+                        continue
+                yield entry, extension
     except OSError as error:
         raise DatasetError(
-            f"The folder {escape(str(folder))} cannot be read: {error.strerror}.",
+            f"The folder {escape(folder)} cannot be read: {error.strerror}.",
             hint="Nothing was recorded. Make it readable, or check that the share is mounted, then scan again.",
         ) from None
-    return found
 
 
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    stat = Path(entry.path).stat()  # on Windows an entry's own stat has no inode
+def _identity(path: str) -> tuple[int, int]:
+    stat = Path(path).stat()  # on Windows an entry's own stat has no inode
     return stat.st_dev, stat.st_ino
 
 

@@ -46,6 +46,8 @@ _SYSTEM = frozenset({"lost+found", "system volume information"})
 
 def escape(name: str) -> str:
     """Writes a file name or path, as Python gives it, as escaped text."""
+    if name.isprintable() and "\\" not in name:  # most names, and of a million files this counts
+        return name
 
     def one(match: re.Match[str]) -> str:
         char = match.group()
@@ -59,6 +61,8 @@ def escape(name: str) -> str:
 
 def unescape(text: str) -> str:
     """The file name or path that `escape` wrote so."""
+    if "\\" not in text:
+        return text
 
     def one(match: re.Match[str]) -> str:
         byte, code, short = match.groups()
@@ -88,6 +92,8 @@ def sort_key(text: str) -> bytes:
 
 def same_name_key(name: str) -> str:
     """Equal for names that some file system takes for the same: other case, or other Unicode form."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

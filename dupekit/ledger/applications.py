@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from dupekit.correct.placements import Correction, Placement
+from dupekit.correct.placements import Correction
 from dupekit.ledger.database import Ledger, understood
-from dupekit.ledger.images import ImageState
+from dupekit.ledger.images import UNREAD, ImageState, Readable
 from dupekit.system.stamp import now
 
 
@@ -21,6 +23,14 @@ class Application:
     """Absolute, escaped."""
     mode: str
     at: str
+
+
+class Written(NamedTuple):
+    """A file of a corrected dataset. A tuple, for it is made a million times."""
+
+    path: str
+    size: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +55,11 @@ def record(
     mode: str,
     who: str,
     made: Sequence[Correction],
-    placements: Sequence[Placement],
+    new_paths: Mapping[int, str],
     once: bool = False,
 ) -> None:
     """Records that a corrected dataset was written, and what was corrected in it; with `once` not where the round's last
-    application is this one."""
-    corrected = {correction.image for correction in made}
-    new_paths = {p.source.image: p.path for p in placements if p.source.image in corrected}
+    application is this one. `new_paths` has the place of each corrected image that is in it."""
     rows = [
         (c.image, c.path, c.old_label, c.new_label or "", new_paths.get(c.image, ""), c.digest)
         for c in sorted(made, key=lambda correction: correction.image)
@@ -116,12 +124,24 @@ def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str | Non
     return {(digest, old_label): new_label for digest, old_label, new_label in found}
 
 
-def paths(ledger: Ledger, application: int) -> dict[int, str | None]:
-    """Image -> its path in the corrected dataset, of those corrected; None where expunged."""
-    found = ledger.rows(
-        "SELECT image, nullif(new_path, '') FROM corrections WHERE application = ?", (application,)
+def written(ledger: Ledger, application: int) -> Iterator[Written]:
+    """What was written to a corrected dataset, by path, as far as the last scan saw its images."""
+    corrected = ledger.rows("SELECT image FROM corrections WHERE application = ?", (application,))
+    leaving = {image for (image,) in corrected}
+    moved = ledger.rows(
+        """
+        SELECT new_path, size, images.digest FROM corrections JOIN images ON images.id = image
+        WHERE application = ? AND new_path != '' AND state != 'gone' AND mtime_ns != ? ORDER BY new_path
+        """,
+        (application, UNREAD),
+    ).fetchall()
+    stays = (
+        Written(source.path, source.size, source.digest)
+        for of_class in Readable.of(ledger).values()
+        for source in of_class
+        if source.image not in leaving
     )
-    return dict(found.fetchall())
+    return heapq.merge(stays, map(Written._make, moved))
 
 
 def corrections(ledger: Ledger, application: int) -> list[SeenCorrection]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.correct.placements import Source
 from dupekit.dataset.columns import BLOCK, DigestColumn, DigestWriter, TextColumn, TextWriter
-from dupekit.dataset.scan import Content
-from dupekit.ledger.database import Ledger, understood
+from dupekit.dataset.scan import Content, File, class_order
+from dupekit.errors import LedgerError
+from dupekit.ledger.database import DAMAGED, Ledger, understood
 from dupekit.rounds.class_view import ClassView
 
 
@@ -80,14 +80,6 @@ class Columns:
         )
 
 
-class Stat(NamedTuple):
-    """What tells, without reading it, whether a file is as it was."""
-
-    size: int
-    """In bytes."""
-    mtime_ns: int
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An image that cannot be used, and why."""
@@ -126,26 +118,40 @@ class KnownImage:
     """Why it cannot be used."""
 
 
+_SOURCE = ("id", "path", "?", "size", "mtime_ns", "digest")
+"""The columns of a Source; its label is known."""
+
 UNREAD = -1
 """In place of the modification time where the file system failed: no file has it, so the next scan reads again."""
 
 
-def known_files(ledger: Ledger, *, max_pixels: int) -> dict[str, Stat]:
-    """Path -> size and modification time of every image that is not gone.
+def known_files(ledger: Ledger, label: str, *, max_pixels: int) -> Iterator[list[File]]:
+    """The files of a class that are not gone, by path, in blocks.
 
     What was refused for its size, and would not be under this limit, has UNREAD as its time.
     """
-    return {
-        path: Stat(size, mtime_ns)
-        for path, size, mtime_ns in ledger.rows(
-            """
-            SELECT path, size,
-                CASE WHEN state = 'problem' AND width * height BETWEEN 1 AND ? THEN ? ELSE mtime_ns END
-            FROM images WHERE state != 'gone'
-            """,
-            (max_pixels, UNREAD),
-        )
-    }
+    mtime_ns = "iif(state = 'problem' AND width * height BETWEEN 1 AND ?, ?, mtime_ns)"
+    for rows in _of_class(ledger, label, ("path", "size", mtime_ns), max_pixels, UNREAD):
+        yield list(map(File._make, rows))
+
+
+def _of_class(
+    ledger: Ledger, label: str, columns: tuple[str, ...], *values: object
+) -> Iterator[list[tuple[Any, ...]]]:
+    """These columns of the images of a class that are not gone, by path, in blocks; `values` are what stands for "?".
+
+    Between two blocks no query is open: while somebody looks at a million files, a training is to record its results.
+    """
+    after, end, at = f"{label}/", f"{label}0", columns.index("path")  # "0" is what follows "/"
+    query = (
+        f"SELECT {', '.join(columns)} FROM images WHERE path > ? AND path < ? AND state != 'gone'"
+        f" ORDER BY path LIMIT {BLOCK}"
+    )
+    while rows := ledger.rows(query, (*values, after, end)).fetchall():
+        yield rows
+        if not rows[-1][at] > after:  # an index that leads round in a circle
+            raise LedgerError(f"The ledger is damaged: the images of {label} are not in order.", hint=DAMAGED)
+        after = rows[-1][at]
 
 
 def digests(ledger: Ledger, paths: Iterable[str]) -> dict[str, str]:
@@ -216,14 +222,41 @@ def readable(ledger: Ledger) -> Columns:
 
 def present(ledger: Ledger) -> Iterator[Source]:
     """Every image that is not gone, readable or not, sorted by path; one by one, for there may be millions."""
-    rows = ledger.rows(
-        """
-        SELECT images.id, path, classes.name, size, mtime_ns, digest
-        FROM images JOIN classes ON classes.id = class WHERE state != 'gone' ORDER BY path
-        """
+    for label in sorted(class_names(ledger), key=class_order):
+        for rows in _of_class(ledger, label, _SOURCE, label):
+            yield from map(Source._make, rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readable(Mapping[str, Iterator[Source]]):
+    """Class -> its images that the last scan could read, by path, read anew each time; the classes in the order of their paths."""
+
+    ledger: Ledger
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Readable:
+        return cls(ledger, sorted(class_names(ledger), key=class_order))
+
+    def __getitem__(self, label: str) -> Iterator[Source]:
+        if label not in self.labels:
+            raise KeyError(label)
+        blocks = _of_class(self.ledger, label, _SOURCE, label)
+        return (one for rows in blocks for one in map(Source._make, rows) if one.mtime_ns != UNREAD)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def unread(ledger: Ledger) -> list[str]:
+    """Paths of the images that the file system did not let the last scan read."""
+    found = ledger.rows(
+        "SELECT path FROM images WHERE mtime_ns = ? AND state != 'gone' ORDER BY path", (UNREAD,)
     )
-    for image, path, label, size, mtime_ns, digest in rows:
-        yield Source(image, path, sys.intern(label), size, mtime_ns, digest)
+    return [path for (path,) in found]
 
 
 def count_present(ledger: Ledger) -> int:
@@ -285,9 +318,13 @@ def class_numbers(ledger: Ledger) -> dict[str, int]:
     return dict(ledger.rows("SELECT name, id FROM classes").fetchall())
 
 
-def paths(ledger: Ledger) -> dict[int, str]:
-    """Number -> path of every image there ever was."""
-    return dict(ledger.rows("SELECT id, path FROM images").fetchall())
+def paths(ledger: Ledger, images: Sequence[int]) -> list[str | None]:
+    """Where the images of these numbers lie; None where there never was one."""
+    found = ledger.rows(
+        "SELECT id, path FROM images WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(images),)
+    )
+    known = dict(found.fetchall())
+    return [known.get(image) for image in images]
 
 
 def find(ledger: Ledger, path: str) -> KnownImage | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from dupekit.correct.build import check_destination, is_finished, partial_of, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import write_patch, write_unapplied
-from dupekit.correct.placements import Correction, Placement, plan_dataset
+from dupekit.correct.placements import Correction, plan_dataset
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import NothingToDo, UsageError
 from dupekit.files.names import escape
@@ -62,20 +62,27 @@ def apply(
     require_unchanged(session, progress)
     resolved = verdicts.resolved(ledger, current.number)
     corrections, unapplied = resolved.corrections, resolved.unapplied
-    placements, unread = _planned(session, corrections)
+    plan = plan_dataset(images.Readable.of(ledger), {one.image: one for one in corrections})
     folder = session.folder(current.number).path
     patch = folder / "patch.csv"
     still = sum(
         one.open for one in exports.out(ledger, current.number) if one.export.purpose is Purpose.REVIEW
     )
     result = Applied(
-        current.number, destination, len(placements), corrections, patch, unread, unapplied, still
+        current.number,
+        destination,
+        len(plan),
+        corrections,
+        patch,
+        images.unread(ledger),
+        unapplied,
+        still,
     )
     if dry_run:
         return result
 
     def record() -> None:
-        write_patch(patch, corrections, placements)
+        write_patch(patch, corrections, plan.new_paths)
         write_unapplied(folder / "unapplied.csv", unapplied)
         applications.record(
             ledger,
@@ -84,23 +91,12 @@ def apply(
             mode=mode,
             who=who or user(),
             made=corrections,
-            placements=placements,
+            new_paths=plan.new_paths,
             once=finished,  # an earlier call may have been killed while it cleared up
         )
 
-    write_dataset(placements, session.dataset, destination, mode=mode, progress=progress, done=record)
+    write_dataset(plan, session.dataset, destination, mode=mode, progress=progress, done=record)
     return result
-
-
-def _planned(session: Session, corrections: list[Correction]) -> tuple[list[Placement], list[str]]:
-    """Where each image of the dataset goes, and the images that could not be read."""
-    sources, unread = [], []
-    for source in images.present(session.ledger):
-        if source.mtime_ns == images.UNREAD:
-            unread.append(source.path)
-        else:
-            sources.append(source)
-    return plan_dataset(sources, {correction.image: correction for correction in corrections}), unread
 
 
 def _refuse_again(ledger: Ledger, round_number: int, destination: Path) -> None:

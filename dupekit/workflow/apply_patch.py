@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from dupekit.correct.build import check_destination, write_dataset
 from dupekit.correct.copying import Mode
 from dupekit.correct.patch import PatchRow, plan_patched, read_patch
 from dupekit.correct.placements import Source
-from dupekit.dataset.scan import Skipped, list_dataset
+from dupekit.dataset.scan import ClassListing, Files, Skipped, open_dataset
 from dupekit.errors import DatasetError
 from dupekit.files.paths import absolute, new_place, real_path
 from dupekit.files.write import digest_file
@@ -52,20 +53,43 @@ def apply_patch(
         if not original.is_dir():
             raise DatasetError(f"{original} is no folder.", hint="Name the original dataset with --original.")
     with stage(progress, "listing the dataset"):
-        listing = list_dataset(dataset, follow_symlinks=follow_symlinks)
+        folder = open_dataset(dataset, follow_symlinks=follow_symlinks)
+        sources, skipped = _Sources(), list(folder.skipped)
+        for listing in folder.listings():
+            sources.add(listing)
+            skipped += listing.skipped
     named = {row.new_path if reverse else row.path for row in rows}
-    sources = []
-    checked = 0
-    for file in listing.files:
-        digest = ""
-        if file.path in named:
-            progress("comparing", checked, len(named))
-            digest = digest_file(real_path(dataset, file.path))
-            checked += 1
-        sources.append(Source(0, file.path, file.label, file.size, file.mtime_ns, digest))
-    placements = plan_patched(sources, rows, original=original, reverse=reverse)
+    there = [file.path for of_class in sources.files.values() for file in of_class if file.path in named]
+    for checked, path in enumerate(there):
+        progress("comparing", checked, len(named))
+        sources.digests[path] = digest_file(real_path(dataset, path))
+    plan = plan_patched(sources, rows, original=original, reverse=reverse)
     if dry_run:
         check_destination(dataset, destination)
     else:
-        write_dataset(placements, dataset, destination, mode=mode, progress=progress)
-    return Patched(destination, len(placements), rows, listing.skipped)
+        write_dataset(plan, dataset, destination, mode=mode, progress=progress)
+    return Patched(destination, len(plan), rows, sorted(skipped))
+
+
+class _Sources(Mapping[str, Iterator[Source]]):
+    """Class -> its files as listed; those of a patch with their digests."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Files] = {}
+        self.digests: dict[str, str] = {}
+
+    def add(self, listing: ClassListing) -> None:
+        self.files[listing.label] = Files()
+        self.files[listing.label].extend(listing.files)
+
+    def __getitem__(self, label: str) -> Iterator[Source]:
+        files, digests = self.files[label], self.digests
+        return (
+            Source(0, path, label, size, mtime_ns, digests.get(path, "")) for path, size, mtime_ns in files
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)

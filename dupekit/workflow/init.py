@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dupekit.dataset.scan import check_dataset
+from dupekit.dataset.scan import open_dataset
 from dupekit.errors import UsageError
 from dupekit.files.paths import absolute
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.settings import FILE, Settings, read_settings, write_settings
 from dupekit.system.progress import silent
-from dupekit.workflow.scan import check_place, is_scanned, listed
+from dupekit.workflow.scan import check_place, compare
 from dupekit.workflow.session import LEDGER, reading
 
 
@@ -25,7 +25,7 @@ def init(dataset: Path, path: Path, *, follow_symlinks: bool) -> Path:
             f"{path} is a dupekit project already.",
             hint=f"Go on with it, as with `dupekit scan -p {path}`; or name another folder with -p.",
         )
-    check_dataset(dataset, follow_symlinks=follow_symlinks)
+    open_dataset(dataset, follow_symlinks=follow_symlinks)  # so that nothing is made where it cannot serve
     check_place(dataset, path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -49,4 +49,4 @@ def _is_cut_off(path: Path, settings: Settings) -> bool:
     if read_settings(path / FILE) != settings:
         return False
     with reading(path, settings) as session:
-        return rounds.latest(session.ledger) is None and not is_scanned(session, listed(session, silent))
+        return rounds.latest(session.ledger) is None and not compare(session, silent).is_scanned

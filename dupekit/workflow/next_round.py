@@ -16,7 +16,7 @@ from dupekit.ledger.rounds import Round
 from dupekit.settings import FILE, parsed, with_dataset
 from dupekit.system.progress import silent
 from dupekit.system.stamp import user
-from dupekit.workflow.scan import Scan, check_place, is_scanned, listed, scan
+from dupekit.workflow.scan import Scan, check_place, compare, scan
 from dupekit.workflow.session import Session
 from dupekit.workflow.trees_out import trees_out, uncollected
 
@@ -43,18 +43,18 @@ def next_round(session: Session, dataset: Path | None, *, who: str | None, drop:
         latest = rounds.current(ledger)
     setting = _next_dataset(session, dataset, latest, begun or None)
     switched = switch(session, setting)
-    listing = listed(switched.session, silent)  # before anything is recorded: it may not be there
+    found = compare(switched.session, silent)  # before anything is recorded: it may not be there
     if latest.closed is None:
         if not drop:
             _refuse_unfinished(session, latest)
         before = escape(session.settings.dataset)
         endings.begin(ledger, latest.number, who=who or user(), before=before, dataset=escape(setting))
-    elif switched.text is None and is_scanned(switched.session, listing):
+    elif switched.text is None and found.is_scanned:
         rounds.current(ledger)  # it was not cut off: there is nothing left to do
     switched.write()
     if latest.closed is None:
         rounds.close(ledger, latest.number)
-    return scan(switched.session, listing, every=False, progress=silent)
+    return scan(switched.session, found, silent)
 
 
 def switch(session: Session, setting: str) -> Switched:

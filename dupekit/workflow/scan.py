@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dupekit.dataset.scan import DatasetListing, File, OtherFiles, Skipped, list_dataset, read_files
+from dupekit.dataset.columns import TextColumn, TextWriter
+from dupekit.dataset.scan import File, Files, OtherFiles, Skipped, open_dataset, read_files
 from dupekit.errors import DatasetChanged, DatasetError, UsageError
 from dupekit.files.names import escape, same_name_key
 from dupekit.ledger import images
-from dupekit.ledger.images import ClassSize, Problem, Stat
+from dupekit.ledger.images import ClassSize, Problem
 from dupekit.settings import FILE
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.session import Session
@@ -49,42 +51,112 @@ class Scan:
     """Classes with too few different images to be split."""
 
 
-def listed(session: Session, progress: Progress) -> DatasetListing:
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """A dataset as it is listed, beside what the last scan saw of it; nothing is recorded."""
+
+    classes: list[str]
+    skipped: list[Skipped]
+    other_files: list[OtherFiles]
+    to_read: Files
+    """What is new or changed, or could not be read; or every file, where that was asked for. By path."""
+    changed: int
+    """How many are new or changed. What could not be read takes no part; it does not hold up the rest."""
+    gone: TextColumn
+    example: str | None
+    """A file that is new or changed, or one that is gone."""
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether the last scan saw just these files, and was not cut off."""
+        return self.example is None
+
+
+def compare(session: Session, progress: Progress, *, every: bool = False) -> Compared:
+    """Lists the dataset and compares it, class by class, with the ledger. Raises DatasetError where it cannot be listed."""
     with stage(progress, "listing the dataset"):
-        return list_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
+        folder = open_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
+        skipped, others = list(folder.skipped), []
+        found = _Differences(every)
+        for listing in folder.listings():
+            skipped += listing.skipped
+            others += listing.other_files
+            found.add(listing.files, _known(session, listing.label))
+        for label in sorted(set(images.class_names(session.ledger)).difference(folder.classes)):
+            found.add([], _known(session, label))
+    gone = found.gone.column()
+    example = found.example or (gone[0] if gone else None)
+    return Compared(
+        folder.classes, sorted(skipped), sorted(others), found.to_read, found.changed, gone, example
+    )
 
 
-def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Progress) -> Scan:
-    """Reads of the dataset, as `listed`, only what is new or changed, or `every` file."""
+def _known(session: Session, label: str) -> Iterator[list[File]]:
+    return images.known_files(session.ledger, label, max_pixels=session.settings.max_pixels)
+
+
+class _Differences:
+    """Of the files of classes and what is known of them. What is as it was costs a comparison of lists."""
+
+    def __init__(self, every: bool) -> None:
+        self.to_read = Files()
+        self.gone = TextWriter()
+        self.changed = 0
+        self.example: str | None = None
+        self._every = every
+
+    def add(self, files: list[File], known: Iterable[list[File]]) -> None:
+        """Files and what is known, both by path, of one class."""
+        start = 0
+        for block in known:
+            stop = bisect_right(files, block[-1].path, start, key=lambda file: file.path)
+            part, start = files[start:stop], stop
+            if part != block:
+                self._compare(part, {file.path: file for file in block})
+            elif self._every:
+                self.to_read.extend(part)
+        self._compare(files[start:], {})
+
+    def _compare(self, files: Sequence[File], known: dict[str, File]) -> None:
+        for file in files:
+            before = known.pop(file.path, None)
+            differs = file != before
+            if differs and (before is None or before.mtime_ns != images.UNREAD):
+                self.changed += 1
+                self.example = self.example or file.path
+            if differs or self._every:
+                self.to_read.extend((file,))
+        self.gone.extend(known)
+
+
+def scan(session: Session, found: Compared, progress: Progress) -> Scan:
+    """Records what there is, and reads of it what is to be read."""
     ledger, dataset, settings = session.ledger, session.dataset, session.settings
-    known = images.known_files(ledger, max_pixels=settings.max_pixels)
-    changed, gone = _differences(known, listing.files)
-    if every:
-        changed = listing.files
-    images.record_classes(ledger, listing.classes)
+    to_read = found.to_read
+    images.record_classes(ledger, found.classes)
     other, one_colour = 0, []
-    contents = iter(read_files(dataset, changed, max_pixels=settings.max_pixels))
-    for start in range(0, len(changed), _AT_A_TIME):
-        some = list(_counted(islice(contents, _AT_A_TIME), progress, start, len(changed)))
-        before = images.digests(ledger, [c.file.path for c in some if c.file.path in known])
+    contents = iter(read_files(dataset, to_read, max_pixels=settings.max_pixels))
+    for start in range(0, len(to_read), _AT_A_TIME):
+        some = list(_counted(islice(contents, _AT_A_TIME), progress, start, len(to_read)))
+        before = images.digests(ledger, [content.file.path for content in some])
         other += sum(before.get(c.file.path, c.digest) != c.digest for c in some if c.digest)
         one_colour += [c.file.path for c in some if c.one_colour]
         images.record_contents(ledger, some)
-    if changed:
-        progress("scanning", len(changed), len(changed))
-    images.record_gone(ledger, gone)
-    present = set(listing.classes)
+    if to_read:
+        progress("scanning", len(to_read), len(to_read))
+    images.record_gone(ledger, found.gone)
+    present = set(found.classes)
     sizes = [size for size in images.class_sizes(ledger) if size.name in present]
     return Scan(
         images=sum(size.images for size in sizes),
         classes=sizes,
-        read=len(changed),
+        read=len(to_read),
         changed=other,
-        gone=len(gone),
+        gone=len(found.gone),
         problems=images.problems(ledger),
-        skipped=listing.skipped,
-        other_files=listing.other_files,
-        twins=_twins(listing.classes),
+        skipped=found.skipped,
+        other_files=found.other_files,
+        twins=_twins(found.classes),
         one_colour=one_colour,
         # Under a class view small classes may be large enough together: `train` says so, which reads it.
         not_assessable=[size for size in sizes if size.different < settings.class_min]
@@ -95,26 +167,13 @@ def scan(session: Session, listing: DatasetListing, *, every: bool, progress: Pr
 
 def require_unchanged(session: Session, progress: Progress) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
-    changed, gone = _unscanned(session, listed(session, progress))
-    if changed or gone:
-        example = changed[0].path if changed else gone[0]
+    found = compare(session, progress)
+    if not found.is_scanned:
         raise DatasetChanged(
-            f"The dataset changed since the last scan: {len(changed)} files new or changed, {len(gone)} gone"
-            f" (for example {example}).",
+            f"The dataset changed since the last scan: {found.changed} files new or changed, {len(found.gone)} gone"
+            f" (for example {found.example}).",
             hint="Run `dupekit scan` first.",
         )
-
-
-def is_scanned(session: Session, listing: DatasetListing) -> bool:
-    """Whether the last scan saw just these files, and was not cut off."""
-    return _unscanned(session, listing) == ([], [])
-
-
-def _unscanned(session: Session, listing: DatasetListing) -> tuple[list[File], list[str]]:
-    known = images.known_files(session.ledger, max_pixels=session.settings.max_pixels)
-    changed, gone = _differences(known, listing.files)
-    # What could not be read takes no part; it does not hold up the rest.
-    return [f for f in changed if f.path not in known or known[f.path].mtime_ns != images.UNREAD], gone
 
 
 def check_place(dataset: Path, project: Path) -> None:
@@ -138,13 +197,6 @@ def _twins(classes: Iterable[str]) -> list[tuple[str, ...]]:
     for name in classes:
         alike[same_name_key(name)].append(name)
     return [tuple(names) for names in alike.values() if len(names) > 1]
-
-
-def _differences(known: Mapping[str, Stat], files: Sequence[File]) -> tuple[list[File], list[str]]:
-    """The files that are new or changed, and the paths that are gone."""
-    changed = [file for file in files if known.get(file.path) != (file.size, file.mtime_ns)]
-    there = {file.path for file in files}
-    return changed, [path for path in known if path not in there]
 
 
 def _counted(items: Iterable[_T], progress: Progress, start: int, total: int) -> Iterator[_T]:

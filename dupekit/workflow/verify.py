@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from dupekit.correct.placements import Source
 from dupekit.correct.resolve import Unapplied
-from dupekit.dataset.scan import File, list_dataset
+from dupekit.dataset.columns import BLOCK
+from dupekit.dataset.scan import File, open_dataset
 from dupekit.errors import DupekitError, LedgerError, LedgerUnavailable
 from dupekit.files.names import sort_key, unescape
 from dupekit.files.paths import real_path
@@ -25,7 +26,7 @@ from dupekit.jobs.files import read_result, read_weights
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
-from dupekit.ledger.applications import Application, SeenCorrection
+from dupekit.ledger.applications import Application, SeenCorrection, Written
 from dupekit.ledger.exports import ExportedImage
 from dupekit.ledger.images import ImageState
 from dupekit.ledger.integrity import Fault
@@ -34,7 +35,6 @@ from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.exports import differing
-from dupekit.workflow.scan import listed
 from dupekit.workflow.session import LEDGER, Session
 
 
@@ -144,12 +144,11 @@ def _check_exports(work: _Work) -> Iterator[Fault]:
 
 
 def _check_rounds(work: _Work) -> Iterator[Fault]:
-    paths = images.paths(work.ledger)
     counts = predictions.counts(work.ledger)
     for folder in work.each_round():
         work.checked["rounds"] += 1
         count = rounds.get(work.ledger, folder.number).images
-        yield from _looked(work.name(folder.images_file), _images_fault, folder, paths, count)
+        yield from _looked(work.name(folder.images_file), _images_fault, work.ledger, folder, count)
         done = [run for run in rounds.runs(work.ledger, folder.number) if run.state is RunState.DONE]
         for pair in sorted({run.pair for run in done}):
             split = folder.split_file(pair)
@@ -166,17 +165,18 @@ def _check_rounds(work: _Work) -> Iterator[Fault]:
 
 
 def _check_dataset(work: _Work) -> Iterator[Fault]:
-    dataset = work.session.dataset
-    there = {f.path: f for f in listed(work.session, work.progress).files}
-    total = images.count_present(work.ledger)
-    for count, known in enumerate(images.present(work.ledger), 1):
-        work.progress("comparing the dataset", count, total)
-        work.checked["images"] += 1
-        fault = _file_fault(known, there.pop(known.path, None), None if work.quick else dataset)
-        if fault:
-            yield Fault(known.path, fault)
-    for path in there:
-        yield Fault(path, "not there at the last scan")
+    dataset, settings = work.session.dataset, work.session.settings
+    with stage(work.progress, "listing the dataset"):
+        there = _files(dataset, follow_symlinks=settings.follow_symlinks)
+        total = images.count_present(work.ledger)
+    for known, found in _side_by_side(images.present(work.ledger), there):
+        if known is not None:
+            work.progress("comparing the dataset", work.checked["images"], total)
+            work.checked["images"] += 1
+            if fault := _file_fault(known, found, None if work.quick else dataset):
+                yield Fault(known.path, fault)
+        elif found is not None:
+            yield Fault(found.path, "not there at the last scan")
 
 
 def _check_corrected(work: _Work) -> Iterator[Fault]:
@@ -191,25 +191,17 @@ def _check_corrected(work: _Work) -> Iterator[Fault]:
 
 
 def _compare_corrected(work: _Work, application: Application, folder: Path) -> Iterator[Fault]:
-    moved = applications.paths(work.ledger, application.number)
     with stage(work.progress, "listing the corrected dataset"):
-        there = {file.path: file for file in list_dataset(folder, follow_symlinks=True).files}
-    total = images.count_present(work.ledger)
-    for count, known in enumerate(images.present(work.ledger), 1):
-        work.progress("comparing the corrected dataset", count, total)
-        path = moved.get(known.image, known.path)
-        if known.mtime_ns == images.UNREAD or not path:
-            continue
-        work.checked["corrected images"] += 1
-        found = there.pop(path, None)
-        if found is None:
-            yield Fault(path, "missing")
-        elif found.size != known.size:
-            yield Fault(path, f"has {found.size} bytes, not {known.size}")
-        elif not work.quick and (fault := _content_fault(real_path(folder, path), known.digest)):
-            yield Fault(path, fault)
-    for path in there:
-        yield Fault(path, "was not written by apply")
+        there = _files(folder, follow_symlinks=True)
+        total = images.count_present(work.ledger)
+    for written, found in _side_by_side(applications.written(work.ledger, application.number), there):
+        if written is not None:
+            work.progress("comparing the corrected dataset", work.checked["corrected images"], total)
+            work.checked["corrected images"] += 1
+            if fault := _written_fault(written, found, None if work.quick else folder):
+                yield Fault(written.path, fault)
+        elif found is not None:
+            yield Fault(found.path, "was not written by apply")
 
 
 def _check_corrections(work: _Work) -> Iterator[Fault]:
@@ -269,13 +261,17 @@ def _before_fault(file: Path, known: Mapping[str, ExportedImage]) -> str | None:
     return None if same else "does not list the files that the ledger has of this export"
 
 
-def _images_fault(folder: RoundFolder, paths: Mapping[int, str], count: int) -> str | None:
+def _images_fault(ledger: Ledger, folder: RoundFolder, count: int) -> str | None:
     of_round = folder.of_round
     if len(of_round) != count:
         return f"has {len(of_round)} images, the ledger {count}"
-    rows = zip(of_round.ids.tolist(), of_round.paths, strict=True)
-    wrong = [path for number, path in rows if paths.get(number) != path]
-    return f"has {len(wrong)} images that the ledger has not, such as {wrong[0]}" if wrong else None
+    wrong, example = 0, ""
+    for start in range(0, count, BLOCK):
+        block = slice(start, start + BLOCK)
+        known = images.paths(ledger, np.asarray(of_round.ids[block]).tolist())
+        differing = [path for path, there in zip(of_round.paths[block], known, strict=True) if path != there]
+        wrong, example = wrong + len(differing), example or (differing or [""])[0]
+    return f"has {wrong} images that the ledger has not, such as {example}" if wrong else None
 
 
 def _split_fault(file: Path, count: int) -> str | None:
@@ -301,6 +297,37 @@ def _run_fault(folder: Path, run: Run, count: int) -> str | None:
     return None if read == count else f"predictions.npz has {read} images, the ledger {count}"
 
 
+def _files(folder: Path, *, follow_symlinks: bool) -> Iterator[File]:
+    """By path. Raises DatasetError, where a folder cannot be read when it is come to."""
+    listings = open_dataset(folder, follow_symlinks=follow_symlinks).listings()
+    return (file for listing in listings for file in listing.files)
+
+
+class _AtPath(Protocol):
+    @property
+    def path(self) -> str: ...
+
+
+_K = TypeVar("_K", bound=_AtPath)
+
+
+def _side_by_side(known: Iterator[_K], found: Iterator[File]) -> Iterator[tuple[_K | None, File | None]]:
+    """What is known and what is found, both by path, at each path of either."""
+    file = next(found, None)
+    for one in known:
+        while file is not None and file.path < one.path:
+            yield None, file
+            file = next(found, None)
+        if file is not None and file.path == one.path:
+            yield one, file
+            file = next(found, None)
+        else:
+            yield one, None
+    while file is not None:
+        yield None, file
+        file = next(found, None)
+
+
 def _file_fault(known: Source, found: File | None, root: Path | None) -> str | None:
     """Of an image of the dataset; its content is compared where its `root` is given."""
     if found is None:
@@ -312,6 +339,15 @@ def _file_fault(known: Source, found: File | None, root: Path | None) -> str | N
     if root and (fault := _content_fault(real_path(root, known.path), known.digest)):
         return fault
     return "has another time than at the last scan" if found.mtime_ns != known.mtime_ns else None
+
+
+def _written_fault(written: Written, found: File | None, root: Path | None) -> str | None:
+    """Of an image of a corrected dataset; its content is compared where its `root` is given."""
+    if found is None:
+        return "missing"
+    if found.size != written.size:
+        return f"has {found.size} bytes, not {written.size}"
+    return _content_fault(real_path(root, written.path), written.digest) if root else None
 
 
 def _correction_fault(made: SeenCorrection, round_number: int) -> str | None:

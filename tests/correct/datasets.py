@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
-from dupekit.correct.placements import Correction, Source
+from dupekit.correct.placements import Correction, Source, Sources
 from dupekit.files.paths import real_path
 from dupekit.files.write import digest_file
 
@@ -34,3 +36,10 @@ def described(dataset: Path) -> list:
         source(dataset, i, f.relative_to(dataset).as_posix(), keep=True)
         for i, f in enumerate(sorted(dataset.rglob("*.png")), 1)
     ]
+
+
+def by_class(sources: Iterable[Source]) -> Sources:
+    found: dict[str, list[Source]] = defaultdict(list)
+    for one in sorted(sources, key=lambda one: one.path):
+        found[one.label].append(one)
+    return found

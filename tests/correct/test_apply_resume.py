@@ -16,7 +16,7 @@ from dupekit.correct import copying as placing
 from dupekit.correct.build import partial_of, write_dataset
 from dupekit.correct.placements import plan_dataset
 from dupekit.errors import DupekitError, UsageError
-from tests.correct.datasets import contents, correction, described, source
+from tests.correct.datasets import by_class, contents, correction, described, source
 from tests.support import CLASSES, tree_state
 
 MODES = ["copy", "hardlink", "symlink"]
@@ -26,22 +26,23 @@ KILLED = """
     from pathlib import Path
     from dupekit.correct.build import write_dataset
     from dupekit.correct.placements import plan_dataset
-    from tests.correct.datasets import described
+    from tests.correct.datasets import by_class, described
     root, mode, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    real = Path.replace
+    owner, name = {"copy": (Path, "replace"), "hardlink": (os, "link"), "symlink": (Path, "symlink_to")}[mode]
+    real = getattr(owner, name)
     count = 0
-    def replace(self, target):
+    def names(first, second):
         global count
-        if self.name == "next":
+        if ".partial" in str(second if mode == "hardlink" else first) and "plan.json" not in str(second):
             count += 1
             if when == str(count):
                 os.kill(os.getpid(), signal.SIGKILL)
-        return real(self, target)
-    Path.replace = replace
+        return real(first, second)
+    setattr(owner, name, names)
     def done():
         if when == "done":
             os.kill(os.getpid(), signal.SIGKILL)
-    write_dataset(plan_dataset(described(root / "data"), {}), root / "data", root / "out", mode=mode, done=done)
+    write_dataset(plan_dataset(by_class(described(root / "data")), {}), root / "data", root / "out", mode=mode, done=done)
 """
 
 
@@ -71,7 +72,7 @@ def test_a_killed_call_goes_on(plain, tmp_path, mode, monkeypatch) -> None:
     monkeypatch.setattr(
         "dupekit.correct.build.place", lambda o, t, *r: (placed.append(t), placing.place(o, t, *r))
     )
-    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out", mode=mode)
+    write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out", mode=mode)
     assert len(placed) == 5
     assert tree_state(tmp_path / "out") == tree_state(plain)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "out"]
@@ -81,11 +82,13 @@ def test_a_call_killed_after_the_last_rename_is_recorded_by_the_next(plain, tmp_
     kill(tmp_path, "copy", "done")
     assert tree_state(tmp_path / "out") == tree_state(plain)
     told: list[int] = []
-    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out", done=lambda: told.append(1))
+    write_dataset(
+        plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out", done=lambda: told.append(1)
+    )
     assert told == [1]
     assert not partial_of(tmp_path / "out").exists()
     with pytest.raises(UsageError, match="exists already"):
-        write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+        write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
 
 
 def test_a_file_damaged_in_the_partial_is_made_again(plain, tmp_path) -> None:
@@ -96,7 +99,7 @@ def test_a_file_damaged_in_the_partial_is_made_again(plain, tmp_path) -> None:
     file.write_bytes(b"\0" * stat.st_size)  # as after a loss of power
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     (data / "a" / "stranger.png").write_text("not of the plan")
-    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+    write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
     assert tree_state(tmp_path / "out") == tree_state(plain)
 
 
@@ -107,7 +110,7 @@ def test_a_partial_of_another_call_is_built_anew_and_said(plain, tmp_path, other
     sources = described(plain)
     made = {1: correction(sources[0], "b")} if other == "plan" else {}
     mode = "hardlink" if other == "mode" else "copy"
-    write_dataset(plan_dataset(sources, made), plain, tmp_path / "out", mode=mode)
+    write_dataset(plan_dataset(by_class(sources), made), plain, tmp_path / "out", mode=mode)
     assert "begun for another plan or mode; building anew" in caplog.text
     assert sorted(contents(tmp_path / "out").values()) == sorted(contents(plain).values())
     if other == "mode":
@@ -120,7 +123,7 @@ def test_nothing_is_written_through_a_link_in_the_partial(plain, tmp_path) -> No
     (tmp_path / "victim").mkdir()
     (data / "a").rename(tmp_path / "moved")
     (data / "a").symlink_to(tmp_path / "victim")
-    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+    write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
     assert list((tmp_path / "victim").iterdir()) == []
     assert tree_state(tmp_path / "out") == tree_state(plain)
 
@@ -138,7 +141,7 @@ def test_a_stranger_under_the_partial_name_is_left_alone(plain, tmp_path, kind) 
         partial.write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(UsageError, match="in the way"):
-        write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+        write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
     assert contents(tmp_path) == before
     assert os.path.lexists(partial)
 
@@ -163,10 +166,10 @@ def test_an_interruption_or_a_full_disk_can_be_gone_on_from(plain, tmp_path, how
             KeyboardInterrupt if how == "interrupt" else DupekitError,
             match=None if how == "interrupt" else "No space",
         ):
-            write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+            write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert len(contents(partial_of(tmp_path / "out") / "data")) == 4
-    write_dataset(plan_dataset(described(plain), {}), plain, tmp_path / "out")
+    write_dataset(plan_dataset(by_class(described(plain)), {}), plain, tmp_path / "out")
     assert tree_state(tmp_path / "out") == tree_state(plain)
 
 

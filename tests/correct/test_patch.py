@@ -24,7 +24,7 @@ from dupekit.files.names import escape
 from dupekit.files.spreadsheet import read_table, table_text
 from dupekit.files.write import digest_file
 from dupekit.workflow.apply_patch import apply_patch
-from tests.correct.datasets import correction, source
+from tests.correct.datasets import by_class, correction, source
 from tests.support import tree_state
 
 
@@ -35,9 +35,9 @@ def made(tmp_path: Path) -> Path:
     sources = [source(tmp_path / "data", i, path) for i, path in enumerate(paths)]
     labels = {0: "b", 1: "new", 3: "", 4: "a"}
     corrections = [correction(sources[i], label) for i, label in labels.items()]
-    placements = plan_dataset(sources, {c.image: c for c in corrections})
+    placements = plan_dataset(by_class(sources), {c.image: c for c in corrections})
     write_dataset(placements, tmp_path / "data", tmp_path / "out")
-    write_patch(tmp_path / "patch.csv", corrections, placements)
+    write_patch(tmp_path / "patch.csv", corrections, placements.new_paths)
     return tmp_path
 
 
@@ -162,9 +162,9 @@ def test_no_cell_of_a_patch_is_a_formula_and_all_are_read_as_they_were(tmp_path:
     sources = [source(tmp_path / "data", i, f"{name}/{i}.png") for i, name in enumerate(CELLS)]
     labels = dict(enumerate((*CELLS[1:], CELLS[0])))
     corrections = [correction(sources[i], label) for i, label in labels.items()]
-    placements = plan_dataset(sources, {c.image: c for c in corrections})
+    placements = plan_dataset(by_class(sources), {c.image: c for c in corrections})
     write_dataset(placements, tmp_path / "data", tmp_path / "out")
-    write_patch(tmp_path / "patch.csv", corrections, placements)
+    write_patch(tmp_path / "patch.csv", corrections, placements.new_paths)
     with (tmp_path / "patch.csv").open(newline="") as file:
         cells = {cell for row in csv.reader(file) for cell in row}
     assert not {cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t")) and cell != "-1"}
@@ -225,7 +225,7 @@ def test_nothing_is_lost_whatever_moves_where(wanted: dict[tuple[str, str], str 
     chosen = {k: v for k, v in wanted.items() if k[1] != "x.png" or (k[0], "x.png/y.png") not in wanted}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for label in ("p", "q"):  # list_dataset wants two classes
+        for label in ("p", "q"):  # a dataset has two classes
             source(root / "data", -1, f"{label}/keep.png")
         sources = [source(root / "data", i, "/".join(key)) for i, key in enumerate(chosen)]
         sources += [source(root / "data", 90 + i, f"{x}/keep.png", keep=True) for i, x in enumerate("pq")]
@@ -234,7 +234,7 @@ def test_nothing_is_lost_whatever_moves_where(wanted: dict[tuple[str, str], str 
             for s, label in zip(sources, chosen.values(), strict=False)
             if label is not None and label != s.label
         }
-        placements = plan_dataset(sources, made)
+        placements = plan_dataset(by_class(sources), made)
         write_dataset(placements, root / "data", root / "out")
         kept = [s for s in sources if s.image not in made or made[s.image].new_label]
         found = Counter(digest_file(f) for f in (root / "out").rglob("*") if f.is_file())
@@ -246,6 +246,6 @@ def test_nothing_is_lost_whatever_moves_where(wanted: dict[tuple[str, str], str 
                 else placement.source.label
             )
             assert placement.path.partition("/")[0] == label
-        write_patch(root / "patch.csv", list(made.values()), placements)
+        write_patch(root / "patch.csv", list(made.values()), placements.new_paths)
         apply_patch(root / "patch.csv", root / "out", root / "back", reverse=True, original=root / "data")
         assert tree_state(root / "back") == tree_state(root / "data")

@@ -5,11 +5,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dupekit.cli.init import init
+from dupekit.dataset.image_file import EXTENSIONS
 from dupekit.dataset.scan import DatasetListing, OtherFiles, Skipped, list_dataset, read_files
 from dupekit.errors import DatasetError, UsageError
+from dupekit.files import names
 from dupekit.project import Project
 from tests.support import refusing
 
@@ -237,3 +241,9 @@ def test_images_that_show_nothing_are_named(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "data", tmp_path / "project")
     assert project.scan().one_colour == ["a/blank.png"]
     assert project.status().images == 3  # they stay: what they are, a person may know
+
+
+@given(st.from_regex(names._TRASH, fullmatch=True) | st.sampled_from(sorted(names._CLUTTER | names._SYSTEM)))
+def test_no_name_of_a_system_has_an_images_extension(name: str) -> None:
+    """What the listing relies on: it asks of no image whether a system put it there."""
+    assert name.startswith(".") or Path(name).suffix.lower() not in EXTENSIONS

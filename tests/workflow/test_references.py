@@ -29,7 +29,7 @@ def found_in(project: Project, **options: int) -> References:
 
 def numbers(project: Project) -> dict[str, int]:
     with reading(project.path, project.settings) as session:
-        return {path: number for number, path in images.paths(session.ledger).items()}
+        return {source.path: source.image for source in images.present(session.ledger)}
 
 
 def thumbnails(project: Project, *, of: slice = slice(None), name: str = "features-test") -> None:
