@@ -99,6 +99,7 @@ class ImageTooLarge(ImageError):
     """An image has more pixels than allowed."""
 
     def __init__(self, width: int, height: int, limit: int) -> None:
+        self.pixels = width * height
         super().__init__(
             f"{width} x {height} pixels are more than the limit of {limit}",
             hint="Raise max_pixels in dupekit.toml if this is a real image, and scan again.",

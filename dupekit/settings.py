@@ -13,10 +13,13 @@ from tomlkit.items import Bool
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
+from dupekit.files.json_text import LARGEST
 from dupekit.files.write import write_text
 from dupekit.rounds.rules import RuleName
 
 FILE = "dupekit.toml"
+_MAX_DOTS = 200
+"""In a line: keys of many parts take Python's parser time by the square of their number."""
 
 
 class Settings(BaseModel):
@@ -26,7 +29,9 @@ class Settings(BaseModel):
 
     dataset: str = Field(description="The dataset's folder; its immediate sub-folders are the classes.")
     follow_symlinks: bool = Field(False, description="Also read images that are symbolic links.")
-    max_pixels: int = Field(MAX_PIXELS, gt=0, description="Larger images are refused as decompression bombs.")
+    max_pixels: int = Field(
+        MAX_PIXELS, gt=0, le=LARGEST, description="Larger images are refused as decompression bombs."
+    )
     pairs: int = Field(10, ge=1, le=99, description="Pairs of trainings in a round.")
     rule: RuleName = Field(
         RuleName.SCORE,
@@ -36,14 +41,20 @@ class Settings(BaseModel):
     threshold: int | None = Field(
         None,
         ge=1,
+        le=LARGEST,
         examples=[8],
         description="By the rule 'votes': votes that make a dupe. Unset: four in five of the planned pairs.",
     )
-    batch: int = Field(300, ge=1, description="By the rule 'score': so many suspects go into a review tree.")
-    class_min: int = Field(2, ge=2, description="Classes with fewer different images are not assessed.")
+    batch: int = Field(
+        300, ge=1, le=LARGEST, description="By the rule 'score': so many suspects go into a review tree."
+    )
+    class_min: int = Field(
+        2, ge=2, le=LARGEST, description="Classes with fewer different images are not assessed."
+    )
     class_max: int | None = Field(
         None,
         ge=1,
+        le=LARGEST,
         examples=[1000],
         description="A training gets so many images of a class at most, drawn at random. Unset: all.",
     )
@@ -65,7 +76,7 @@ class Settings(BaseModel):
         description="Keep images that are nearly the same (saved anew, moved by a pixel, mirrored) in one half, as equal ones"
         " are: so no model is asked about an image that it learnt.",
     )
-    seed: int = Field(0, ge=0, description="Everything random follows from it.")
+    seed: int = Field(0, ge=0, le=LARGEST, description="Everything random follows from it.")
     stage: int = Field(
         1,
         ge=1,
@@ -113,7 +124,11 @@ def read_settings(path: Path) -> Settings:
 def parsed(text: str, path: Path) -> Settings:
     """The settings that a text says; `path` is for messages. Raises as `read_settings`."""
     try:
+        if max(line.count(".") for line in f"{text}\n".splitlines()) > _MAX_DOTS:
+            raise RecursionError
         values = tomllib.loads(text)
+    except RecursionError:
+        raise _unreadable(path, "it is nested too deep") from None
     except ValueError as error:
         raise _unreadable(path, error) from None
     return checked(values, where=f"{path}: ")
@@ -126,7 +141,7 @@ def _text(path: Path) -> str:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> UsageError:
+def _unreadable(path: Path, error: Exception | str) -> UsageError:
     return UsageError(f"{path} cannot be read: {error}.", hint="Correct it in a text editor.")
 
 

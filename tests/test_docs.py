@@ -33,6 +33,15 @@ def test_every_link_leads_somewhere() -> None:
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_promise_names_tests_that_there_are() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text()
+    rows = re.findall(r"(?m)^\| ([\w`].*) \| (`tests/.*) \|$", text)
+    assert len(rows) == len(re.findall(r"(?m)^\| (?!promise |---)", text.partition("## How much")[0]))
+    for promise, held_by in rows:
+        for file, test in re.findall(r"`([^`:]+)::(\w+)`", held_by):
+            assert re.search(rf"(?m)^(?:    )?def {test}\(", (ROOT / file).read_text()), f"{promise} {test}"
+
+
 def test_every_picture_is_used_and_none_is_large() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for picture in (ROOT / "docs" / "images").iterdir():

@@ -21,6 +21,7 @@ from pathlib import Path
 from dupekit.correct.copying import Mode, Original, is_placed, place
 from dupekit.correct.placements import Plan
 from dupekit.errors import DatasetChanged, UsageError
+from dupekit.files.json_text import read_json
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import make_parent
 from dupekit.files.regular import read_regular
@@ -219,7 +220,7 @@ def _is_renamed(partial: Path, destination: Path, key: str) -> bool:
 
 def _plan_of(partial: Path) -> dict[str, object] | None:
     try:
-        found = json.loads(read_regular(partial / "plan.json"))
+        found = read_json(read_regular(partial / "plan.json"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and set(found) == {"plan", "complete"} else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageFile, UnidentifiedImageError
 
+from dupekit.dataset.structure import MAX_SIDE, pixels_only
 from dupekit.errors import ImageError, ImageTooLarge
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
@@ -27,6 +28,9 @@ NO_DATA = "dupekit_no_data"
 """Key of `Image.info` for the value that stands for "no data" in a TIFF, by GDAL's tag."""
 _GDAL_NODATA = 42113
 
+_BLOCK = 1 << 20
+"""Values of an array that are worked on at once."""
+
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
@@ -39,23 +43,22 @@ _UPRIGHT = {
 }
 """EXIF's number for the orientation -> what turns such an image upright."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_BESIDE_PIXELS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
-"""Chunks that Pillow reads for nothing here, and of which a large one makes it refuse the file."""
-
 _unlimited = threading.Lock()
+
+# Of what it passes over in a damaged file, which may be 65,000 times. It would stand between a command's own lines.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> PillowImage.Image:
     """The decoded first frame, upright, with its mode as stored; colours of 16 bits are scaled to 8.
 
-    Raises ImageError for what is not an image of FORMATS, is truncated, or has over `max_pixels` pixels.
+    Raises ImageError for what is not an image of FORMATS, is truncated, has over `max_pixels` pixels, or would take far more
+    memory or time than an image of its size.
     """
     try:
-        content = _pixels_only(content)
+        content = pixels_only(content)
         with _opened(content) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageTooLarge(image.width, image.height, max_pixels)
+            _check_size(image.width, image.height, max_pixels)
             no_data = _no_data(image)
             upright = _decoded(image, content)
             turned = _UPRIGHT.get(_orientation(image))  # after decoding: a TIFF is turned by Pillow itself
@@ -71,6 +74,16 @@ def open_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> PillowImage.I
     # Pillow's decoders raise nearly anything on a damaged file: SyntaxError, ValueError, struct.error …
     except Exception as error:
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from None
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageTooLarge(width, height, max_pixels)
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"{width} x {height} pixels have a side of more than {MAX_SIDE}",
+            hint="Cut it into several images.",
+        )
 
 
 def _opened(content: bytes) -> ImageFile.ImageFile:
@@ -105,16 +118,27 @@ def _decoded(image: ImageFile.ImageFile, content: bytes) -> PillowImage.Image:
     _load(image)
     if ";16" not in raw or image.mode not in ("RGB", "RGBA"):
         return image
-    high = np.asarray(image)
+    pixels = np.array(image)
     low = _lower_bytes(content, raw)
     colours = 3 if raw.startswith("RGB") else 1
-    deep = high.astype(np.uint16) << 8 | (0 if low is None else low)
-    largest = max(int(deep[..., :colours].max(initial=0)), 255)
-    bits = largest.bit_length() + largest.bit_length() % 2
-    scaled = (deep >> (bits - 8)).astype(np.uint8)
-    if image.mode == "RGBA":
-        scaled[..., 3] = high[..., 3]  # how opaque: of 16 bits always
-    return PillowImage.fromarray(scaled)
+    bits = 8 + int(pixels[..., :colours].max(initial=0)).bit_length()
+    bits += bits % 2
+    for rows in blocks(pixels):
+        deep = pixels[rows].astype(np.uint16) << 8
+        if low is not None:
+            deep |= low[rows]
+        deep >>= bits - 8
+        opaque = pixels[rows, :, 3:].copy()  # that is of 16 bits always
+        pixels[rows] = deep
+        pixels[rows, :, 3:] = opaque
+    return PillowImage.fromarray(pixels)
+
+
+def blocks(array: np.ndarray[Any, Any]) -> Iterator[slice]:
+    """The rows of an array in parts, so that what is made of one on the way takes little memory."""
+    step = max(1, _BLOCK * len(array) // max(1, array.size))
+    for start in range(0, len(array), step):
+        yield slice(start, start + step)
 
 
 def _lower_bytes(content: bytes, raw: str) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
@@ -152,27 +176,3 @@ def _no_data(image: PillowImage.Image) -> float | None:
         return None if text is None else float(str(text).strip(" \0"))
     except Exception:
         return None
-
-
-def _pixels_only(content: bytes) -> bytes:
-    """A PNG without its texts and colour profile; anything else as it is."""
-    if not content.startswith(_PNG):
-        return content
-    chunks = list(_png_chunks(content))
-    if not any(kind in _PNG_BESIDE_PIXELS for kind, _, _ in chunks):
-        return content
-    return _PNG + b"".join(
-        content[start:end] for kind, start, end in chunks if kind not in _PNG_BESIDE_PIXELS
-    )
-
-
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each chunk. What follows a damaged one is given as one, for the decoder to judge."""
-    at = len(_PNG)
-    while at + 8 <= len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        end = min(at + 12 + length, len(content))
-        yield content[at + 4 : at + 8], at, end
-        at = end
-    if at < len(content):
-        yield b"", at, len(content)

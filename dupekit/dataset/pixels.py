@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from dupekit.dataset.image_file import MAX_PIXELS, NO_DATA, open_image
+from dupekit.dataset.image_file import MAX_PIXELS, NO_DATA, blocks, open_image
 from dupekit.dataset.images import Fit
 
 RULES = 2
@@ -91,25 +91,48 @@ def is_one_colour(image: PillowImage.Image) -> bool:
 
 def _to_8_bit(values: NDArray[Any], no_data: float | None = None) -> NDArray[np.uint8]:
     if values.dtype == np.uint16 and no_data is None:
-        return _scaled(values)
-    wide = values.astype(np.float64)
-    known = np.isfinite(wide)
+        return _scaled(values, int(values.max(initial=0)))
+    found = np.zeros(values.shape, np.uint8)
+    low, high = _range(values, no_data)
+    if low > high:
+        return found  # nothing is known
+    # Pillow opens some 16-bit files as 32-bit integers.
+    deep = low >= 0 and high <= 65535 and values.dtype != np.float32
+    for rows in blocks(values):
+        wide = values[rows].astype(np.float64)
+        wide[_unknown(values[rows], no_data)] = low  # the darkest that is known
+        if deep:
+            found[rows] = _scaled(wide.astype(np.uint16), int(high))
+        else:
+            wide -= low
+            wide *= 255 / max(high - low, 1e-12)
+            found[rows] = wide.astype(np.uint8)
+    return found
+
+
+def _range(values: NDArray[Any], no_data: float | None) -> tuple[float, float]:
+    """The least and the largest value; the first is above the second where none is known."""
+    low, high = np.inf, -np.inf
+    for rows in blocks(values):
+        known = ~_unknown(values[rows], no_data)
+        if known.all():
+            low, high = min(low, float(values[rows].min())), max(high, float(values[rows].max()))
+        elif known.any():
+            some = values[rows][known]
+            low, high = min(low, float(some.min())), max(high, float(some.max()))
+    return low, high
+
+
+def _unknown(values: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
+    unknown: NDArray[np.bool_] = ~np.isfinite(values)
     if no_data is not None:
-        known &= wide != np.asarray(no_data, values.dtype)
-    if not known.any():
-        return np.zeros(values.shape, np.uint8)
-    low, high = wide.min(where=known, initial=np.inf), wide.max(where=known, initial=-np.inf)
-    wide[~known] = low  # the darkest that is known
-    if low >= 0 and high <= 65535 and values.dtype != np.float32:
-        return _scaled(wide.astype(np.uint16))  # Pillow opens some 16-bit files as 32-bit integers
-    wide -= low  # in place: an image may have 50 million pixels
-    wide *= 255 / max(high - low, 1e-12)
-    stretched: NDArray[np.uint8] = wide.astype(np.uint8)
-    return stretched
+        with np.errstate(invalid="ignore"):  # of a number that no such value can be
+            unknown |= values == np.asarray(no_data).astype(values.dtype)
+    return unknown
 
 
-def _scaled(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    bits = max(8, int(values.max(initial=0)).bit_length())
+def _scaled(values: NDArray[np.uint16], largest: int) -> NDArray[np.uint8]:
+    bits = max(8, largest.bit_length())
     scaled: NDArray[np.uint8] = (values >> (bits + bits % 2 - 8)).astype(np.uint8)
     return scaled
 

@@ -24,9 +24,14 @@ from dupekit.dataset.pixels import is_one_colour
 from dupekit.errors import DatasetError, ImageError, ImageTooLarge
 from dupekit.files.names import escape, is_clutter, is_system, sort_key
 from dupekit.files.paths import real_path
+from dupekit.system.parallel import Room
 
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: no photograph of a specimen is a gibibyte."""
+
+_LARGE_PIXELS = 4_000_000
+_ROOM = Room(4 * MAX_PIXELS)
+"""Pixels of large images that are decoded at once, by whatever number of threads: they take up to 26 bytes each."""
 
 _LINK = "symbolic link"
 _BESIDE = "file beside the class folders"
@@ -301,10 +306,20 @@ def _read(root: Path, file: File, max_pixels: int) -> Content:
         return Content(file, problem=f"cannot be read: {error.strerror}", retry=True)
     digest = hashlib.sha256(content).hexdigest()
     try:
-        image = open_image(content, max_pixels=max_pixels)
+        return _decoded(file, digest, content, min(max_pixels, _LARGE_PIXELS))
     except ImageTooLarge as error:
+        if error.pixels <= max_pixels:
+            with _ROOM.taken(error.pixels):
+                return _decoded(file, digest, content, max_pixels)
         return Content(file, digest, error.width, error.height, problem=error.message)
+
+
+def _decoded(file: File, digest: str, content: bytes, max_pixels: int) -> Content:
+    """Raises ImageTooLarge."""
+    try:
+        image = open_image(content, max_pixels=max_pixels)
+    except ImageTooLarge:
+        raise
     except ImageError as error:
-        problem = "empty file" if not content else error.message
-        return Content(file, digest, problem=problem)
+        return Content(file, digest, problem=error.message if content else "empty file")
     return Content(file, digest, image.width, image.height, image.mode, one_colour=is_one_colour(image))

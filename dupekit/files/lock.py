@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dupekit.errors import LockedError
+from dupekit.files.json_text import read_json
 from dupekit.files.regular import open_regular, read_regular, require_regular
 from dupekit.files.write import naming
 from dupekit.system.stamp import now
@@ -34,9 +35,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         try:
-            by = json.loads(read_regular(holder))
+            by = read_json(read_regular(holder))
             who = f"`dupekit {by['what']}`, process {by['pid']} on {by['host']}, since {by['since']}"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             who = "another process"
         raise LockedError(
             f"{path.parent} is in use by {who}.", hint="Wait until it has finished, or end it there."

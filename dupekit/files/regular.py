@@ -9,6 +9,9 @@ import stat
 from pathlib import Path
 from typing import IO, Literal
 
+MAX_BYTES = 2 << 30
+"""Of a file that is read into memory: no list or manifest of ours is so long, and a file with holes costs nothing."""
+
 _FLAGS = {
     "rb": os.O_RDONLY,
     "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
@@ -36,8 +39,10 @@ def open_regular(path: Path, mode: Literal["rb", "xb", "a+b"]) -> IO[bytes]:
 
 
 def read_regular(path: Path) -> bytes:
-    """The content of a regular file. Raises OSError for anything else."""
+    """The content of a regular file. Raises OSError for anything else, and for more than MAX_BYTES."""
     with open_regular(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_BYTES >> 30} GiB", str(path))
         return file.read()
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dupekit.errors import JobError
+from dupekit.files.json_text import LARGEST
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.contract import RESULT
@@ -43,7 +44,7 @@ def run_name(pair: int, half: Half) -> str:
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Choice(_File):
@@ -58,8 +59,8 @@ class JobFile(_File):
 
     format: Literal["dupekit/job/1"] = Field("dupekit/job/1", alias="schema")
     name: str
-    round: int = Field(ge=1)
-    pair: int = Field(ge=1)
+    round: int = Field(ge=1, le=LARGEST)
+    pair: int = Field(ge=1, le=LARGEST)
     half: Half = Field(description="'a' trains on the first half and predicts the second, 'b' the reverse.")
     images: str = Field(
         description="The round's images.npz, relative to the job's folder; of an older round its images.json."
@@ -70,13 +71,16 @@ class JobFile(_File):
         description="How much each of the round's images counts in the training, a .npy file, likewise; null: all the same.",
     )
     cache: str = Field(description="The project's cache folder, likewise.")
-    seed: int = Field(ge=0, description="Of the training; the split has its own.")
+    seed: int = Field(ge=0, le=LARGEST, description="Of the training; the split has its own.")
     device: str = Field(description="auto, cpu, cuda or cuda:N")
     trainer: Choice
     validator: Choice
-    max_pixels: int = Field(gt=0, description="Larger images are refused.")
+    max_pixels: int = Field(gt=0, le=LARGEST, description="Larger images are refused.")
     class_max: int | None = Field(
-        None, ge=1, description="Train on so many images of a class at most, drawn by the seed; null: on all."
+        None,
+        ge=1,
+        le=LARGEST,
+        description="Train on so many images of a class at most, drawn by the seed; null: on all.",
     )
     keep_model: bool = Field(description="Keep the model's file after its predictions are written.")
 
@@ -89,12 +93,14 @@ class ResultFile(_File):
     status: Literal["done", "failed"]
     error: str | None = None
     finished: str = Field(description="UTC, ISO 8601.")
-    seconds_training: float = 0
-    seconds_predicting: float = 0
-    images_trained: int = 0
-    images_predicted: int = 0
+    seconds_training: float = Field(0, ge=0)
+    seconds_predicting: float = Field(0, ge=0)
+    images_trained: int = Field(0, ge=0, le=LARGEST)
+    images_predicted: int = Field(0, ge=0, le=LARGEST)
     agreement: float = Field(
         0,
+        ge=0,
+        le=1,
         description="Share of the predictions in which the given label is more probable than every other class.",
     )
     host: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from dupekit.errors import NothingToDo
+from dupekit.files.json_text import read_json
 from dupekit.jobs.files import Half, run_name
 from dupekit.ledger.database import Ledger, understood
 from dupekit.rounds.class_view import ClassView
@@ -149,7 +149,7 @@ def view_of(found: Round) -> ClassView | None:
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = json.loads(text)
+    found = read_json(text)
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found

@@ -12,7 +12,6 @@ called at the end.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
+from dupekit.files.json_text import read_json
 from dupekit.files.regular import read_regular
 from dupekit.plugin.model import Model
 from dupekit.system.progress import Progress
@@ -143,8 +143,10 @@ class Job:
             # Listing a folder makes a network file system look again; asking for one file may not.
             if RESULT not in os.listdir(self.folder):  # noqa: PTH208 - names are all that is needed
                 return None
-            content = json.loads(read_regular(self.folder / RESULT))
+            content = read_json(read_regular(self.folder / RESULT))
             status, error = content["status"], content.get("error")
+            if not isinstance(error, str | None):
+                raise TypeError(f"an error {error!r}")
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as problem:

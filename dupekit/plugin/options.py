@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from dupekit.errors import DupekitError, OptionError
+from dupekit.files.json_text import read_json
 
 _HINT = "See `dupekit plugins show` for its options, their types and defaults."
 
@@ -154,7 +154,7 @@ def _converted(value: Any, hint: Any) -> Any:
         value, str
     ):  # --set gives text; JSON is what pydantic does not read from text, such as [1, 2]
         with contextlib.suppress(ValueError):
-            attempts.append(json.loads(value))
+            attempts.append(read_json(value))
     problem = ""
     for attempt in attempts:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from dupekit.files.json_text import read_json
 from dupekit.files.regular import open_regular, read_regular
 
 EVENTS = "events.jsonl"
@@ -108,12 +109,12 @@ def _line(event: Event) -> bytes:
 
 def _event(line: bytes) -> Event | None:
     try:
-        row = json.loads(line)
+        row = read_json(line)
         texts = row["at"], row["kind"], row["path"], row.get("target", "")
         for text in texts:
             text.encode()  # a lone surrogate, which JSON can name, is no text
         datetime.fromisoformat(row["at"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     at, kind, path, target = texts
     return Event(at, kind, path or None, target or None, row.get("source") == "tree") if kind else None

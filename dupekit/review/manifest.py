@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from dupekit.errors import TreeUnavailable, UsageError
+from dupekit.files.json_text import LARGEST
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 
@@ -42,7 +43,7 @@ def refuse_inside_tree(path: Path) -> None:
 
 
 # Not a BaseModel: a tree of 100,000 files takes a quarter of the memory so.
-@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class ExportedFile:
     """One file of the tree."""
 
@@ -50,13 +51,14 @@ class ExportedFile:
     original: Annotated[str, Field(description="In the dataset, likewise.")]
     given: Annotated[str, Field(description="Given label.")]
     suggested: Annotated[str, Field(description="Suggested label.")]
-    votes: Annotated[int, Field(ge=0)]
+    votes: Annotated[int, Field(ge=0, le=LARGEST)]
     score: float
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content.")]
     size: Annotated[
         int | None,
         Field(
             ge=0,
+            le=LARGEST,
             description="Of the file in the tree, in bytes; in a manifest of an earlier dupekit unknown.",
         ),
     ] = None
@@ -71,17 +73,22 @@ class ExportedFile:
         int | None,
         Field(
             ge=0,
+            le=LARGEST,
             description="Of an image of the audit: from which stratum of scores it was drawn; null: a suspect.",
         ),
     ] = None
     population: Annotated[
-        int | None, Field(ge=1, description="How many images that stratum had when it was drawn.")
+        int | None, Field(ge=1, le=LARGEST, description="How many images that stratum had when it was drawn.")
     ] = None
 
     @property
     def content(self) -> str:
         """Digest of the file in the tree."""
         return self.copy_digest or self.digest
+
+
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+"""Of two that JSON may write a character as; dupekit writes the character."""
 
 
 class Manifest(BaseModel):
@@ -91,8 +98,8 @@ class Manifest(BaseModel):
 
     format: Literal["dupekit/manifest/1"] = Field("dupekit/manifest/1", alias="schema")
     export: str = Field(description="Names this export, and no other, wherever the tree goes.")
-    round: int = Field(ge=1)
-    pairs: int = Field(ge=1, description="Pairs of runs that voted.")
+    round: int = Field(ge=1, le=LARGEST)
+    pairs: int = Field(ge=1, le=LARGEST, description="Pairs of runs that voted.")
     created: str = Field(description="UTC, ISO 8601.")
     folders: dict[str, str] = Field(
         description="Folder at the top of the tree -> class. A class's folder may not exist in the tree."
@@ -100,11 +107,12 @@ class Manifest(BaseModel):
     settled_us: int | None = Field(
         None,
         ge=0,
+        le=LARGEST,
         description="When the last file of the tree was written: its time of change (ctime) by the clock of the tree's"
         " file system, in microseconds since 1970. A file in its place that was not changed since holds what was"
         " exported. Unknown in a manifest of an earlier dupekit.",
     )
-    enlarged: int = Field(1, ge=1, description="Factor by which all copies are enlarged.")
+    enlarged: int = Field(1, ge=1, le=LARGEST, description="Factor by which all copies are enlarged.")
     files: list[ExportedFile]
 
 
@@ -117,6 +125,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         # Not model_validate_json, and read as text: of 100,000 files, 46 MiB less at the largest.
         text = read_regular(path).decode()
+        if _HALF_A_PAIR.search(text):
+            json.dumps(json.loads(text), ensure_ascii=False).encode()  # a lone surrogate is no text
         return Manifest.model_validate(json.loads(text, object_hook=partial(_made, {})))
     except OSError as error:
         raise TreeUnavailable(

@@ -1,7 +1,10 @@
-"""Work on many parts at once, with results in the order of the parts and never many of them waiting."""
+"""Work on many parts at once: with results in the order of the parts and never many of them waiting, and within room that is
+shared."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -31,3 +34,26 @@ def in_order(
     finally:
         for future in under_way:
             future.cancel()
+
+
+class Room:
+    """So much of something for all threads of a process together; who finds no room waits. No queue: who needs little goes
+    before who needs much."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """Within it this much is taken; of more than there is, all."""
+        amount = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Opens ONNX models with onnxruntime: on a GPU only where that can work, and never with external data."""
+"""Opens ONNX models with onnxruntime: on a GPU only where that can work, and never with external data or loops."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _LOG = logging.getLogger("dupekit.onnx")
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_MAX_OPERATIONS = 100_000
+"""Of a model: the largest networks for images have some ten thousand."""
 _OUT_OF_MEMORY = re.compile(
     r"[Ff]ailed to allocate memory|out of memory|bad.alloc|STATUS_\w*ALLOC(ATION)?_FAILED"
 )
@@ -40,12 +42,12 @@ def open_session(model: Path | bytes, *, device: str, tf32: bool = False) -> Any
 
     `device` is "cpu", "cuda", "cuda:N", or "auto": the first GPU where there is one and onnxruntime's
     CUDA provider loads, else the CPU. With `tf32` a GPU may round the factors of products to 10 bits. Raises OptionError for any other device, UsageError where a GPU was
-    named and cannot be had, PluginError for what is not a model or keeps its weights in other files.
+    named and cannot be had, PluginError as `check_model` and for what onnxruntime does not take.
     """
     number = _gpu_number(device)
     content = model if isinstance(model, bytes) else _read(model)
     name = "the model" if isinstance(model, bytes) else str(model)
-    refuse_external_data(content, name)
+    check_model(content, name)
     if number is not None:
         problem = cuda_problem(number)
         if not problem:
@@ -68,10 +70,12 @@ def open_session(model: Path | bytes, *, device: str, tf32: bool = False) -> Any
     return _session(content, name, None, tf32=tf32)
 
 
-def refuse_external_data(content: bytes, name: str) -> None:
-    """Raises PluginError for a model that refers to other files, or is none.
+def check_model(content: bytes, name: str) -> None:
+    """Raises PluginError for a model that refers to other files, may never end, or is none.
 
-    onnxruntime would read whatever file such a model names, also through hard links.
+    onnxruntime would read whatever file such a model names, also through hard links. How long a batch may take depends on
+    network and machine, so no limit of time tells a slow one from one without end: what is taken is a graph whose
+    operations run once at most, and are not too many.
     """
     try:
         model = onnx.load_model_from_string(content)
@@ -83,6 +87,45 @@ def refuse_external_data(content: bytes, name: str) -> None:
                 f"{name} keeps the tensor {tensor.name!r} in another file, which is refused.",
                 hint="Save it as a single file: onnx.save(model, path, save_as_external_data=False).",
             )
+    try:
+        operations = _Operations(model, name).count(model.graph.node)
+    except RecursionError:
+        operations = _MAX_OPERATIONS + 1
+    if operations > _MAX_OPERATIONS:
+        raise PluginError(
+            f"{name} has over {_MAX_OPERATIONS:,} operations, as its functions are called, or calls in a circle; that is refused."
+        )
+
+
+class _Operations:
+    """Counts what a model computes. Raises PluginError at a loop."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._name = name
+        self._functions = {_called(one.domain, one.name, one): one for one in model.functions}
+        self._counted: dict[tuple[str, str, str], int] = {}
+
+    def count(self, nodes: Iterable[Any]) -> int:
+        """With what the functions compute that are called. Raises RecursionError where they call too deep."""
+        return sum(self._of(node) for node in nodes)
+
+    def _of(self, node: Any) -> int:
+        graphs = [one.g for one in node.attribute if one.HasField("g")]
+        graphs += [graph for one in node.attribute for graph in one.graphs]
+        if graphs and node.op_type != "If":
+            raise PluginError(
+                f"{self._name} has a loop, the operation {node.op_type}, which is refused: it may never end.",
+                hint="Export the network without loops; LSTM, GRU and the like are none.",
+            )
+        called = _called(node.domain, node.op_type, node)
+        if called in self._functions and called not in self._counted:
+            self._counted[called] = self.count(self._functions[called].node)
+        return 1 + self._counted.get(called, 0) + sum(self.count(graph.node) for graph in graphs)
+
+
+def _called(domain: str, name: str, message: Any) -> tuple[str, str, str]:
+    """What a function is called by; the overload is not in the messages of earlier ONNX releases."""
+    return domain, name, getattr(message, "overload", "")
 
 
 @functools.cache

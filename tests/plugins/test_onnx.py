@@ -342,7 +342,71 @@ def test_external_data_is_found_in_branches() -> None:
     branch = helper.make_graph([helper.make_node("Constant", [], ["x"], value=hidden)], "branch", [], [])
     node = helper.make_node("If", ["condition"], ["probabilities"], then_branch=branch, else_branch=branch)
     with pytest.raises(PluginError, match="'hidden' in another file"):
-        engine.refuse_external_data(graph_model([node], {}, []).SerializeToString(), "the model")
+        engine.check_model(graph_model([node], {}, []).SerializeToString(), "the model")
+
+
+def endless(operation: str = "Loop", *, within: str | None = None) -> Any:
+    """A model with an operation that runs a graph again and again; with `within` in a branch, or in a function."""
+    one, flag = onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+    body = helper.make_graph(
+        [],
+        "body",
+        [helper.make_tensor_value_info("at", one, []), helper.make_tensor_value_info("go", flag, [])],
+        [helper.make_tensor_value_info("go", flag, [])],
+    )
+    looping = helper.make_node(operation, ["", "go"], [], body=body)
+    if within == "branch":
+        branch = helper.make_graph([looping], "branch", [], [])
+        looping = helper.make_node("If", ["go"], [], then_branch=branch, else_branch=branch)
+    graph = pixel_graph()
+    if within == "function":
+        opset = [helper.make_opsetid("", 17)]
+        graph.functions.append(helper.make_function("own", "f", ["go"], [], [looping], opset))
+        graph.opset_import.append(helper.make_opsetid("own", 1))
+        looping = helper.make_node("f", ["go"], [], domain="own")
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(True), "go"))
+    graph.graph.node.append(looping)
+    return graph
+
+
+@pytest.mark.parametrize("within", [None, "branch", "function"])
+@pytest.mark.parametrize("operation", ["Loop", "Scan", "SequenceMap"])
+def test_a_loop_is_refused(
+    tmp_path: Path, images: Images, cache: Cache, operation: str, within: str | None
+) -> None:
+    with pytest.raises(PluginError, match=f"has a loop, the operation {operation}"):
+        predict(saved(tmp_path, endless(operation, within=within), PIXELS), images, cache)
+
+
+def calling(levels: int, *, last: str) -> Any:
+    """A model with functions that each call the next one twice."""
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    graph = pixel_graph()
+    for level in range(levels):
+        called = (last, "") if level + 1 == levels else (f"f{level + 1}", "own")
+        nodes = [
+            helper.make_node(called[0], [source], [target], domain=called[1])
+            for source, target in (("x", "y"), ("y", "z"))
+        ]
+        graph.functions.append(helper.make_function("own", f"f{level}", ["x"], ["z"], nodes, opset))
+    graph.opset_import.append(helper.make_opsetid("own", 1))
+    graph.graph.node.append(helper.make_node("f0", ["probabilities"], ["again"], domain="own"))
+    graph.graph.output[0].name = "again"
+    return graph
+
+
+def test_functions_that_call_each_other_without_end_are_refused(
+    tmp_path: Path, images: Images, cache: Cache
+) -> None:
+    wanted = predict(saved(tmp_path, pixel_graph(), PIXELS), images, cache)
+    found = predict(saved(tmp_path, calling(5, last="Identity"), PIXELS), images, cache)
+    assert (found == wanted).all()
+    circle = calling(3, last="f0")
+    for node in circle.functions[2].node:
+        node.domain = "own"
+    for graph in (calling(40, last="Identity"), circle):
+        with pytest.raises(PluginError, match="over 100,000 operations"):
+            predict(saved(tmp_path, graph, PIXELS), images, cache)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dupekit.system.parallel import in_order
+from dupekit.system.parallel import Room, in_order
 
 
 def test_results_come_in_order_however_long_each_takes() -> None:
@@ -56,3 +57,23 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest() -> None:
             next(results)
         free.set()
     assert begun in ([0, 1], [0, 1, 2])
+
+
+def test_no_more_is_taken_than_there_is_room_for() -> None:
+    room, lock = Room(10), threading.Lock()
+    taken = most = 0
+
+    def work(amount: int) -> None:
+        nonlocal taken, most
+        with room.taken(amount):
+            with lock:
+                taken += min(amount, 10)
+                most = max(most, taken)
+            time.sleep(0.001)
+            with lock:
+                taken -= min(amount, 10)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, [3, 4, 5, 10, 99, 1] * 10))
+    assert 4 < most <= 10
+    assert taken == 0
