@@ -60,15 +60,17 @@ def tables(*valid: str) -> st.SearchStrategy[bytes]:
 def test_patch(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "patch.csv"
     file.write_bytes(content)
-    sources = [Source(number, f"a/{number}.png", "a", 5, 7, DIGEST) for number in (1, 2)]
-    sources.append(Source(3, "b/3.png", "b", 5, 7, DIGEST))
+    sources = {
+        "a": [Source(number, f"a/{number}.png", "a", 5, 7, DIGEST) for number in (1, 2)],
+        "b": [Source(3, "b/3.png", "b", 5, 7, DIGEST)],
+    }
     with bounded():
         try:
             rows = read_patch(file)
-            placements = plan_patched(sources, rows, original=None, reverse=False)
+            plan = plan_patched(sources, rows, original=None, reverse=False)
         except (UsageError, DatasetChanged):
             return
-    for placement in placements:
+    for placement in (one for label in plan.classes() for one in plan.of_class(label)):
         parts = unescape(placement.path).split("/")
         assert len(parts) > 1
         assert not {"", ".", ".."} & set(parts)
