@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,11 @@ class Plan(BaseModel):
         return self.first_stage is not None and pair > self.first_stage
 
 
+def _is_of_images(name: str) -> bool:
+    """Whether a file holds a round's images, or is one that was to."""
+    return name.removeprefix(".").startswith("images.")
+
+
 class RoundFolder:
     """The folder of one round. Knows no ledger."""
 
@@ -105,7 +111,10 @@ class RoundFolder:
         return read_images(self.images_file)
 
     def create(self, of_round: RoundImages) -> None:
-        """Begins the folder. What a project that is no more left under its name is moved aside."""
+        """Begins the folder. What a project that is no more left under its name is moved aside; what a call left that
+        was killed before the round was recorded, which is the images alone, is removed."""
+        if self.path.is_dir() and all(_is_of_images(entry.name) for entry in self.path.iterdir()):
+            shutil.rmtree(self.path)
         if self.path.exists():
             stamp = now().replace(":", "")
             self.path.rename(self.path.with_name(f"{self.path.name}.old-{stamp}-{uuid.uuid4().hex[:4]}"))

@@ -22,6 +22,7 @@ from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
 from dupekit.errors import DupekitError, PluginError
 from dupekit.files.regular import open_regular
+from dupekit.files.write import clear_partials
 from dupekit.jobs.failure import Named, explained
 from dupekit.jobs.files import (
     JOB,
@@ -101,6 +102,7 @@ def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterato
         for jobs in batches:
             known: list[tuple[Job, JobFile]] = []
             for job in jobs:
+                clear_partials(job.folder)  # of a worker that was killed here, and whose run is repeated
                 try:
                     known.append((job, read_model(job.folder / JOB, JobFile)))
                 except DupekitError as error:

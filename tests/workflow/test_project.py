@@ -623,6 +623,16 @@ def test_what_another_project_left_behind_is_not_taken_for_a_result(trained, dat
     assert len(list((trained.path / "rounds").glob("01.old-*/runs/p03-b"))) == 1
 
 
+def test_a_round_that_was_killed_before_it_was_recorded_leaves_nothing_behind(project, fast) -> None:
+    folder = project.path / "rounds" / "01"
+    folder.mkdir(parents=True)
+    for name in ("images.npz", ".images.npz.abcd1234.partial"):
+        (folder / name).write_bytes(b"half")
+    assert not project.train(Choices(pairs=1, **fast)).failed
+    assert [path.name for path in folder.parent.iterdir()] == ["01"]
+    assert not list(folder.glob(".*"))
+
+
 def test_an_older_tree_takes_nothing_back(trained, tmp_path) -> None:
     trained.flag(threshold=3)
     first = trained.export(tmp_path / "first").tree
