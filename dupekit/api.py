@@ -26,14 +26,19 @@ from dupekit.plugin.contract import (
     EXECUTORS,
     TRAINERS,
     VALIDATORS,
+    Detaches,
     Executor,
     Job,
+    JobState,
     Outcome,
     PredictTask,
+    Prepares,
+    Previews,
     Trainer,
     TrainsMany,
     TrainTask,
     Validator,
+    prepare_command,
     worker_command,
 )
 from dupekit.plugin.model import (
@@ -51,9 +56,9 @@ from dupekit.system.progress import Progress, silent, stage
 
 __all__ = [
     "API_VERSION", "EXECUTORS", "METADATA_KEY", "RULES", "TRAINERS", "VALIDATORS", "Cache", "CacheError", "CachedArray",
-    "DatasetChanged", "DupekitError", "Executor", "FeatureInput", "Fit", "Ge", "Gt", "Image", "ImageError", "Images",
-    "Input", "Job", "JobError", "Le", "Lt", "Model", "OptionError", "Outcome", "PixelInput", "PluginError",
-    "PredictTask", "Progress", "Rows", "TrainTask", "Trainer", "TrainsMany", "UsageError", "Validator", "atomic_write",
-    "cores", "cuda_devices", "in_order", "model_metadata", "read_metadata", "silent", "stage", "worker_command",
-    "write_text",
+    "DatasetChanged", "Detaches", "DupekitError", "Executor", "FeatureInput", "Fit", "Ge", "Gt", "Image", "ImageError",
+    "Images", "Input", "Job", "JobError", "JobState", "Le", "Lt", "Model", "OptionError", "Outcome", "PixelInput",
+    "PluginError", "PredictTask", "Prepares", "Previews", "Progress", "Rows", "TrainTask", "Trainer", "TrainsMany",
+    "UsageError", "Validator", "atomic_write", "cores", "cuda_devices", "in_order", "model_metadata", "prepare_command",
+    "read_metadata", "silent", "stage", "worker_command", "write_text",
 ]  # fmt: skip

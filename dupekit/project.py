@@ -46,7 +46,7 @@ from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session, reading, writing
 from dupekit.workflow.sheets import SheetsWritten, class_sheets
 from dupekit.workflow.status import Status, status
-from dupekit.workflow.train import Listener, Trained, train
+from dupekit.workflow.train import Listener, Manner, Trained, train
 from dupekit.workflow.undo import undo
 from dupekit.workflow.verify import Verified, verify
 from dupekit.workflow.withdraw import Withdrawn, withdraw
@@ -107,30 +107,28 @@ class Project:
         dry_run: bool = False,
         keep_models: bool = False,
         until_stable: bool = False,
+        detach: bool = False,
         progress: Progress = silent,
         begun: Callable[[Trained], None] = lambda _: None,
         ended: Callable[[Run], None] = lambda _: None,
+        leaves: Callable[[], bool] = lambda: False,
     ) -> Trained:
         """Runs what is missing of the current round, or begins one; called again, it goes on. With `until_stable` it stops
-        where a further pair hardly changes the list: the round then has the pairs that are done.
+        where a further pair hardly changes the list: the round then has the pairs that are done. With `detach` it submits what
+        is missing and returns, where the executor can do that: called again, it takes up what is done.
 
-        `begun` is told the plan before the first run starts, `ended` of each run that ends. Raises UsageError where a choice
-        contradicts the round that has begun; DatasetChanged where the dataset is not what the last scan saw. Failed runs are in
-        the result.
+        `begun` is told the plan before the first run starts, `ended` of each run that ends; `leaves` is asked at Ctrl-C whether
+        what was submitted shall go on. Raises UsageError where a choice contradicts the round that has begun; DatasetChanged where the
+        dataset is not what the last scan saw. Failed runs are in the result.
         """
         choices = choices or Choices()
         settings = choices.over(self.settings)
         opened = reading(self.path, settings) if dry_run else writing(self.path, settings, "train")
         with opened as session:
-            listener = Listener(progress, begun, ended)
-            return train(
-                session,
-                choices,
-                listener,
-                dry_run=dry_run,
-                keep_models=keep_models,
-                until_stable=until_stable,
+            manner = Manner(
+                dry_run=dry_run, keep_models=keep_models, until_stable=until_stable, detach=detach
             )
+            return train(session, choices, Listener(progress, begun, ended, leaves), manner)
 
     def status(self) -> Status:
         """Where the project stands."""

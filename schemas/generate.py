@@ -11,6 +11,7 @@ from pathlib import Path
 from dupekit.jobs.evaluation import Evaluation
 from dupekit.jobs.files import JobFile, ResultFile
 from dupekit.jobs.images import About
+from dupekit.jobs.under_way import SubmittedFile
 from dupekit.ledger import Ledger
 from dupekit.review.manifest import Manifest
 from dupekit.review.reference_index import ReferenceIndex
@@ -21,6 +22,7 @@ MODELS = {
     "images": About,
     "job": JobFile,
     "result": ResultFile,
+    "submitted": SubmittedFile,
     "evaluation": Evaluation,
     "manifest": Manifest,
     "reference": ReferenceIndex,

@@ -31,7 +31,7 @@ POINTS = {
         "fake": "dupekit.testing:CentroidValidator",
         "fickle": "tests.support:FickleValidator",
     },
-    EXECUTORS: {"here": "tests.support:HereExecutor"},
+    EXECUTORS: {"here": "tests.support:HereExecutor", "queue": "tests.support:QueueExecutor"},
 }
 
 

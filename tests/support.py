@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask
+from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask, silent
 from dupekit.cli.app import exit_code
 from dupekit.dataset.columns import DigestColumn, TextColumn
 from dupekit.jobs.images import RoundImages, read_images, write_images
@@ -133,6 +133,44 @@ class HereExecutor:
 
     def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
         yield from run_jobs(jobs, progress)
+
+
+class QueueExecutor:
+    """Goes on without dupekit, as a cluster does: what is queued stands in a file beside the job folders until `work` does it."""
+
+    api_version: ClassVar[int] = 1
+    Options: ClassVar[type] = HereOptions
+
+    def submit(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> None:
+        queue = queue_of(jobs[0].folder.parent)
+        queue.write_text("\n".join(dict.fromkeys([*queue.read_text().split(), *(job.name for job in jobs)])))
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        queue, gone = queue_of(jobs[0].folder.parent), {job.name for job in jobs}
+        queue.write_text("\n".join(name for name in queue.read_text().split() if name not in gone))
+
+    def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
+        for job in jobs:
+            while not (outcome := job.outcome()):
+                time.sleep(0.02)
+            yield outcome
+
+    def dry_run(self, jobs: Sequence[Job], options: HereOptions) -> str:
+        return "".join(f"queue {job.folder} --prepare={job.prepares} {'x' * 80}\n" for job in jobs)
+
+
+def queue_of(runs: Path) -> Path:
+    (queue := runs / "queue").touch()
+    return queue
+
+
+def work(runs: Path, *names: str) -> None:
+    """Does what is queued, or only these of it."""
+    queue = queue_of(runs)
+    queued = queue.read_text().split()
+    done = [name for name in queued if name in names or not names]
+    list(run_jobs([Job(name, runs / name) for name in done], silent))
+    queue.write_text("\n".join(name for name in queued if name not in done))
 
 
 class TalkativeTrainer(CentroidTrainer):

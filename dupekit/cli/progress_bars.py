@@ -81,6 +81,12 @@ def _bars() -> Iterator[Progress]:
         yield _Shown(bars)
 
 
+def stop_bars(progress: Progress) -> None:
+    """Leaves the terminal to a question. What is told after it is not shown."""
+    if isinstance(progress, _Shown):
+        progress.stop()
+
+
 def time_left_s(
     *, done: float, total: float | None, elapsed_s: float, silent_s: float, pace: float | None
 ) -> float | None:
@@ -107,6 +113,9 @@ class _Shown:
         self._tasks: dict[str, Any] = {}
         self._ended: set[str] = set()
         """Of the stages shown."""
+
+    def stop(self) -> None:
+        self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
         for other in self._ended - {stage}:

@@ -12,6 +12,7 @@ from dupekit.cli.found import by_rank, show_by_rank
 from dupekit.cli.output import (
     JsonOption,
     ProjectOption,
+    clock,
     counted,
     open_project,
     print_json,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dupekit.ledger.rounds import Round
     from dupekit.rounds.rules import Rule
     from dupekit.workflow.status import Status
+    from dupekit.workflow.submitted import Submitted
 
 DISPUTED = 3
 """Rows of disputed images."""
@@ -65,6 +67,8 @@ def status(
     _show_rounds(found, everything=everything)
     _show_second_opinions(found, everything=everything)
     if everything:
+        if found.submitted:
+            table("Submitted", [texts("run"), texts("state")], list(found.submitted.runs.items()), whole=True)
         _show_acceptance(found)
         if found.found:
             show_by_rank(found.found)
@@ -83,6 +87,8 @@ def _rows(found: Status, *, everything: bool) -> Iterator[tuple[str, str | Sente
     yield "images", Sentence(_images(found))
     if found.round:
         yield "round", Sentence(_round(found, found.round))
+    if found.submitted:
+        yield "submitted", Sentence(_submitted(found.submitted))
     if found.round and found.round.stability:
         yield "list", Sentence(stability_in_words(found.round.stability))
     if found.rule and found.pairs_done:
@@ -125,6 +131,11 @@ def _round(found: Status, current: Round) -> str:
         return f"{number}: imported, {counted(found.pairs_done, 'prediction')} an image{' at most' if found.pairs_done > 1 else ''}"
     said = f"{number}: {found.pairs_done} of {current.pairs} pairs"
     return f"{said}, {counted(failed, 'run')} failed" if failed else said
+
+
+def _submitted(found: Submitted) -> str:
+    counts = ", ".join(f"{count:,} {state}" for state, count in found.counts.items())
+    return f"{counted(len(found.runs), 'run')} to {found.executor}, {clock(found.since)}: {counts}"
 
 
 def _suspects(found: Status, rule: Rule) -> str:

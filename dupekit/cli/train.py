@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +17,9 @@ from dupekit.cli.output import (
     print_json,
     say,
     warn,
+    write,
 )
-from dupekit.cli.progress_bars import progress_bars
+from dupekit.cli.progress_bars import progress_bars, stop_bars
 from dupekit.cli.tables import Toned, names, numbers, table, texts
 from dupekit.cli.terminal import Tone
 from dupekit.rounds.in_words import percent, stability_in_words
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dupekit.rounds.stability import Stability
     from dupekit.system.progress import Progress
     from dupekit.workflow.plan import Choices
-    from dupekit.workflow.train import Trained
+    from dupekit.workflow.train import Manner, Trained
 
 
 def train(
@@ -49,11 +50,20 @@ def train(
     class_config: options.ClassConfig = None,
     class_column: options.ClassColumn = None,
     keep_models: Annotated[bool, typer.Option(help="Keep each run's model file.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and what would be submitted.")
+    ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", help="Submit the trainings and return. `dupekit train` takes up what they leave."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Runs what is missing of a round; run again to go on."""
     from dupekit.workflow.plan import Choices
+    from dupekit.workflow.train import Manner
 
     choices = Choices(
         pairs=pairs,
@@ -70,8 +80,8 @@ def train(
         stage=stage,
         options=parse_options(setting) if setting else None,
     )
-    how = _How(dry_run=dry_run, keep_models=keep_models, until_stable=until_stable)
-    done = _train(open_project(project), choices, how, plan=not json)
+    manner = Manner(dry_run=dry_run, keep_models=keep_models, until_stable=until_stable, detach=detach)
+    done = _train(open_project(project), choices, manner, plan=not json)
     if pairs is not None and pairs < done.pairs:
         warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
     if json:
@@ -80,38 +90,52 @@ def train(
         show_to_do(done)
     else:
         show_end(done)
-    if done.failed or done.left or done.waiting:
+    if done.failed or done.left or (done.waiting and not done.submitted):
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
-    """What a call wants of `Project.train` that is nothing of the round."""
-
-    dry_run: bool
-    keep_models: bool
-    until_stable: bool
-
-
-def _train(project: Project, choices: Choices, how: _How, *, plan: bool) -> Trained:
+def _train(project: Project, choices: Choices, manner: Manner, *, plan: bool) -> Trained:
     """Trains, and shows how far it is; the plan only with `plan`."""
+    left = False
+
+    def leaves() -> bool:
+        nonlocal left
+        stop_bars(progress)
+        left = _asked_to_leave()
+        return left
+
     with progress_bars() as progress:
         shown = _Shown(progress, plan=plan)
         try:
             done = project.train(
                 choices,
-                dry_run=how.dry_run,
-                keep_models=how.keep_models,
-                until_stable=how.until_stable,
+                dry_run=manner.dry_run,
+                keep_models=manner.keep_models,
+                until_stable=manner.until_stable,
+                detach=manner.detach,
                 progress=progress,
                 begun=shown.begun,
                 ended=shown.ended,
+                leaves=leaves,
             )
             shown.tell()
             return done
         except KeyboardInterrupt:
-            warn("Interrupted; finished runs are recorded. The same command goes on from there.", tone=None)
+            said = "Interrupted; finished runs are recorded."
+            if left:
+                said += " The others go on: `dupekit status` says how far they are."
+            warn(f"{said} The same command goes on from there.", tone=None)
             raise typer.Exit(130) from None
+
+
+def _asked_to_leave() -> bool:
+    """Whether what was submitted shall go on: a person is asked, and to say nothing is yes; a script's runs end with it."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return typer.confirm("\nLet the submitted runs go on without dupekit?", default=True, err=True)
+    except typer.Abort:
+        return True
 
 
 class _Shown:
@@ -159,6 +183,8 @@ def show_to_do(plan: Trained) -> None:
     show_plan(plan)
     most = ", at most" if plan.until_stable and plan.todo else ""
     say(f"To do{most}: {' '.join(plan.todo) or 'nothing'}")
+    if plan.scripts:
+        write(sys.stdout, f"\n{plan.scripts}")  # to be copied: in lines as they are
 
 
 def show_plan(plan: Trained) -> None:
@@ -201,7 +227,7 @@ def show_end(done: Trained) -> None:
         rows = [(" ".join(failed), Toned(error, Tone.BAD)) for error, failed in by_error.items()]
         table("Failed; `dupekit train` tries them again", [texts("runs"), texts("error")], rows)
     agreement = percent(done.agreement, 1) if done.agreement is not None else "-"
-    missing = len(done.failed) + len(done.left) + len(done.waiting)
+    missing = len(done.failed) + len(done.left) + len(done.waiting) + len(done.submitted)
     runs = f"Round {done.round}: {done.pairs * 2 - missing} of {done.pairs * 2} runs are done"
     if done.left:
         say(
@@ -214,7 +240,14 @@ def show_end(done: Trained) -> None:
             f" their weights come from all of the first {counted(done.plan.first_stage or 0, 'pair')}, and not every run of"
             " these is done."
         )
-    if missing:
+    if done.submitted:
+        number = len(done.submitted)
+        say(
+            f"{runs}, {number} {'is' if number == 1 else 'are'} submitted.\n"
+            "They go on without dupekit. `dupekit status` says how far they are; `dupekit train` takes up what is done, and waits for"
+            " the others."
+        )
+    elif missing:
         say(f"{runs}.\nNext: dupekit train", tone=Tone.BAD)
     elif done.near_chance:
         say(

@@ -2,7 +2,7 @@
 
 With `--messages`, one JSON object a line on stdout tells how far it is, about ten times a second; further folders
 are read from stdin, a JSON list a line, until an empty one; when its stdin closes, the worker ends at once. Exit code 0 where every run is done, 1 where one failed or SIGTERM ended it, 2 for
-wrong usage.
+wrong usage. `python -m dupekit.jobs --prepare FOLDER` does no run, but what those of FOLDER's round share and needs no GPU.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dupekit.errors import DupekitError
 from dupekit.jobs.lifeline import Lifeline
 from dupekit.jobs.messages import FLAG, STARTING, Ended, Message, parse_order, write
 from dupekit.jobs.reporter import LogReporter, Reporter
-from dupekit.jobs.worker import run_batches
-from dupekit.plugin.contract import Job
+from dupekit.jobs.worker import prepare, run_batches
+from dupekit.plugin.contract import PREPARE, Job
 
 
 def main(arguments: list[str]) -> int:
     messages = FLAG in arguments
-    folders = [Path(argument).absolute() for argument in arguments if argument != FLAG]
+    folders = [Path(argument).absolute() for argument in arguments if argument not in (FLAG, PREPARE)]
     if not folders:
         print(__doc__, file=sys.stderr)  # noqa: T201
         return 2
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> int:
         logging.getLogger("dupekit").addHandler(LogReporter(say))
     progress = Reporter(lifeline, say)
     progress(STARTING, 1, 1)
+    if PREPARE in arguments:
+        return _prepare(folders[0], progress)
     given = done = 0
 
     def batches() -> Iterator[list[Job]]:
@@ -57,6 +60,15 @@ def main(arguments: list[str]) -> int:
         if outcome.error is not None and not messages:
             print(f"{outcome.job.name}: {outcome.error}", file=sys.stderr)  # noqa: T201
     return int(done < given)
+
+
+def _prepare(folder: Path, progress: Reporter) -> int:
+    try:
+        prepare(Job(folder.name, folder), progress)
+    except DupekitError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
 
 
 def _take_over_pipes(messages: bool) -> tuple[int, Callable[[Message], None]]:

@@ -163,13 +163,24 @@ class RoundFolder:
             np.save(out, weights)
 
     def prepare(
-        self, pair: int, half: Half, plan: Plan, *, device: str, max_pixels: int, keep_model: bool
+        self,
+        pair: int,
+        half: Half,
+        plan: Plan,
+        *,
+        device: str,
+        max_pixels: int,
+        keep_model: bool,
+        under_way: bool = False,
     ) -> Job:
-        """Writes a run's job folder and its pair's split; an earlier failure is cleared away."""
+        """Writes a run's job folder and its pair's split; an earlier failure is cleared away, unless the run is `under_way`: then
+        what is there may be what a worker writes now."""
         folder = self.run(pair, half)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RESULT).unlink(missing_ok=True)
-        clear_partials(folder)
+        if not under_way:
+            (folder / RESULT).unlink(missing_ok=True)
+            clear_partials(folder)
+            Job(folder.name, folder).note(None)
         self.write_split(pair, plan)
         job = JobFile(
             name=folder.name,

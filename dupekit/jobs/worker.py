@@ -42,8 +42,10 @@ from dupekit.plugin.contract import (
     TRAINERS,
     VALIDATORS,
     Job,
+    JobState,
     Outcome,
     PredictTask,
+    Prepares,
     Trainer,
     TrainsMany,
     TrainTask,
@@ -113,6 +115,21 @@ def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterato
                 yield from _run_alike(list(group), plugins, CheckedProgress(progress))
 
 
+def prepare(job: Job, progress: Progress) -> None:
+    """Does what the runs of this one's round share and needs no GPU, where the trainer knows of such a thing."""
+    file = read_model(job.folder / JOB, JobFile)
+    with contextlib.closing(_Plugins()) as plugins:
+        trainer = plugins.get(TRAINERS, file.trainer.name)
+        if not isinstance(trainer.plugin, Prepares):
+            return
+        options = options_for(trainer.plugin, file.trainer.options)
+        prepared = _prepare(job, file, _round(job, file), options)
+        try:
+            trainer.plugin.prepare(prepared.task, CheckedProgress(progress))
+        except (Exception, SystemExit) as error:
+            raise explained(error, trainer) from error
+
+
 class _Plugins:
     """One instance of each plugin, kept for all runs."""
 
@@ -159,6 +176,7 @@ def _run_alike(
     for one in prepared:
         with _logging_to(one.job):
             outcome = _run(one, models, trainer, validator, predict_options, progress)
+        _note(one.job, None if outcome else JobState.CUT_OFF)
         if outcome is None:
             return
         yield outcome
@@ -205,11 +223,14 @@ def _train(
     if not isinstance(trainer, TrainsMany) or len(tasks) == 1:
         for task in tasks:
             try:
+                _note(Job(task.name, task.workdir), JobState.AT_WORK)
                 yield _checked(trainer, task, trainer.train(task, progress))
             except (Exception, SystemExit) as error:
                 yield error
         return
     rest = tasks
+    for task in tasks:
+        _note(Job(task.name, task.workdir), JobState.AT_WORK)
     while rest:
         given = 0
         problem: _Failure = Breach("train_many() ended before it had trained every run")
@@ -229,6 +250,11 @@ def _train(
         again = given > 0 or len(rest) == len(tasks)
         yield from [problem] * min(len(failed), 1 if again else len(failed))
         rest = failed[1:] if again else []
+
+
+def _note(job: Job, state: JobState | None) -> None:
+    with contextlib.suppress(OSError):  # a disk that is full shows where it matters
+        job.note(state)
 
 
 def _checked(trainer: Trainer[Any], task: TrainTask[Any], model: Any) -> Model:

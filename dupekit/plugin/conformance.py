@@ -12,7 +12,10 @@ from dupekit.plugin.contract import (
     EXECUTORS,
     TRAINERS,
     VALIDATORS,
+    Detaches,
     Executor,
+    Prepares,
+    Previews,
     Trainer,
     TrainsMany,
     Validator,
@@ -20,6 +23,10 @@ from dupekit.plugin.contract import (
 from dupekit.plugin.options import default_problems, option_types
 
 _METHODS: dict[str, Any] = {TRAINERS: Trainer.train, VALIDATORS: Validator.predict, EXECUTORS: Executor.run}
+_OPTIONAL: dict[str, tuple[Any, ...]] = {
+    TRAINERS: (TrainsMany.train_many, Prepares.prepare),
+    EXECUTORS: (Detaches.submit, Detaches.cancel, Previews.dry_run),
+}
 
 
 def class_problems(group: str, plugin: Any) -> list[str]:
@@ -45,8 +52,9 @@ def class_problems(group: str, plugin: Any) -> list[str]:
         problems.append(_attribute_problem(plugin, "accepts", _are_formats, right))
     method = _METHODS[group]
     problems.append(_call_problem(plugin, method.__name__, _names_of(method), required=True))
-    if group == TRAINERS:
-        problems.append(_call_problem(plugin, "train_many", _names_of(TrainsMany.train_many)))
+    problems += [_call_problem(plugin, one.__name__, _names_of(one)) for one in _OPTIONAL.get(group, ())]
+    if group == EXECUTORS and hasattr(plugin, "submit") != hasattr(plugin, "cancel"):
+        problems.append("it has one of submit() and cancel(): what goes on without dupekit needs both")
     problems += [_call_problem(plugin, "close", []), _constructor_problem(plugin)]
     return [problem for problem in problems if problem is not None]
 

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -26,6 +27,7 @@ from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
 from dupekit.files.json_text import read_json
 from dupekit.files.regular import read_regular
+from dupekit.files.write import write_text
 from dupekit.plugin.model import Model
 from dupekit.system.progress import Progress
 
@@ -104,6 +106,16 @@ class TrainsMany(Protocol[O]):
 
 
 @runtime_checkable
+class Prepares(Protocol[O]):
+    """A trainer part of whose work is the same for all runs of a round and needs no GPU, such as decoding: an executor may have
+    it done first, on a machine without one."""
+
+    def prepare(self, task: TrainTask[O], progress: Progress, /) -> None:
+        """Fills `task.cache` with what the trainings will read. `task.device` is theirs, and may not be there."""
+        ...
+
+
+@runtime_checkable
 class Validator(Protocol[O]):
     """Predicts held-out images with a model."""
 
@@ -127,12 +139,27 @@ class Outcome:
     """None where result.json and predictions.npz are in its folder."""
 
 
+class JobState(StrEnum):
+    """How far a job is, as its folder says."""
+
+    WAITING = "waiting"
+    """No worker has come to it yet."""
+    AT_WORK = "at work"
+    """A worker has begun it, and nobody has said that it ended; a machine that fails says nothing."""
+    CUT_OFF = "cut off"
+    """Its worker has ended, and it has not."""
+    DONE = "done"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A run, as an executor sees it: a folder holding job.json."""
 
     name: str
     folder: Path
+    prepares: bool = False
+    """Whether its trainer can do a part first that needs no GPU: `prepare_command`."""
 
     def outcome(self) -> Outcome | None:
         """How it ended, by its result.json, which a worker writes last; None where there is none (yet).
@@ -153,8 +180,30 @@ class Job:
             return Outcome(self, f"{self.folder / RESULT} is not valid: {problem}")
         return Outcome(self, None if status == "done" else error or f"{self.folder / RESULT} says {status!r}")
 
+    def state(self) -> JobState:
+        """Raises as `outcome`."""
+        if outcome := self.outcome():
+            return JobState.FAILED if outcome.error else JobState.DONE
+        try:
+            return JobState(read_regular(self.folder / STATE).decode())
+        except FileNotFoundError:
+            return JobState.WAITING
+        except ValueError:  # damaged
+            return JobState.CUT_OFF
+
+    def note(self, state: JobState | None) -> None:
+        """Says in the folder how far it is; None: that no worker is at it. A worker says so that begins it or ends, and whoever
+        sees a worker end before its time, or submits the job anew."""
+        if state is None:
+            (self.folder / STATE).unlink(missing_ok=True)
+        else:
+            write_text(self.folder / STATE, state)
+
 
 RESULT = "result.json"
+STATE = "state.txt"
+PREPARE = "--prepare"
+"""What a worker is told that does no run, but what comes before all of them."""
 
 
 @runtime_checkable
@@ -178,8 +227,38 @@ class Executor(Protocol[O_contra]):
         ...
 
 
+@runtime_checkable
+class Detaches(Protocol[O_contra]):
+    """An executor whose jobs go on without the process that submitted them, and that a later process finds again."""
+
+    def submit(self, jobs: Sequence[Job], options: O_contra, progress: Progress, /) -> None:
+        """Sees to it that each of these jobs is queued or at work, once: what an earlier process has submitted with equal options
+        is left alone, what was submitted with others is ended first.
+
+        `run` of them, in this process or another, then waits for them. Closing it, or an error in it, ends none of them."""
+        ...
+
+    def cancel(self, jobs: Sequence[Job], /) -> None:
+        """Ends what is queued or at work of these jobs, whoever has submitted it. Does not wait for the end."""
+        ...
+
+
+@runtime_checkable
+class Previews(Protocol[O_contra]):
+    """An executor that can show what it would do."""
+
+    def dry_run(self, jobs: Sequence[Job], options: O_contra, /) -> str:
+        """What it would submit, in the words of whatever it submits to. Nothing is done: the jobs' folders need not exist."""
+        ...
+
+
 def worker_command(jobs: Sequence[Job]) -> list[str]:
     """The command that does these jobs, one after the other, in one process: it leaves in each folder how that job
     ended. Exit code 0 where every run is done, 1 where one failed, 2 for wrong usage."""
     # -P: a file of the user's in the folder that this is called from must not take a library's place.
     return [sys.executable, "-P", "-m", "dupekit.jobs", *(str(job.folder.absolute()) for job in jobs)]
+
+
+def prepare_command(job: Job) -> list[str]:
+    """The command that does what `Prepares` means, for all jobs of this one's round. Exit code 0 where that is done."""
+    return [sys.executable, "-P", "-m", "dupekit.jobs", PREPARE, str(job.folder.absolute())]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dupekit.api import EXECUTORS, Executor, Job, Outcome
+from dupekit.api import EXECUTORS, Detaches, Executor, Job, Outcome
 from dupekit.jobs.files import JOB, LOG, PREDICTIONS
 from dupekit.plugin.contract import RESULT
 from dupekit.plugin.registry import close
@@ -27,7 +27,8 @@ def check_executor(
     """Runs these jobs, which must be able to succeed, and a broken one; then again, and stops in between.
 
     Checks that there is one outcome a job, that a broken job.json is an outcome and spoils no other run,
-    that no jobs are no outcomes, and that closing the iterator early comes back. Each of the three steps
+    that no jobs are no outcomes, and that closing the iterator early comes back; of an executor that can go on without dupekit,
+    that another instance waits for what was submitted, and that what is cancelled can be done again. Each of the steps
     may take `timeout_s`. What it cannot see: whether everything that was started has ended.
     `dupekit.testing.make_jobs` makes jobs; `options` as `--set executor.NAME=…` would give them.
 
@@ -62,9 +63,29 @@ def check_executor(
             _clear(job.folder)
         with findings.step():
             _within(executor, "closing what run() gave after its first outcome", timeout_s, first_only)
+        if isinstance(plugin, Detaches):
+            for job in jobs:
+                _clear(job.folder)
+            with findings.step():
+                what = "submit(), cancel(), submit() and another instance's run()"
+                outcomes = _within(
+                    executor, what, timeout_s, lambda: _detached(executor, jobs, chosen, progress)
+                )
+                _check_outcomes(findings, executor, jobs, outcomes, impossible)
         with findings.step():
             call(executor, "close()", lambda: close(plugin))
     findings.finish()
+
+
+def _detached(executor: type[Any], jobs: Sequence[Job], options: Any, progress: Listener) -> list[Outcome]:
+    first, second = executor(), executor()
+    first.submit(jobs, options, progress)
+    first.cancel(jobs)
+    first.submit(jobs, options, progress)
+    close(first)
+    outcomes = list(second.run(jobs, options, progress))
+    close(second)
+    return outcomes
 
 
 def _check_outcomes(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.api import TRAINERS, VALIDATORS, Trainer, TrainsMany, Validator
+from dupekit.api import TRAINERS, VALIDATORS, Prepares, Trainer, TrainsMany, Validator
 from dupekit.errors import PluginError
 from dupekit.testing.bench import Predictions, Trainings, bench
 from dupekit.testing.findings import Findings, Listener, broken, call, check_class
@@ -88,6 +88,8 @@ def examine_trainer(
                     with findings.step():
                         _check_weights(trainings, judge)
         with findings.step():
+            _check_prepare(trainings)
+        with findings.step():
             present = made.trained[made.labels[made.trained] != 1]
             model = trainings.train(made.task(chosen, rows=present), lacking)
             if judge is not None:
@@ -145,6 +147,15 @@ def _check_weights(trainings: Trainings, judge: Predictions) -> None:
     given = bench.labels[bench.held_out]
     if (predicted == given).sum() <= (predicted == (given + 1) % len(bench.classes)).sum():
         broken(trainings.owner, "train() passes over task.weights: rows of weight 0 count")
+
+
+def _check_prepare(trainings: Trainings) -> None:
+    plugin, trainer = trainings.plugin, trainings.owner
+    if not isinstance(plugin, Prepares):
+        return
+    # A device that no machine has: what comes before the trainings may run where theirs is not.
+    task = dataclasses.replace(trainings.bench.task(trainings.options), device="cuda:99")
+    call(trainer, "prepare()", lambda: plugin.prepare(task, Listener(trainings.findings, trainer)))
 
 
 def _check_many(trainings: Trainings) -> None:

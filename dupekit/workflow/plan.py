@@ -97,7 +97,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     than the last scan saw, UsageError where the choices contradict the round that was begun and a run of it is done.
     """
     ledger, settings = session.ledger, session.settings
-    options_for(load_tried(EXECUTORS, settings.executor), split_options(settings.options).executor)
+    options_for(load_tried(EXECUTORS, settings.executor), executor_options(settings))
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
         plan = make_plan(with_trainer(ledger, settings), chosen_view(session))
@@ -251,7 +251,16 @@ def _said(value: Any) -> str:
 def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:
     """The executor and its options. Raises UsageError, OptionError or PluginError."""
     executor: Executor[Any] = make(EXECUTORS, settings.executor)
-    return executor, options_for(executor, split_options(settings.options).executor)
+    return executor, options_for(executor, executor_options(settings))
+
+
+def executor_options(settings: Settings) -> dict[str, Any]:
+    """What the settings say for their executor: what is for any, and a table of its own name. Those of others do not count, so that
+    a project can hold what a cluster needs and be trained on a workstation."""
+    every = split_options(settings.options).executor
+    own = every.get(settings.executor)
+    for_any = {name: value for name, value in every.items() if not isinstance(value, dict)}
+    return for_any | (own if isinstance(own, dict) else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from dupekit.workflow.advice import Advice, advise, standing
 from dupekit.workflow.evaluate import last_evaluation
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import Session
+from dupekit.workflow.submitted import Submitted, submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Status:
     round: rounds.Round | None
     rule: Rule | None
     runs: list[rounds.Run]
+    submitted: Submitted | None
+    """Runs that a cluster has, or has done without anybody having taken that up; None where there are none."""
     pairs_done: int
     list_changed: float | None
     """Share of the images with a score above 2 that the last pair brought there or took from there; None where fewer than two
@@ -93,6 +96,7 @@ def _status(session: Session) -> Status:
         round=current,
         rule=rule,
         runs=rounds.runs(ledger, number),
+        submitted=submitted(session.folder(number)) if current else None,
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         list_changed=current.stability.share if current and current.stability else None,
         suspects=tallies.count(ledger, number, rule) if rule else 0,

@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dupekit.errors import DupekitError, JobError
-from dupekit.jobs.files import finished
+from dupekit.errors import DupekitError, JobError, UsageError
+from dupekit.jobs.files import Half, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.under_way import UnderWay
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize
 from dupekit.ledger.rounds import Run, RunState
-from dupekit.plugin.contract import Job
+from dupekit.plugin.contract import TRAINERS, Job, Prepares
+from dupekit.plugin.registry import load_tried
 from dupekit.rounds.chance import near_chance
 from dupekit.rounds.stability import Stability, is_stable
 from dupekit.rounds.stages import batches
 from dupekit.system.progress import Progress, stage
-from dupekit.workflow.executing import Execution
+from dupekit.workflow.executing import Execution, call_back, preview, require_detaches
 from dupekit.workflow.groups import with_groups
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import AUTO, Choices, Work, find_work
@@ -57,6 +59,10 @@ class Trained:
     """Runs that are neither done nor failed: of these the executor said nothing."""
     waiting: list[str]
     """Runs of the second stage that were not begun, for the first is not complete."""
+    submitted: list[str]
+    """Runs that the executor has queued or at work, and that nobody waited for."""
+    scripts: str | None
+    """With `dry_run`: what the executor would submit; None where it does not say."""
     until_stable: bool
     """Whether it was to stop when the list is stable."""
     skipped: list[int]
@@ -84,53 +90,78 @@ class Listener:
     """Of the plan, before the first run starts."""
     ended: Callable[[Run], None] = lambda _: None
     """Of each run that ends."""
+    leaves: Callable[[], bool] = lambda: False
+    """Asked at Ctrl-C: whether what was submitted, and can go on without dupekit, shall go on."""
 
 
-def train(
-    session: Session,
-    choices: Choices,
-    listener: Listener,
-    *,
-    dry_run: bool,
-    keep_models: bool,
-    until_stable: bool,
-) -> Trained:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """What a call wants of `train` that is nothing of the round."""
+
+    dry_run: bool = False
+    keep_models: bool = False
+    until_stable: bool = False
+    detach: bool = False
+
+
+def train(session: Session, choices: Choices, listener: Listener, manner: Manner) -> Trained:
     """Begins a round or goes on with it; `session.settings` are those with the choices.
 
-    With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. Raises as
-    `find_work` and `with_groups`. Failed runs are in the result.
+    With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. With
+    `detach` it submits what can be, and waits for nothing. Raises UsageError where the executor cannot do that, and as `find_work` and
+    `with_groups`. Failed runs are in the result.
     """
+    until_stable = manner.until_stable
+    if manner.detach:
+        _require_detaching(session.settings.executor, until_stable=until_stable)
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
-    if dry_run:
-        return _planned(session, work, until_stable=until_stable)
+    if manner.dry_run:
+        planned = _planned(session, work, until_stable=until_stable)
+        return replace(
+            planned, scripts=preview(session.settings, _first_jobs(work, until_stable=until_stable))
+        )
     work = with_groups(session, work, listener.progress)
     report = _planned(session, work, until_stable=until_stable)
     ledger, folder = session.ledger, work.folder
     with stage(listener.progress, "preparing the round"):
+        if work.begins:
+            call_back(UnderWay(folder))  # of the round that is begun anew
         _begin(ledger, work)
     listener.begun(report)
     try:
-        _execute(session, work, listener, keep_models=keep_models, until_stable=until_stable)
+        _execute(session, work, listener, manner)
     except BaseException:
         with contextlib.suppress(DupekitError):  # what is done counts; why it ended is what to say
             count_votes(ledger, folder, listener.progress)
         raise
     count_votes(ledger, folder, listener.progress)
-    return _ended(ledger, work, report)
+    return _ended(ledger, work, report, detached=manner.detach)
 
 
-def _ended(ledger: Ledger, work: Work, report: Trained) -> Trained:
+def _require_detaching(executor: str, *, until_stable: bool) -> None:
+    if until_stable:
+        raise UsageError(
+            "--until-stable looks at the first pairs before it submits more, and with --detach nobody looks.",
+            hint="Leave one of them out.",
+        )
+    require_detaches(executor)
+
+
+def _ended(ledger: Ledger, work: Work, report: Trained, *, detached: bool) -> Trained:
+    under_way = UnderWay(work.folder) if detached else ()
     number, plan = work.folder.number, work.plan
     current, runs = rounds.get(ledger, number), rounds.runs(ledger, number)
     agreements = [run.agreement for run in runs if run.agreement is not None]
-    missing = [run for run in runs if run.state is RunState.PLANNED]
+    submitted = [run for run in runs if run.name in under_way]
+    missing = [run for run in runs if run.state is RunState.PLANNED and run not in submitted]
     first = set(range(1, (plan.first_stage or 0) + 1)) - set(rounds.complete_pairs(ledger, number))
     waiting = [run.name for run in missing if first and plan.is_second_stage(run.pair)]
     return replace(
         report,
         pairs=current.pairs,
-        failed=[run for run in runs if run.state is RunState.FAILED],
+        failed=[run for run in runs if run.state is RunState.FAILED and run not in submitted],
+        submitted=[run.name for run in submitted],
         left=[run.name for run in missing if run.name not in waiting],
         waiting=waiting,
         skipped=list(range(current.pairs + 1, work.pairs + 1)),
@@ -155,6 +186,8 @@ def _planned(session: Session, work: Work, *, until_stable: bool) -> Trained:
         failed=[],
         left=[],
         waiting=[],
+        submitted=[],
+        scripts=None,
         until_stable=until_stable,
         skipped=[],
         stability=None,
@@ -181,10 +214,8 @@ def _begin(ledger: Ledger, work: Work) -> None:
     )
 
 
-def _execute(
-    session: Session, work: Work, listener: Listener, *, keep_models: bool, until_stable: bool
-) -> None:
-    """Does what is missing of a round, batch by batch, and records each run as it ends."""
+def _execute(session: Session, work: Work, listener: Listener, manner: Manner) -> None:
+    """Does what is missing of a round, batch by batch, and records each run as it ends; or only has it submitted."""
     ledger, folder, plan = session.ledger, work.folder, work.plan
     runs = rounds.runs(ledger, folder.number)
     for pair in {run.pair for run in runs}:
@@ -193,16 +224,19 @@ def _execute(
     todo = [
         run for run in runs if run.state is not RunState.DONE or not finished(folder.run(run.pair, run.half))
     ]
+    under_way = UnderWay(folder)
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
     with stage(listener.progress, "preparing the runs"):
-        todo = [run for run in todo if not _taken_up(ledger, folder, run)]
+        todo = [run for run in todo if not _taken_up(ledger, folder, run, under_way, listener)]
+    if under_way.file and under_way.file.executor != session.settings.executor:
+        call_back(under_way)  # two executors would do the same runs
     second = any(plan.is_second_stage(run.pair) for run in runs)
     weighed = second and ensure_weights(ledger, folder, plan, listener.progress)
     planned = batches(
         sorted({run.pair for run in todo}),
         begun=_begun(ledger, folder),
         first_stage=plan.first_stage,
-        until_stable=until_stable,
+        until_stable=manner.until_stable,
     )
     with contextlib.closing(Execution(session.settings, listener.progress)) as execution:
         for pairs in planned:
@@ -210,11 +244,59 @@ def _execute(
                 weighed = ensure_weights(ledger, folder, plan, listener.progress)
                 if not weighed:
                     return
-            if until_stable and _stop(ledger, folder, plan, before=pairs[0], progress=listener.progress):
+            if manner.until_stable and _stop(
+                ledger, folder, plan, before=pairs[0], progress=listener.progress
+            ):
+                call_back(under_way)  # of a call that was to train them all
                 return
-            batch = [run for run in todo if run.pair in pairs]
-            jobs = [_prepared(session, work, run, keep_models=keep_models) for run in batch]
-            _run(execution, dict(zip(jobs, batch, strict=True)), work, session.ledger, listener)
+            prepares = execution.detaches and _prepares(plan)
+            batch = {
+                replace(
+                    _prepared(session, work, run, under_way, keep_models=manner.keep_models),
+                    prepares=prepares,
+                ): run
+                for run in todo
+                if run.pair in pairs
+            }
+            if execution.detaches:
+                _submit(execution, list(batch), under_way, executor=session.settings.executor)
+            if not manner.detach:
+                _run(execution, batch, under_way, work, session.ledger, listener)
+
+
+def _first_jobs(work: Work, *, until_stable: bool) -> list[Job]:
+    """The jobs that would be submitted first."""
+    todo = [
+        (pair, half)
+        for pair in range(1, work.pairs + 1)
+        for half in Half
+        if run_name(pair, half) in work.todo
+    ]
+    pairs = sorted({pair for pair, _ in todo})
+    planned = batches(pairs, begun=0, first_stage=work.plan.first_stage, until_stable=until_stable)
+    first, prepares = planned[0] if planned else [], _prepares(work.plan)
+    return [
+        Job(run_name(pair, half), work.folder.run(pair, half), prepares)
+        for pair, half in todo
+        if pair in first
+    ]
+
+
+def _prepares(plan: Plan) -> bool:
+    """Whether the trainer can do a part first, for all runs."""
+    with contextlib.suppress(DupekitError):  # the runs will say what is wrong with it
+        return issubclass(load_tried(TRAINERS, plan.trainer.name), Prepares)
+    return False
+
+
+def _submit(execution: Execution, jobs: list[Job], under_way: UnderWay, *, executor: str) -> None:
+    new = [job.name for job in jobs if job.name not in under_way]
+    under_way.add([job.name for job in jobs], executor=executor)
+    try:
+        execution.submit(jobs)
+    except BaseException:
+        under_way.remove(new)  # the others may be at work
+        raise
 
 
 def _begun(ledger: Ledger, folder: RoundFolder) -> int:
@@ -239,7 +321,7 @@ def _stop(ledger: Ledger, folder: RoundFolder, plan: Plan, *, before: int, progr
     return stable
 
 
-def _prepared(session: Session, work: Work, run: Run, *, keep_models: bool) -> Job:
+def _prepared(session: Session, work: Work, run: Run, under_way: UnderWay, *, keep_models: bool) -> Job:
     settings = session.settings
     return work.folder.prepare(
         run.pair,
@@ -248,27 +330,58 @@ def _prepared(session: Session, work: Work, run: Run, *, keep_models: bool) -> J
         device=settings.device,
         max_pixels=settings.max_pixels,
         keep_model=keep_models,
+        under_way=run.name in under_way,
     )
 
 
-def _run(execution: Execution, jobs: dict[Job, Run], work: Work, ledger: Ledger, listener: Listener) -> None:
+def _run(
+    execution: Execution,
+    jobs: dict[Job, Run],
+    under_way: UnderWay,
+    work: Work,
+    ledger: Ledger,
+    listener: Listener,
+) -> None:
     """Has these jobs done, and records the run of each as it ends."""
-    with contextlib.closing(execution.outcomes(list(jobs))) as outcomes:
-        for outcome in outcomes:
-            run = jobs[outcome.job]
-            with stage(listener.progress, "recording"):
-                error = outcome.error or _error_of(ledger, work.folder, run)
-            if error:
-                rounds.record_failed(ledger, run.number, error=error)
-            listener.ended(rounds.run(ledger, run.number))
-
-
-def _taken_up(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> bool:
     try:
-        return ingest(ledger, folder, run)
+        with contextlib.closing(execution.outcomes(list(jobs))) as outcomes:
+            for outcome in outcomes:
+                run = jobs[outcome.job]
+                with stage(listener.progress, "recording"):
+                    error = outcome.error or _error_of(ledger, work.folder, run)
+                    if error:
+                        rounds.record_failed(ledger, run.number, error=error)
+                    under_way.remove([run.name])
+                listener.ended(rounds.run(ledger, run.number))
+        under_way.remove([job.name for job in jobs])  # of which it said nothing
+    except BaseException as error:
+        left = [job for job in jobs if job.name in under_way]
+        if left and not (isinstance(error, KeyboardInterrupt) and listener.leaves()):
+            with contextlib.suppress(DupekitError):  # then they stay under way, and who comes next finds them
+                execution.cancel(left)
+                under_way.remove([job.name for job in left])
+        raise
+
+
+def _taken_up(
+    ledger: Ledger, folder: RoundFolder, run: rounds.Run, under_way: UnderWay, listener: Listener
+) -> bool:
+    """Whether how it ended stands in its folder, and is recorded now. Of a run that nobody was to wait for a failure counts, too."""
+    place = folder.run(run.pair, run.half)
+    try:
+        done = ingest(ledger, folder, run)
     except JobError as error:  # what lies there is not its own: of another project, half copied, edited
         _log.warning("%s is done again: %s", run.name, error.message)
+        under_way.remove([run.name])
         return False
+    if not done:
+        outcome = Job(run.name, place).outcome() if run.name in under_way else None
+        if outcome is None or outcome.error is None:
+            return False
+        rounds.record_failed(ledger, run.number, error=outcome.error)
+        listener.ended(rounds.run(ledger, run.number))
+    under_way.remove([run.name])
+    return True
 
 
 def _error_of(ledger: Ledger, folder: RoundFolder, run: rounds.Run) -> str | None:

@@ -7,6 +7,7 @@ Ends with the last worker's exit code, or 128 and the number of the signal that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from dupekit.api import Job, worker_command
+from dupekit.api import Job, JobState, worker_command
 from dupekit_slurm.arrays import Record
 from dupekit_slurm.watching import outcome_of
 
@@ -38,6 +39,7 @@ class _Work:
 
     def do(self, jobs: Sequence[Job]) -> int:
         rest = [job for job in jobs if outcome_of(job) is None]
+        _note(rest, None)  # they wait again, where the task was requeued
         code = 0
         while rest and not self._told:
             self._worker = subprocess.Popen(worker_command(rest))
@@ -47,6 +49,7 @@ class _Work:
             if code not in _CRASHES:
                 break
             rest = [job for job in rest if outcome_of(job) is None][1:]
+        _note([job for job in jobs if outcome_of(job) is None], JobState.CUT_OFF)
         if self._told:
             _say(self._told)  # again, as the log's last words
         return code
@@ -57,6 +60,12 @@ class _Work:
         _say(self._told)
         if self._worker is not None:
             self._worker.terminate()
+
+
+def _note(jobs: Sequence[Job], state: JobState | None) -> None:
+    for job in jobs:
+        with contextlib.suppress(OSError):  # it is only told
+            job.note(state)
 
 
 def _say(text: str) -> None:

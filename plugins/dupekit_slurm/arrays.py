@@ -1,8 +1,8 @@
 """Job arrays: submits them, and remembers them across processes.
 
 An array is a folder `.slurm/KEY` beside the job folders, and is called "dupekit-KEY" in SLURM. It holds
-text only: `array.json`, what the tasks do and with which options; `array.sh`, what each runs; and a log a task.
-array.json is there before sbatch is called, and as long as the array may be at work: a dupekit that comes after
+text only: `array.json`, what the tasks do and with which options; `array.sh`, what each runs; and a log a task. Where a job
+decodes the images first, `decode.sh` and `decode.log` are its. array.json is there before sbatch is called, and as long as the array may be at work: a dupekit that comes after
 one that was killed at any moment finds its array by it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 import shlex
 import sys
@@ -19,11 +20,17 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from dupekit.api import Job, JobError, write_text
+from dupekit.api import Job, JobError, prepare_command, write_text
 from dupekit_slurm.commands import ENDED, call, cancel, outside_of_jobs, states
 from dupekit_slurm.options import SlurmOptions
 
-_RECORD = "array.json"
+_LOG = logging.getLogger("dupekit.slurm")
+
+_RECORD, _ARRAY, _DECODE = "array.json", "array.sh", "decode.sh"
+_DECODED = "decoded"
+"""The file beside the arrays that says that the images of the round are decoded."""
+_OF_DECODING = "-decode"
+_SBATCH = ("sbatch", "--parsable")
 _SIGNAL_S = 30
 """How long before its time limit a task is told to end. SLURM looks now and then, and may be a minute early."""
 _ENDING_S = 120
@@ -58,51 +65,143 @@ class Task:
     def log(self) -> Path:
         return self.array / f"task-{_index(self.id)}.log"
 
+    def last_words(self) -> str:
+        """What it said last, and where."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return f"It wrote no log, {self.log}: is that on a file system that the nodes share?"
+        return f"Its last words: {lines[-1]} See {self.log}" if lines else f"See {self.log}"
+
 
 def name_of(array: Path) -> str:
     """What SLURM calls the array of this folder."""
     return f"dupekit-{array.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An array that is to be submitted."""
+
+    array: Path
+    """Its folder, which need not exist yet."""
+    shares: list[tuple[Job, ...]]
+    """The jobs of each task."""
+    decodes: Job | None
+    """By which the images of all are decoded first; None: they are not."""
+    options: SlurmOptions
+
+    @staticmethod
+    def of(jobs: Sequence[Job], home: Path, options: SlurmOptions, *, key: str) -> Submission:
+        """In shares of equal size, none over `jobs_per_task`."""
+        count = -(-len(jobs) // options.jobs_per_task)
+        shares = [tuple(jobs[i * len(jobs) // count : (i + 1) * len(jobs) // count]) for i in range(count)]
+        first = next((job for job in jobs if job.prepares), None)
+        decodes = first if options.decodes_first and not (home / _DECODED).exists() else None
+        return Submission(home / key, shares, decodes, options)
+
+    @property
+    def scripts(self) -> dict[str, str]:
+        """By the names of their files in the array's folder."""
+        task = shlex.join([sys.executable, "-P", "-m", "dupekit_slurm", str(self.array)])
+        scripts = {_ARRAY: self._script(f'exec {task} "$SLURM_ARRAY_TASK_ID"')}
+        if self.decodes:
+            mark = shlex.quote(str(self.array.parent / _DECODED))
+            scripts[_DECODE] = self._script(f"{shlex.join(prepare_command(self.decodes))} && touch {mark}")
+        return scripts
+
+    def decode_command(self) -> list[str]:
+        return [
+            *_SBATCH,
+            *self.options.for_decoding(),
+            f"--job-name={name_of(self.array)}{_OF_DECODING}",
+            f"--output={self._escaped}/decode.log",
+            str(self.array / _DECODE),
+        ]
+
+    def command(self, *, after: str | None) -> list[str]:
+        """`after`: the number of the job that decodes."""
+        return [
+            *_SBATCH,
+            *([f"--dependency=afterany:{after}"] if after else []),
+            *self.options.for_sbatch(),
+            f"--job-name={name_of(self.array)}",
+            f"--array=0-{len(self.shares) - 1}%{self.options.parallel}",
+            f"--output={self._escaped}/task-%a.log",
+            "--open-mode=append",  # a requeued task goes on in its log
+            f"--signal=B:USR1@{_SIGNAL_S}",  # B: to the script, which has become `python -m dupekit_slurm`
+            str(self.array / _ARRAY),
+        ]
+
+    @property
+    def _escaped(self) -> str:
+        return str(self.array).replace("%", "%%")
+
+    def _script(self, command: str) -> str:
+        return f"#!/bin/bash\n{self.options.setup or ''}\n{command}\n"
+
+
 def submit(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
-    """Submits the jobs as one array, in shares of equal size, none over `jobs_per_task`.
+    """Submits the jobs as one array, and before it the job that decodes, where that is to be.
 
     Raises JobError with sbatch's own words where it refuses.
     """
     if not jobs:
         return []
-    count = -(-len(jobs) // options.jobs_per_task)
-    shares = [tuple(jobs[i * len(jobs) // count : (i + 1) * len(jobs) // count]) for i in range(count)]
-    array = home / secrets.token_hex(4)
-    array.mkdir(parents=True)
-    script = array / "array.sh"
-    write_text(script, _script(array, options))
-    record = Record(asdict(options), [[str(job.folder.absolute()) for job in share] for share in shares])
-    write_text(array / _RECORD, json.dumps(asdict(record), indent=1))
-    command = [
-        "sbatch",
-        "--parsable",
-        *options.for_sbatch(),
-        f"--job-name={name_of(array)}",
-        f"--array=0-{count - 1}%{options.parallel}",
-        f"--output={str(array).replace('%', '%%')}/task-%a.log",
-        "--open-mode=append",  # a requeued task goes on in its log
-        f"--signal=B:USR1@{_SIGNAL_S}",  # B: to the script, which has become `python -m dupekit_slurm`
-        str(script),
-    ]
+    new = Submission.of(jobs, home, options, key=secrets.token_hex(4))
+    new.array.mkdir(parents=True)
+    for name, script in new.scripts.items():
+        write_text(new.array / name, script)
+    folders = [[str(job.folder.absolute()) for job in share] for share in new.shares]
+    write_text(new.array / _RECORD, json.dumps(asdict(Record(asdict(options), folders)), indent=1))
+    for job in jobs:
+        job.note(None)
     try:
-        number = call(command, environment=outside_of_jobs()).strip().partition(";")[0]
-    except JobError as error:
-        _withdraw(array)
-        raise JobError(
-            f"sbatch refused the job array: {error}",
-            hint="Look at the executor's options, such as --set executor.partition=NAME; `dupekit plugins"
+        after = None
+        if new.decodes:
+            after = _sbatch(
+                new.decode_command(),
+                "the job that decodes the images",
+                "Name a partition that takes jobs without a GPU: --set executor.decode_partition=NAME. Or leave"
+                " decoding to the GPU's job: --set executor.decode=no",
+            )
+        number = _sbatch(
+            new.command(after=after),
+            "the job array",
+            "Look at the executor's options, such as --set executor.partition=NAME; `dupekit plugins"
             " show slurm` lists them.",
-        ) from error
+        )
     except BaseException:
-        _withdraw(array)
+        _withdraw(new.array)
         raise
-    return [Task(f"{number}_{index}", array, share) for index, share in enumerate(shares)]
+    return [Task(f"{number}_{index}", new.array, share) for index, share in enumerate(new.shares)]
+
+
+def _sbatch(command: Sequence[str], what: str, hint: str) -> str:
+    """The number of the job that it submits."""
+    try:
+        return call(command, environment=outside_of_jobs()).strip().partition(";")[0]
+    except JobError as error:
+        raise JobError(f"sbatch refused {what}: {error}", hint=hint) from error
+
+
+def cancel_tasks(tasks: Collection[Task]) -> None:
+    """Cancels these, and the jobs that decode for them. Raises JobError where SLURM gives no answer."""
+    cancel([task.id for task in tasks])
+    for array in {task.array for task in tasks}:
+        _cancel_decoding(array)
+
+
+def cancel_jobs(jobs: Sequence[Job], home: Path) -> None:
+    """Cancels every task that has one of these jobs. Raises as `cancel_tasks`."""
+    for record in home.glob(f"*/{_RECORD}"):
+        alive = [id_ for id_, state in states([name_of(record.parent)]).items() if state not in ENDED]
+        cancel_tasks(_wanted(record.parent, alive, jobs))
+
+
+def _cancel_decoding(array: Path) -> None:
+    if (array / _DECODE).exists():
+        call(["scancel", "--quiet", f"--name={name_of(array)}{_OF_DECODING}"])
 
 
 def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
@@ -122,10 +221,23 @@ def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Ta
                 hint="Nothing was submitted. Look with `squeue --me`: when it answers, and has no task of that array"
                 f" that is ending, run the same command again. If the array has surely ended, delete {record}",
             ) from error
+        _tell_lost(array, jobs, options, {task.log for task in tasks})
         if not tasks:
             forget(array)
         taken += tasks
     return taken
+
+
+def _tell_lost(array: Path, jobs: Sequence[Job], options: SlurmOptions, alive: Collection[Path]) -> None:
+    """Why runs are submitted again: nobody may have waited when their task ended. `alive` are the logs of those that have not."""
+    with contextlib.suppress(ValueError, TypeError, OSError):  # damaged
+        every = [f"{name_of(array)}_{index}" for index in range(len(Record.of(array).tasks))]
+        for task in _wanted(array, every, jobs, options):
+            if task.log not in alive:
+                runs = ", ".join(job.name for job in task.jobs)
+                _LOG.warning(
+                    "An earlier task ended without %s, to be submitted again. %s", runs, task.last_words()
+                )
 
 
 def forget(array: Path) -> None:
@@ -145,11 +257,15 @@ def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> list[Ta
         if monotonic() > stop:
             raise JobError(f"it has not ended in {_ENDING_S} seconds")
         cancel(set(going_on) - {task.id for task in tasks})
+        if not tasks:
+            _cancel_decoding(array)
         sleep(0.5)
 
 
-def _wanted(array: Path, ids: Collection[str], jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
-    """Of these tasks, those with jobs that are wanted, as these options want them."""
+def _wanted(
+    array: Path, ids: Collection[str], jobs: Sequence[Job], options: SlurmOptions | None = None
+) -> list[Task]:
+    """Of these tasks, those with jobs that are wanted, as these options want them; None: as any want them."""
     by_folder = {str(job.folder.absolute()): job for job in jobs}
     try:
         record = Record.of(array)
@@ -160,7 +276,8 @@ def _wanted(array: Path, ids: Collection[str], jobs: Sequence[Job], options: Slu
         ]
     except (ValueError, TypeError, LookupError):  # damaged, or of another version
         return []
-    return [task for task in tasks if task.jobs] if record.options == asdict(options) else []
+    as_wanted = options is None or record.options == asdict(options)
+    return [task for task in tasks if task.jobs] if as_wanted else []
 
 
 def _withdraw(array: Path) -> None:
@@ -168,14 +285,10 @@ def _withdraw(array: Path) -> None:
     with contextlib.suppress(JobError):  # then the record stays, and who comes next asks again
         alive = [id_ for id_, state in states([name_of(array)]).items() if state not in ENDED]
         cancel(alive)
+        _cancel_decoding(array)
         if not alive:
             forget(array)
 
 
 def _index(id_: str) -> int:
     return int(id_.rpartition("_")[2])
-
-
-def _script(array: Path, options: SlurmOptions) -> str:
-    task = shlex.join([sys.executable, "-P", "-m", "dupekit_slurm", str(array)])
-    return f'#!/bin/bash\n{options.setup or ""}\nexec {task} "$SLURM_ARRAY_TASK_ID"\n'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dupekit.api import Ge, Gt
 
@@ -36,6 +36,16 @@ class SlurmOptions:
     extra: str = field(
         default="", metadata={"help": "more options of sbatch, such as --constraint=a100 --gres=gpu:1"}
     )
+    decode: Literal["auto", "yes", "no"] = field(
+        default="auto",
+        metadata={
+            "help": "whether a job without a GPU decodes the images first, if the trainer can do that apart; auto: where gpus"
+            " is not 0"
+        },
+    )
+    decode_partition: str | None = field(
+        default=None, metadata={"help": "partition of that job; without it, the same as the others'"}
+    )
     lag_s: Annotated[float, Ge(0)] = field(
         default=30, metadata={"help": "how long a file may take to be seen here that a node has written"}
     )
@@ -47,16 +57,29 @@ class SlurmOptions:
                     f"extra={self.extra!r}: {word!r} is not --NAME or --NAME=VALUE, as in --constraint=a100"
                 )
 
+    @property
+    def decodes_first(self) -> bool:
+        return self.decode == "yes" or (self.decode == "auto" and self.gpus > 0)
+
     def for_sbatch(self) -> list[str]:
         """These options as words of sbatch's command line, where they count more than a site's environment."""
-        named = {"partition": self.partition, "account": self.account, "qos": self.qos}
+        return [
+            *self._for_any(self.partition),
+            *([f"--gpus-per-node={self.gpus}"] if self.gpus else []),
+            *shlex.split(self.extra),  # later than the others, so that they win
+        ]
+
+    def for_decoding(self) -> list[str]:
+        """Likewise, for the job that decodes. Of `extra` it gets nothing: that is what the GPUs need."""
+        return self._for_any(self.decode_partition or self.partition)
+
+    def _for_any(self, partition: str | None) -> list[str]:
+        named = {"partition": partition, "account": self.account, "qos": self.qos}
         return [
             "--nodes=1",
             "--ntasks=1",
             f"--time={self.timeout_min}",
             f"--cpus-per-task={self.cpus}",
             f"--mem={max(1, round(self.mem_gb * 1024))}M",  # 0 is all that the node has
-            *([f"--gpus-per-node={self.gpus}"] if self.gpus else []),
             *(f"--{name}={value}" for name, value in named.items() if value),
-            *shlex.split(self.extra),  # later than the others, so that they win
         ]

@@ -98,22 +98,14 @@ def outcome_of(job: Job) -> Outcome | None:
 def _given_up(one: Watched, now: float, heard: float, silence: str, options: SlurmOptions) -> str | None:
     """Why no more results will come of a task; None while they may."""
     if one.ended is not None and now - one.ended.at_s >= options.lag_s:
-        return f"The SLURM task {one.task.id} ended ({one.ended.state}) before this run was done. {_log_of(one.task)}"
+        return f"The SLURM task {one.task.id} ended ({one.ended.state}) before this run was done. {one.task.last_words()}"
     silence_min = options.timeout_min + _SILENCE_MIN
     if now - heard > silence_min * 60:
         return (
             f"Neither SLURM nor the task {one.task.id} has said anything for {silence_min} minutes"
-            f" ({silence}). {_log_of(one.task)}"
+            f" ({silence}). {one.task.last_words()}"
         )
     return None
-
-
-def _log_of(task: Task) -> str:
-    try:
-        lines = task.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        return f"It wrote no log, {task.log}: is that on a file system that the nodes share?"
-    return f"Its last words: {lines[-1]} See {task.log}" if lines else f"See {task.log}"
 
 
 def _tell(progress: Progress, found: Sequence[str | None], total: int) -> None:

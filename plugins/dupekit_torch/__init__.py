@@ -65,6 +65,12 @@ class TorchTrainer:
         if tasks:
             yield from self._worker_for(tasks[0], progress).run(tasks, progress)
 
+    def prepare(self, task: _Task, progress: Progress) -> None:
+        """Decodes the pool into the cache, as the trainings will read it."""
+        from dupekit_torch.shared import decoded
+
+        decoded(task, progress)
+
     def _worker_for(self, task: _Task, progress: Progress) -> Worker:
         with stage(progress, "importing PyTorch"):
             from dupekit_torch.worker import Worker

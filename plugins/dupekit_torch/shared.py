@@ -94,7 +94,17 @@ def _check(task: TrainTask[Options], input_: PixelInput, rows: Rows) -> tuple[Te
     return pixels, torch.from_numpy(task.pool[:CHECKED_IMAGES].log_sizes())
 
 
-def _pixels(task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, Rows]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The pool's pixels in the cache."""
+
+    size_px: int
+    channels: int
+    rows: Rows
+
+
+def decoded(task: TrainTask[Options], progress: Progress) -> Decoded:
+    """Needs no device."""
     options, pool = task.options, task.pool
     with stage(progress, "looking for colour"):
         channels = options.channels or (1 if statistics.is_grey(pool, task.cache) else 3)
@@ -103,6 +113,12 @@ def _pixels(task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, R
     low, high = SIZES_PX.get(options.model, (96, 224))
     size_px = options.image_size or statistics.typical_size(pool, low=low, high=high)
     rows = task.cache.pixels(pool, size_px=size_px, channels=channels, fit=options.fit, progress=progress)
+    return Decoded(size_px, channels, rows)
+
+
+def _pixels(task: TrainTask[Options], progress: Progress) -> tuple[PixelInput, Rows]:
+    options, pool, found = task.options, task.pool, decoded(task, progress)
+    size_px, channels, rows = found.size_px, found.channels, found.rows
     if options.pretrained:  # what those weights were trained with
         moments = _moments_of_weights(options.model, channels)
     else:

@@ -243,6 +243,22 @@ class Mine:
             r"its train_many\(self, tasks\) cannot be called as",
         ),
         (
+            "def prepare(self): ...",
+            [TRAINERS],
+            r"its prepare\(self\) cannot be called as prepare\(task, progress\)",
+        ),
+        (
+            "def dry_run(self): ...",
+            [EXECUTORS],
+            r"its dry_run\(self\) cannot be called as dry_run\(jobs, options\)",
+        ),
+        (
+            "def submit(self, jobs): ...",
+            [EXECUTORS],
+            r"its submit\(self, jobs\) cannot be called as submit\(jobs, options, progress\)",
+        ),
+        ("def cancel(self, jobs): ...", [EXECUTORS], r"it has one of submit\(\) and cancel\(\)"),
+        (
             "def predict(self, task, progress, *, x): ...",
             [VALIDATORS],
             r"its predict\(self, task, progress, \*, x\) cannot",

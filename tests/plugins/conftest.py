@@ -26,6 +26,9 @@ class Gated(CentroidTrainer):
             time.sleep(0.05)
         return super().train(task, progress)
 
+    def prepare(self, task, progress):
+        task.cache.pixels(task.pool, size_px=8, channels=1, progress=progress)
+
 class Crashing(CentroidTrainer):
     def train(self, task, progress):
         if task.name == "p01-a":

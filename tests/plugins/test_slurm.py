@@ -43,7 +43,10 @@ SelectType=select/cons_tres
 KillWait=2
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_interval=1
 NodeName=localhost NodeHostname={host} CPUs={cpus} RealMemory=1000
-PartitionName=debug Nodes=ALL Default=YES
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=debug Nodes=ALL Default=YES PriorityTier=1
+PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -228,6 +231,45 @@ def test_closing_cancels_what_is_left_and_the_next_begins_when_that_has_ended(pr
     assert records(jobs[0]) == []
 
 
+def preempt() -> None:
+    """What a job of a partition does that comes before ours."""
+    command = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def lose_node() -> None:
+    """What SLURM does when a node says nothing any more; then the node comes back."""
+    for state in ("down", "resume"):
+        command = ["scontrol", "update", "nodename=localhost", f"state={state}", "reason=test"]
+        subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("happens", [preempt, lose_node])
+def test_what_slurm_itself_requeues_is_waited_for(prepare: Prepare, happens: Callable[[], None]) -> None:
+    jobs = quick, slow = prepare(trainer="gated")
+    let_go(quick)
+
+    def happen() -> None:
+        at_work(slow).unlink()
+        happens()
+        wait_for(at_work(slow).exists, 60)
+        let_go(slow)
+
+    errors = run(jobs, replace(SMALL, jobs_per_task=2), WhenAtWork(slow, happen))
+    assert errors == {"p01-a": None, "p01-b": None}
+
+
+def test_decoding_comes_before_the_runs(tmp_path: Path, prepare: Prepare) -> None:
+    jobs = [replace(job, prepares=True) for job in prepare(trainer="gated")]
+    for job in jobs:
+        let_go(job)
+    assert run(jobs, replace(SMALL, decode="yes")) == {"p01-a": None, "p01-b": None}
+    (decoded,) = jobs[0].folder.parent.glob(".slurm/decoded")
+    assert list((tmp_path / "round/cache").glob("pixels-8-*"))
+    began = min(at_work(job).stat().st_mtime for job in jobs)
+    assert decoded.stat().st_mtime <= began
+
+
 def leave_behind(quick: Job, slow: Job) -> Iterator[Outcome]:
     """Starts both, one a task, and does no more when the first is done, as if killed; the other waits in its task.
 
@@ -271,6 +313,44 @@ def test_what_sbatch_says_is_told(prepare: Prepare) -> None:
         run(prepare(), replace(SMALL, partition="nowhere"))
 
 
+def on_slurm(*, trainer: str = "fake", pairs: int, stage: int = 1, jobs_per_task: int) -> Choices:
+    wanted = {**asdict(SMALL), "jobs_per_task": jobs_per_task}
+    options = {f"executor.{name}": value for name, value in wanted.items() if value not in (None, "")}
+    return Choices(
+        pairs=pairs,
+        stage=stage,
+        trainer=trainer,
+        validator="fake",
+        executor="slurm",
+        device="cpu",
+        options=options,
+    )
+
+
+def test_a_detached_training_is_followed_by_its_folders_and_taken_up(
+    few_images: Path, tmp_path: Path, trainers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(trainers))
+    project = Project.create(few_images, tmp_path / "project")
+    project.scan()
+    choices = on_slurm(trainer="crashing", pairs=1, jobs_per_task=1)
+    assert project.train(choices, detach=True).submitted == ["p01-a", "p01-b"]
+
+    def states() -> dict[str, str]:
+        found = project.status().submitted
+        return dict(found.runs) if found else {}
+
+    assert list(states()) == ["p01-a", "p01-b"]
+    wait_for(lambda: states() == {"p01-a": "cut off", "p01-b": "done"}, 60)
+    wait_for(lambda: not alive())
+    again = project.train(choices, detach=True)
+    assert (again.submitted, again.failed) == (["p01-a"], [])
+    wait_for(lambda: states() == {"p01-a": "cut off"}, 60)
+    local = Choices(trainer="crashing", executor="local")
+    assert [run.name for run in project.train(local).failed] == ["p01-a"]
+    assert project.status().submitted is None
+
+
 def test_the_parts_of_a_round_are_arrays_one_after_the_other(
     few_images: Path, tmp_path: Path, trainers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,11 +358,7 @@ def test_the_parts_of_a_round_are_arrays_one_after_the_other(
     monkeypatch.syspath_prepend(str(trainers))
     project = Project.create(few_images, tmp_path / "project")
     project.scan()
-    wanted = {**asdict(SMALL), "jobs_per_task": 3}
-    options = {f"executor.{name}": value for name, value in wanted.items() if value not in (None, "")}
-    choices = Choices(
-        pairs=6, stage=2, trainer="fake", validator="fake", executor="slurm", device="cpu", options=options
-    )
+    choices = on_slurm(pairs=6, stage=2, jobs_per_task=3)
     done = project.train(choices, until_stable=True)
     assert (done.failed, done.left, done.waiting, done.skipped) == ([], [], [], [6])
     runs = project.path / "rounds/01/runs"

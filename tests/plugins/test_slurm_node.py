@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dupekit.api import Job
+from dupekit.api import Job, JobState, prepare_command
 from tests.plugins.conftest import Finish, Prepare
 
 pytestmark = [
@@ -76,6 +76,7 @@ def test_told_to_end_it_ends_its_worker(
     assert said.splitlines()[-1] == why
     assert task.returncode != 0
     assert not Path(f"/proc/{worker}").exists()
+    assert [job.state() for job in jobs] == [JobState.CUT_OFF] * 2
     assert finished(jobs) == []
 
 
@@ -89,6 +90,24 @@ def test_of_an_array_that_nobody_waits_for_it_does_nothing(tmp_path: Path, prepa
     assert done.returncode == 1
     assert f"No dupekit waits for this array any more: {array / 'array.json'} is gone." in done.stderr
     assert finished(jobs) == []
+
+
+@pytest.mark.parametrize(("trainer", "rows"), [("gated", 12), ("fake", 0)])
+def test_what_comes_before_the_runs_fills_the_cache(
+    tmp_path: Path, prepare: Prepare, trainer: str, rows: int
+) -> None:
+    job = prepare(trainer=trainer)[0]
+    subprocess.run(prepare_command(job), check=True)
+    found = list((tmp_path / "round/cache").glob("pixels-8-*/rows.bin"))
+    assert sum(file.stat().st_size for file in found) == rows * 8 * 8
+    assert job.state() is JobState.WAITING
+
+
+def test_what_comes_before_the_runs_may_fail(prepare: Prepare) -> None:
+    job = prepare(trainer="unheard of")[0]
+    done = subprocess.run(prepare_command(job), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("There is no trainer 'unheard of'.")
 
 
 def test_a_file_beside_the_user_takes_no_library_s_place(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,18 @@ from typing import Any
 import pytest
 
 import dupekit_slurm.watching as watching
-from dupekit.api import EXECUTORS, Executor, Job, JobError, OptionError, Outcome, PluginError, silent
-from dupekit.plugin.options import options_for
+from dupekit.api import (
+    EXECUTORS,
+    Executor,
+    Job,
+    JobError,
+    JobState,
+    OptionError,
+    Outcome,
+    PluginError,
+    silent,
+)
+from dupekit.plugin.options import describe, options_for
 from dupekit.plugin.registry import load
 from dupekit_slurm import SlurmExecutor, SlurmOptions
 from tests.plugins.conftest import Finish, Prepare
@@ -330,6 +341,152 @@ class TestTakingOver:
         assert (array / "array.json").exists()
 
 
+class TestDetaching:
+    def test_what_was_submitted_goes_on_and_is_found_again(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        jobs[0].note(JobState.CUT_OFF)
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        assert [job.state() for job in jobs] == [JobState.WAITING] * 2
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        second = SlurmExecutor()
+        second.submit(jobs, QUICK, silent)
+        finish(jobs[0])
+        outcomes = second.run(jobs, QUICK, silent)
+        assert next(outcomes) == Outcome(jobs[0])
+        outcomes.close()
+        assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (1, [])
+        (array,) = arrays(jobs)
+        assert (array / "array.json").exists()
+        finish(jobs[1])
+        assert list(second.run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
+        assert not (array / "array.json").exists()
+
+    def test_what_is_given_up_is_cancelled_all_the_same(
+        self, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = prepare()[:1]
+        executor = SlurmExecutor()
+        executor.submit(jobs, QUICK, silent)
+        commands.answer("squeue", error=SILENCE)
+        slept: list[float] = []
+        monkeypatch.setattr(watching, "sleep", slept.append)
+        monkeypatch.setattr(watching, "monotonic", lambda: 3600 * len(slept))
+        (failed,) = executor.run(jobs, QUICK, silent)
+        assert failed.error is not None
+        assert commands.calls("scancel") == ["--quiet 7_0"]
+
+    def test_cancelling_ends_the_tasks_with_these_jobs(self, prepare: Prepare, commands: Commands) -> None:
+        jobs = prepare(pairs=2)
+        SlurmExecutor().submit(jobs, replace(QUICK, jobs_per_task=2), silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        SlurmExecutor().cancel([jobs[3]])
+        assert commands.calls("scancel") == ["--quiet 7_1"]
+
+    def test_nothing_submitted_needs_no_slurm_to_be_cancelled(
+        self, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", "")
+        SlurmExecutor().cancel(prepare())
+
+    def test_what_ended_while_nobody_waited_is_told(
+        self, prepare: Prepare, commands: Commands, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        jobs = prepare()
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        (array,) = arrays(jobs)
+        (array / "task-0.log").write_text("loading\nSLURM ends this task\n")
+        commands.answer("squeue", "7_0|TIMEOUT\n7_1|RUNNING\n")
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        assert caplog.messages == [
+            "An earlier task ended without p01-a, to be submitted again. Its last words: SLURM ends this task"
+            f" See {array / 'task-0.log'}"
+        ]
+        assert "--array=0-0%16" in commands.calls("sbatch")[1]
+
+
+ON_GPU = SlurmOptions(
+    jobs_per_task=1, lag_s=0, account="plankton", partition="gpu", extra="--constraint=a100"
+)
+
+
+class TestDecoding:
+    @pytest.fixture
+    def jobs(self, prepare: Prepare) -> list[Job]:
+        return [replace(job, prepares=True) for job in prepare()]
+
+    def test_comes_first_without_a_gpu(self, jobs: list[Job], commands: Commands) -> None:
+        SlurmExecutor().submit(jobs, replace(ON_GPU, decode_partition="cpu", setup="module load x"), silent)
+        decode, array = commands.calls("sbatch")
+        (folder,) = arrays(jobs)
+        assert decode == (
+            "--parsable --nodes=1 --ntasks=1 --time=240 --cpus-per-task=4 --mem=16384M --partition=cpu --account=plankton"
+            f" --job-name=dupekit-{folder.name}-decode --output={folder}/decode.log {folder}/decode.sh"
+        )
+        assert array.startswith("--parsable --dependency=afterany:7 --nodes=1")
+        assert (folder / "decode.sh").read_text().splitlines() == [
+            "#!/bin/bash",
+            "module load x",
+            f"{sys.executable} -P -m dupekit.jobs --prepare {jobs[0].folder} && touch {folder.parent / 'decoded'}",
+        ]
+
+    @pytest.mark.parametrize(
+        ("options", "decodes"),
+        [
+            (ON_GPU, True),
+            (QUICK, False),
+            (replace(QUICK, decode="yes"), True),
+            (replace(ON_GPU, decode="no"), False),
+        ],
+    )
+    def test_where_it_is_wanted(
+        self, jobs: list[Job], commands: Commands, options: SlurmOptions, decodes: bool
+    ) -> None:
+        SlurmExecutor().submit(jobs, options, silent)
+        assert len(commands.calls("sbatch")) == 1 + decodes
+
+    def test_not_where_the_trainer_has_nothing_to_prepare(self, prepare: Prepare, commands: Commands) -> None:
+        SlurmExecutor().submit(prepare(), ON_GPU, silent)
+        assert len(commands.calls("sbatch")) == 1
+
+    def test_once_a_round(self, jobs: list[Job], commands: Commands) -> None:
+        SlurmExecutor().submit(jobs, ON_GPU, silent)
+        (jobs[0].folder.parent / ".slurm" / "decoded").touch()
+        SlurmExecutor().submit(jobs, ON_GPU, silent)
+        assert len(commands.calls("sbatch")) == 3
+
+    def test_is_cancelled_with_its_array(self, jobs: list[Job], commands: Commands) -> None:
+        SlurmExecutor().submit(jobs, ON_GPU, silent)
+        (folder,) = arrays(jobs)
+        commands.answer("squeue", "8_0|PENDING\n8_1|PENDING\n")
+        SlurmExecutor().cancel(jobs)
+        assert commands.calls("scancel") == [
+            "--quiet 8_0 8_1",
+            f"--quiet --name=dupekit-{folder.name}-decode",
+        ]
+
+    def test_refused_nothing_is_submitted(self, jobs: list[Job], commands: Commands) -> None:
+        commands.answer("sbatch", error="sbatch: error: this partition is for GPUs")
+        with pytest.raises(JobError, match=r"refused the job that decodes the images: .*for GPUs") as caught:
+            SlurmExecutor().submit(jobs, ON_GPU, silent)
+        assert "executor.decode_partition" in caught.value.hint
+        assert len(commands.calls("sbatch")) == 1
+
+
+def test_what_would_be_submitted_is_shown_without_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    jobs = [Job(f"p01-{half}", tmp_path / "runs" / f"p01-{half}", prepares=True) for half in "ab"]
+    shown = SlurmExecutor().dry_run(jobs, ON_GPU)
+    assert shown.count("\nsbatch \\\n") + shown.startswith("sbatch \\\n") == 2
+    assert "  --dependency=afterany:DECODE \\\n" in shown
+    assert "  --array=0-1%16 \\\n" in shown
+    assert f"# {tmp_path}/runs/.slurm/KEY/array.sh\n#!/bin/bash\n" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestSubmitting:
     def test_what_is_submitted(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
         jobs = prepare("100%", pairs=4)
@@ -348,8 +505,8 @@ class TestSubmitting:
         (array,) = arrays(jobs)
         (call,) = commands.calls("sbatch")
         assert call == (
-            "--parsable --nodes=1 --ntasks=1 --time=240 --cpus-per-task=4 --mem=1536M --gpus-per-node=1"
-            " --partition=gpu --account=plankton --constraint=a100|h100 --exclusive --job-name=mine"
+            "--parsable --nodes=1 --ntasks=1 --time=240 --cpus-per-task=4 --mem=1536M"
+            " --partition=gpu --account=plankton --gpus-per-node=1 --constraint=a100|h100 --exclusive --job-name=mine"
             f" --job-name=dupekit-{array.name} --array=0-2%2"
             f" --output={str(array).replace('100%', '100%%')}/task-%a.log"
             f" --open-mode=append --signal=B:USR1@30 {array}/array.sh"
@@ -431,3 +588,12 @@ class TestOptions:
     def test_what_cannot_be_is_refused(self, given: dict[str, Any], message: str) -> None:
         with pytest.raises(OptionError, match=message):
             options_for(SlurmExecutor, given)
+
+    def test_the_page_on_clusters_names_each(self) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+        told = dict(re.findall(r"(?m)^\| `(\w+)` \| ([^|]+) \|", page))
+        words = {"partition": "the cluster's", "account": "the cluster's", "qos": "the cluster's", "setup": "nothing",
+                 "extra": "nothing", "decode_partition": "`partition`"}  # fmt: skip
+        assert told == {
+            option.name: words.get(option.name, str(option.default)) for option in describe(SlurmExecutor)
+        }

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dupekit.api import Job, Outcome
+from dupekit.api import Job, Outcome, Progress
 from dupekit.errors import PluginError
 from dupekit.jobs.local import LocalExecutor
 from dupekit.testing import check_executor, make_dataset, make_jobs, register
+from tests.support import HereExecutor
 
 
 class _Executor:
@@ -81,3 +82,32 @@ class TestExecutors:
         broken = type("Broken", (_Executor,), {"outcomes": staticmethod(lambda js: map(Outcome, js))})
         with pytest.raises(PluginError, match=r"job.json is not valid that it was done"):
             check_executor(broken, jobs)
+
+    @pytest.mark.parametrize(
+        ("submit", "message"),
+        [
+            (lambda *_: None, "gave 0 outcomes, not one, for the job 'p01-a'"),
+            (lambda *_: 1 / 0, r"submit\(\), cancel\(\), .* raised ZeroDivisionError"),
+        ],
+    )
+    def test_forgets_what_was_submitted(
+        self, tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, submit: Any, message: str
+    ) -> None:
+        monkeypatch.syspath_prepend(str(register(tmp_path / "site")))
+        made: list[object] = []
+
+        class Forgetful(HereExecutor):
+            def __init__(self) -> None:
+                made.append(self)
+
+            def submit(self, jobs: Sequence[Job], options: Any, progress: Progress) -> None:
+                submit()
+
+            def cancel(self, jobs: Sequence[Job]) -> None: ...
+
+            def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Iterator[Outcome]:
+                # The third one made is the one that is to find what the second has submitted.
+                return super().run(jobs, options, progress) if len(made) < 3 else iter(())
+
+        with pytest.raises(PluginError, match=message):
+            check_executor(Forgetful, jobs)

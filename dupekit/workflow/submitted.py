@@ -1,0 +1,49 @@
+"""Submitted: how far the runs are that an executor has which goes on without dupekit, as their folders say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from dupekit.errors import JobError
+from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.under_way import UnderWay
+from dupekit.plugin.contract import Job, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Of the runs that nobody has taken up yet."""
+
+    executor: str
+    since: str
+    """When the last ones were submitted: UTC, ISO 8601."""
+    runs: dict[str, JobState]
+    """By name, ascending."""
+
+    @property
+    def counts(self) -> dict[JobState, int]:
+        """So many runs are in each state, in the order of the states."""
+        found = Counter(self.runs.values())
+        return {state: found[state] for state in JobState if found[state]}
+
+    @property
+    def left(self) -> int:
+        """So many have not ended; a cluster may begin anew what was cut off."""
+        return sum(state not in (JobState.DONE, JobState.FAILED) for state in self.runs.values())
+
+
+def submitted(folder: RoundFolder) -> Submitted | None:
+    """Raises JobError where it cannot be read."""
+    under_way = UnderWay(folder)
+    if under_way.file is None:
+        return None
+    states = {job.name: _state(job) for job in under_way.jobs()}
+    return Submitted(under_way.file.executor, under_way.file.since, states)
+
+
+def _state(job: Job) -> JobState:
+    try:
+        return job.state()
+    except OSError as error:
+        raise JobError(f"{job.folder} cannot be read: {error.strerror}.") from None
