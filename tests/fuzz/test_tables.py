@@ -70,7 +70,8 @@ def test_patch(tmp_path: Path, content: bytes) -> None:
             plan = plan_patched(sources, rows, original=None, reverse=False)
         except (UsageError, DatasetChanged):
             return
-    for placement in (one for label in plan.classes() for one in plan.of_class(label)):
+    placements = [one for label in plan.classes() for one in plan.of_class(label)]
+    for placement in placements:
         parts = unescape(placement.path).split("/")
         assert len(parts) > 1
         assert not {"", ".", ".."} & set(parts)
