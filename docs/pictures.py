@@ -85,6 +85,7 @@ def main() -> None:
         terminal.run("collect", last=4)
         terminal.run("status", last=4)
         terminal.run("apply ../digits-corrected", last=3)
+        terminal.run("evaluate", first=14, last=1)
         terminal.save(IMAGES / "terminal.svg")
         terminal.run("report")
         for dark in (False, True):
@@ -191,6 +192,7 @@ def reviewed(project: Path) -> Iterator[str]:
 def show_review(browser: Browser, address: str, right: list[bool], *, dark: bool) -> None:
     page = opened(browser, address, dark=dark)
     page.locator("#one").wait_for()
+    page.wait_for_load_state("networkidle")  # before the image is there, nothing is enlarged
     for _ in range(ENLARGED):
         page.keyboard.press("+")
     photograph(page, "review-one", dark=dark)
