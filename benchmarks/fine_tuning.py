@@ -8,7 +8,7 @@ what one person called each. CIFAR-10 is mirrored but not turned in the training
 same for all variants. Each round is kept in WORKDIR: the same command goes on where it was stopped.
 
 Prints, for each cell and variant, the average precision of the score, and the held-out accuracy of the mean prediction on the true
-labels: mean over the seeds, and the gain on the variant of --against, with the least and the most. Processor seconds are those of
+labels: mean over the seeds, and the gain on the first variant, with the least and the most. Processor seconds are those of
 `dupekit train`: pixels and maps of frozen blocks lie in a cache that all variants share, so the first to use them pays.
 """
 
@@ -28,20 +28,14 @@ from sources import Source, cifar, folders
 
 from dupekit.rounds.tally import score
 
-SHARE = 0.05
+SHARES = {"uniform": 0.05, "look-alike": 0.05, "annotator": None}
 KINDS = {"uniform": "plankton-small", "look-alike": "plankton-small", "annotator": "cifar10"}
 PHOTOGRAPHS = ("--set", "flips=horizontal", "--set", "rotations=false")
-RECIPES = 0
-"""cleanlab's is not made here."""
 
 
 def main() -> None:
     a = arguments()
-    cells = [
-        Cell(KINDS[kind], kind, None if kind == "annotator" else SHARE, seed)
-        for seed in a.seeds
-        for kind in a.kinds
-    ]
+    cells = [Cell(KINDS[kind], kind, SHARES[kind], seed) for seed in a.seeds for kind in a.kinds]
     for cell in cells if not a.report else ():
         source = source_of(a, cell)
         for variant in a.variant:
@@ -58,8 +52,8 @@ def main() -> None:
 
 
 def place_of(a: argparse.Namespace, variant: Variant) -> Place:
-    trains_pixels = "torch" in variant.options
-    return Place(a.workdir, a.pairs, RECIPES, {"cifar10": PHOTOGRAPHS} if trains_pixels else {})
+    common = {"cifar10": PHOTOGRAPHS} if "torch" in variant.options else {}
+    return Place(a.workdir, a.pairs, repetitions=0, common=common)
 
 
 def source_of(a: argparse.Namespace, cell: Cell) -> Source:
@@ -69,7 +63,7 @@ def source_of(a: argparse.Namespace, cell: Cell) -> Source:
 
 
 def table(a: argparse.Namespace, cells: Sequence[Cell]) -> str:
-    """Of the seeds of one row, those that the variant and the one it is held against both have."""
+    """Of one row: the seeds that the variant and the first one both have."""
     lines = [f"{cells[0].row:28} {'n':>2}  precision and gain{'':22}accuracy and gain{'':20}CPU s (median)"]
     rounds = {
         variant.name: {
@@ -77,7 +71,7 @@ def table(a: argparse.Namespace, cells: Sequence[Cell]) -> str:
         }
         for variant in a.variant
     }
-    against = rounds[a.against or a.variant[0].name]
+    against = rounds[a.variant[0].name]
     for name, made in rounds.items():
         seeds = sorted(made.keys() & against.keys())
         if seeds:
@@ -111,9 +105,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--annotator", type=Path, help="cifar10-one-annotator.csv.xz")
     parser.add_argument(
         "--variant", type=Variant.parsed, action="append", metavar="NAME: OPTIONS", required=True
-    )
-    parser.add_argument(
-        "--against", metavar="NAME", help="the variant that others are held against; default: the first"
     )
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=(1, 2))
