@@ -250,15 +250,31 @@ def test_a_loss_that_trusts_what_the_network_believes() -> None:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.timeout(600)
 def test_on_a_gpu(images: Dataset) -> None:
-    """All of it is trained there, by default."""
-    options = replace(SMALL, train_from="auto", image_size=64, epochs=10, batch_size=8)
+    """All of it is trained there, by default.
+
+    300 steps, for all of it learns slowly: on CPU, in float32, 75 steps gave held-out accuracies of .90, .85 and .90 with seeds
+    1 to 3, and 300 gave .97 and .93.
+    """
+    options = replace(SMALL, train_from="auto", image_size=64, epochs=40, batch_size=8)
     run = [images.task(slice(0, None, 2), seed=seed, device="cuda", options=options) for seed in (1, 2, 1)]
-    one, other, same = TorchTrainer().train_many(run, silent)
-    assert one.path.read_bytes() == same.path.read_bytes()
-    assert one.path.read_bytes() != other.path.read_bytes()
-    assert (one.notes["compiled"], one.notes["captured"], one.notes["trained_from"]) == (True, True, 0)
-    found = run_onnx(one.path.read_bytes(), images.inputs(slice(1, None, 2), one))
-    assert (found.argmax(1) == images.labels[1::2]).mean() > 0.9
+    models = list(TorchTrainer().train_many(run, silent))
+    # All figures first: where there is a GPU for minutes only, one failure shall tell what went wrong.
+    one, other, same = (model.path.read_bytes() for model in models)
+    found = [run_onnx(model.path.read_bytes(), images.inputs(slice(None), model)) for model in models]
+    right = [probabilities.argmax(1) == images.labels for probabilities in found]
+    apart = {name: float(np.abs(found[0] - found[at]).max()) for name, at in (("other", 1), ("same", 2))}
+    figures = "\n".join(
+        [
+            f"accuracy, trained on: {[float(hit[::2].mean()) for hit in right]}, held out: {[float(hit[1::2].mean()) for hit in right]}",
+            f"probabilities differ from the first network's by up to {apart}; same file: {one == same}",
+            *(str(model.notes) for model in models),
+        ]
+    )
+    notes = models[0].notes
+    assert (notes["compiled"], notes["captured"], notes["trained_from"]) == (True, True, 0), figures
+    assert one == same, figures
+    assert one != other, figures
+    assert right[0][1::2].mean() > 0.9, figures
 
 
 def small_batch(seed: int, device: Any) -> Batch:
