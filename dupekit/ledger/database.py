@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from dupekit.errors import LedgerError, LedgerUnavailable
@@ -203,6 +205,12 @@ class Ledger:
             if applied and before_migrating and migrations.pending(db):
                 before_migrating(self)
             migrations.apply(db)
+
+
+def as_columns(rows: Iterable[tuple[Any, ...]], dtypes: str) -> list[NDArray[Any]]:
+    """An array a column, in memory of its own: a field of a table of all would be copied by every search in it."""
+    table = np.fromiter(rows, np.dtype(dtypes))
+    return [np.ascontiguousarray(table[name]) for name in table.dtype.names or ()]
 
 
 def understood(read: Callable[[_S], _T], found: _S) -> _T:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, as_columns
 from dupekit.review.verdicts import Verdict
 from dupekit.rounds.rules import Rule
 from dupekit.rounds.yields import Decided
@@ -65,16 +65,15 @@ def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
         """,
         (round_number,),
     )
-    table = np.fromiter(rows, np.dtype("i8, i8, f8, ?"))
-    image, score = table["f0"], table["f2"]
-    suspect = rule.flags(table["f1"], score, np.zeros(len(score), bool))
+    image, votes, score, showable = as_columns(rows, "i8, i8, f8, ?")
+    suspect = rule.flags(votes, score, np.zeros(len(score), bool))
     of_audit, is_out = np.isin(image, audit), np.isin(image, out)
     has_verdict = np.isin(image, verdicts[:, 0])
     said = np.full(len(image), -1)
     if has_verdict.any():
         said[has_verdict] = verdicts[np.searchsorted(verdicts[:, 0], image[has_verdict]), 1]
     sure = said >= 0
-    free = ~has_verdict & table["f3"]
+    free = ~has_verdict & showable
     return Findings(
         Decided(score[sure & ~of_audit], said[sure & ~of_audit] == 1),
         Decided(score[sure & of_audit], said[sure & of_audit] == 1),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.columns import BLOCK, DigestColumn, DigestWriter, TextColumn, TextWriter
-from dupekit.ledger.database import Ledger, understood
+from dupekit.ledger.database import Ledger, as_columns, understood
 from dupekit.ledger.tallies import IGNORED, SAME
 from dupekit.review.verdicts import Verdict
 
@@ -68,20 +68,22 @@ def standings(ledger: Ledger, round_number: int) -> Standings:
             for image, _, _, _, *rest in block:
                 yield (image, *rest)
 
-    table = np.fromiter(figures(), np.dtype("i8, i8, f8, ?, f8, ?, ?"))
+    numbers, votes, scores, contradicted, probability_given, ignored, unchanged = as_columns(
+        figures(), "i8, i8, f8, ?, f8, ?, ?"
+    )
     verdicts = ledger.rows(
         "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
     )
     return Standings(
-        table["f0"],
+        numbers,
         paths.column(),
         given,
         digests.column(),
-        table["f1"],
-        table["f2"],
-        table["f3"],
-        table["f4"],
-        table["f5"],
-        table["f6"],
+        votes,
+        scores,
+        contradicted,
+        probability_given,
+        ignored,
+        unchanged,
         {image: Current(understood(Verdict, verdict), label) for image, verdict, label in verdicts},
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupekit.ledger.database import Ledger
+from dupekit.ledger.database import Ledger, as_columns
 from dupekit.ledger.images import Columns
 from dupekit.rounds.rules import Rule, Suspect
 from dupekit.rounds.stability import Stability
@@ -170,8 +170,7 @@ def unsuspected(ledger: Ledger, round_number: int, rule: Rule) -> Unsuspected:
         f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING} ORDER BY image",
         (round_number, rule.name, rule.threshold, round_number, round_number),
     )
-    table = np.fromiter(rows, np.dtype("i8, f8"))
-    return Unsuspected(table["f0"], table["f1"])
+    return Unsuspected(*as_columns(rows, "i8, f8"))
 
 
 def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[Suspect]:
@@ -271,8 +270,7 @@ def figures(ledger: Ledger, round_number: int) -> Figures:
     rows = ledger.rows(
         "SELECT votes, score, contradicted FROM tallies WHERE round = ? ORDER BY image", (round_number,)
     )
-    table = np.fromiter(rows, np.dtype("i4, f8, ?"))
-    return Figures(table["f0"], table["f1"], table["f2"])
+    return Figures(*as_columns(rows, "i4, f8, ?"))
 
 
 def _suspect(row: Sequence[Any]) -> Suspect:
