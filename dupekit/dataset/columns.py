@@ -197,6 +197,27 @@ def keys_of(digests: Sequence[str]) -> NDArray[np.bytes_]:
     return (digests if isinstance(digests, DigestColumn) else DigestColumn.of(digests)).keys
 
 
+def numbered(digests: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each, shape (n,), from 0 on in the order of the digests: equal for equal ones.
+
+    As NumPy's `unique` gives them, in a third of its memory: the first eight bytes are sorted, and where these are equal the rest
+    is compared.
+    """
+    keys = keys_of(digests)
+    values = keys.view(np.uint8).reshape(-1, DIGEST_BYTES)
+    beginning = np.ascontiguousarray(values[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+    order = np.argsort(beginning)
+    beginning = beginning[order]
+    differs = beginning[1:] != beginning[:-1]
+    alike = np.flatnonzero(~differs)
+    if (keys[order[alike]] != keys[order[alike + 1]]).any():
+        return np.unique(keys, return_inverse=True)[1].astype(np.int64, copy=False)
+    found = np.empty(len(keys), np.int64)
+    found[order[:1]] = 0
+    found[order[1:]] = np.cumsum(differs)
+    return found
+
+
 def take(texts: Sequence[str], rows: ArrayLike) -> Sequence[str]:
     """The texts at these positions, in their order: of a column a column, of another sequence a list."""
     return (

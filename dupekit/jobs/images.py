@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from dupekit.dataset.columns import DIGEST_BYTES, DigestColumn, TextColumn
+from dupekit.dataset.columns import DIGEST_BYTES, DigestColumn, TextColumn, numbered
 from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.arrays import DAMAGED, Arrays, write_arrays
@@ -87,7 +87,7 @@ class RoundImages:
     @property
     def contents(self) -> NDArray[np.int64]:
         """Numbers that are equal for identical images, shape (n,)."""
-        return np.unique(self.digests.keys, return_inverse=True)[1].astype(np.int64, copy=False)
+        return numbered(self.digests)
 
     @property
     def group_numbers(self) -> NDArray[np.int64]:

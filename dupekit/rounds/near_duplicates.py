@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Rows
-from dupekit.dataset.columns import keys_of
+from dupekit.dataset.columns import numbered
 from dupekit.system.progress import Progress, silent
 
 SQUARE_PX = 64
@@ -61,7 +61,7 @@ def comparable(sizes: NDArray[np.integer], digests: Sequence[str]) -> NDArray[np
 
     `sizes` (n, 2) are widths and heights of the images.
     """
-    _, first = np.unique(keys_of(digests), return_index=True)
+    _, first = np.unique(numbered(digests), return_index=True)
     rows = np.sort(first)
     large: NDArray[np.int64] = rows[(sizes[rows] >= SMALLEST_PX).all(axis=1)]
     return large
@@ -88,7 +88,8 @@ def near_duplicates(
         compared = np.union1d(compared, numbers[new])
         groups.compare(pairs[new])
         progress("comparing images", step, _ORDERS * _AHEAD)
-    _, first, same = np.unique(keys_of(digests), return_index=True, return_inverse=True)
+    same = numbered(digests)
+    _, first = np.unique(same, return_index=True)
     found = np.arange(len(same))
     found[rows] = rows[groups.firsts()]
     return found[first][same]

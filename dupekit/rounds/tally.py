@@ -79,17 +79,25 @@ def contradictions(labels: NDArray[np.integer], contents: NDArray[np.integer]) -
     """For each image the row of an identical one, that of an equal number in `contents`, with another label, shape (n,): the first
     with the most frequent of these labels; -1 where all agree. One of two labels is wrong then; which, nobody can tell from
     this."""
-    labels = np.asarray(labels, np.int64)
-    _, content = np.unique(np.asarray(contents), return_inverse=True)
-    n_labels = int(labels.max(initial=0)) + 1
-    kinds, of_kind, count = np.unique(content * n_labels + labels, return_index=True, return_counts=True)
     found = np.full(len(labels), -1)
+    rows = _repeated(np.asarray(contents))  # few, as a rule: of the others nothing is held
+    given = np.asarray(labels)[rows].astype(np.int64)
+    _, content = np.unique(np.asarray(contents)[rows], return_inverse=True)
+    n_labels = int(given.max(initial=0)) + 1
+    kinds, of_kind, count = np.unique(content * n_labels + given, return_index=True, return_counts=True)
     first = np.searchsorted(kinds // n_labels, np.arange(len(kinds) + 1))  # of each content: they are sorted
-    for row in np.flatnonzero(np.diff(first)[content] > 1).tolist():
-        of_content = slice(first[content[row]], first[content[row] + 1])
-        other = kinds[of_content] % n_labels != labels[row]
-        found[row] = of_kind[of_content][np.where(other, count[of_content], 0).argmax()]
+    for at in np.flatnonzero(np.diff(first)[content] > 1).tolist():
+        of_content = slice(first[content[at]], first[content[at] + 1])
+        other = kinds[of_content] % n_labels != given[at]
+        found[rows[at]] = rows[of_kind[of_content][np.where(other, count[of_content], 0).argmax()]]
     return found
+
+
+def _repeated(contents: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The rows whose number is there more than once, ascending."""
+    order = np.argsort(contents)
+    same = contents[order[1:]] == contents[order[:-1]]
+    return np.union1d(order[1:][same], order[:-1][same])
 
 
 def tally(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
+from dupekit.dataset.columns import numbered
 from dupekit.ledger import rounds, standing
 from dupekit.ledger.standing import Standings
 from dupekit.review.verdicts import Verdict
@@ -137,7 +138,7 @@ def references(
     correct = [image for image, one in verdicts.items() if one.verdict is Verdict.CORRECT]
     otherwise = [image for image, one in verdicts.items() if one.verdict is not Verdict.CORRECT]
     names, labels = np.unique(np.array(found.given, dtype=object), return_inverse=True)
-    _, contents = np.unique(found.digests.keys, return_inverse=True)
+    contents = numbered(found.digests)
     left_out = np.isin(contents, contents[np.isin(found.images, list(without))])
     barred = suspects | np.isin(found.images, otherwise)
     by_class = typical(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dupekit.api import Images
-from dupekit.dataset.columns import BLOCK, Column, DigestColumn, TextColumn, TextWriter, take
+from dupekit.dataset.columns import BLOCK, Column, DigestColumn, TextColumn, TextWriter, numbered, take
 
 TEXTS = ["a/b.png", "", "ä/ö 漢字.png", "x" * 300, *(f"class/{i:05}.png" for i in range(2 * BLOCK))]
 DIGESTS = [sha256(text.encode()).hexdigest() for text in TEXTS]
@@ -115,3 +115,13 @@ def test_images_take_columns_of_columns_and_lists_of_lists() -> None:
     assert (taken[0].file, taken[0].digest) == (Path("data") / TEXTS[2], DIGESTS[2])
     assert (list(images[2:4].paths), list(images[2:4].digests)) == (TEXTS[2:4], DIGESTS[2:4])
     assert take(TEXTS, [2, 0]) == [TEXTS[2], TEXTS[0]]
+
+
+@pytest.mark.parametrize("beginning", ["", "ab" * 8])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_equal_digests_have_equal_numbers_in_the_digests_order(beginning: str, count: int) -> None:
+    """Also where the first eight bytes of different ones are alike."""
+    different = [beginning + sha256(str(i).encode()).hexdigest()[len(beginning) :] for i in range(count)]
+    digests = [*different, *different[::3], *different[::-7]]
+    expected = [sorted(different).index(digest) for digest in digests]
+    assert numbered(DigestColumn.of(digests)).tolist() == numbered(digests).tolist() == expected
