@@ -14,7 +14,7 @@ from dupekit.api import Model, PluginError, Progress, TrainTask, stage
 from dupekit_torch.device import description, give_back_memory, peak_memory_mib
 from dupekit_torch.fit.descent import Descent
 from dupekit_torch.fit.loss import compiled, from_maps, from_pixels, image_weights, loss_function
-from dupekit_torch.fit.schedule import HEAD_PACE, Schedule, schedule, with_muon
+from dupekit_torch.fit.schedule import HEAD_PACE, Schedule, schedule, smoothing, with_muon
 from dupekit_torch.fit.step import Step
 from dupekit_torch.fit.training import Fitted, Training, fit
 from dupekit_torch.network.classifier import build, draws
@@ -46,7 +46,7 @@ class Lane:
         loss = loss_function(
             logits,
             device=shared.device,
-            smoothing=shared.options.label_smoothing,
+            smoothing=smoothing(shared.options),
             autocast=shared.autocast,
             trust=shared.options.trust,
         )

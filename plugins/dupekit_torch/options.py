@@ -61,8 +61,9 @@ class Options:
     weight_decay: Annotated[float, Ge(0), Le(100)] = _option(
         0.3, "of Muon and AdamW, on convolutions and linear layers"
     )
-    label_smoothing: Annotated[float, Ge(0), Lt(1)] = _option(
-        0.1, "share of the target spread over all classes"
+    label_smoothing: Literal["auto"] | Annotated[float, Ge(0), Lt(1)] = _option(
+        "auto",
+        "share of the target spread over all classes; auto: 0.1, and 0 where pretrained weights are tuned",
     )
     trust: Annotated[float, Ge(0), Le(4)] = _option(
         0.0, "images count in the loss by the probability of their given label to this power; 0: all the same"

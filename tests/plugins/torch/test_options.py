@@ -37,7 +37,7 @@ from dupekit_torch import Options, TorchTrainer
         ({"width": 0}, "width=0: it must be a whole number from 4 to 1024"),
         ({"learning_rate": float("nan")}, "learning_rate=nan: it must be a number from 0 to 100"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
-        ({"label_smoothing": 1.0}, "label_smoothing=1.0: it must be a number from 0 to below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0: it must be auto, or a number from 0 to below 1"),
         ({"shift_px": -1}, "shift_px=-1"),
         ({"class_balance": "half"}, "class_balance='half': it must be one of none, sqrt, full"),
         ({"tta_views": 9}, "tta_views=9: it must be a whole number from 0 to 8"),
