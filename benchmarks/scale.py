@@ -119,6 +119,7 @@ def measure(workdir: Path, size: int, decided: int, pairs: int) -> None:
     dupekit("apply --mode hardlink", "apply", str(corrected), "--mode", "hardlink")
     step("cp -al", "cp", "-al", str(dataset), str(workdir / f"linked-{size}"))
     dupekit("verify --quick", "verify", "--quick")
+    dupekit("report", "report")
     dupekit("next", "next", str(corrected))
 
 
