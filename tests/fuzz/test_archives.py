@@ -24,7 +24,7 @@ pytest.importorskip("dupekit.files.arrays", reason="what reads archives strictly
 # NumPy's, of headers that it has to read as Python 2 wrote them.
 pytestmark = pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file:UserWarning")
 
-quickly = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 IDS = np.arange(1, 4)
 HEADERS = (

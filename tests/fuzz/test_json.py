@@ -26,7 +26,7 @@ from dupekit.review.manifest import MARKER, Manifest, export_key, read_manifest
 from dupekit.review.marker import read_marker
 from tests.fuzz.hostile import DEEP, NO_JSON, bounded, json_like, one_by_one, unrecordable
 
-quickly = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 FILE = {
     "path": "a/b_09_1.png", "original": "a/1.png", "given": "a", "suggested": "b", "votes": 9, "score": 4.5, "digest": "0" * 64,

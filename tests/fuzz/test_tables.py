@@ -19,7 +19,7 @@ from dupekit.rounds.class_config import read_class_config
 from dupekit.settings import read_settings
 from tests.fuzz.hostile import NASTY_TEXTS, bounded, damaged, unrecordable
 
-quickly = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 DIGEST = "0123456789abcdef" * 4
 PATCH = (
