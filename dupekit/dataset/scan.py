@@ -311,7 +311,8 @@ def _read(root: Path, file: File, max_pixels: int) -> Content:
         if error.pixels <= max_pixels:
             with _ROOM.taken(error.pixels):
                 return _decoded(file, digest, content, max_pixels)
-        return Content(file, digest, error.width, error.height, problem=error.message)
+        refused = ImageTooLarge(error.width, error.height, max_pixels)
+        return Content(file, digest, error.width, error.height, problem=refused.message)
 
 
 def _decoded(file: File, digest: str, content: bytes, max_pixels: int) -> Content:

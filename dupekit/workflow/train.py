@@ -225,6 +225,7 @@ def _execute(session: Session, work: Work, listener: Listener, manner: Manner) -
         run for run in runs if run.state is not RunState.DONE or not finished(folder.run(run.pair, run.half))
     ]
     under_way = UnderWay(folder)
+    under_way.remove([run.name for run in runs if run not in todo])  # recorded by a call that was then killed
     # What a killed dupekit, or a cluster meanwhile, has finished is taken up first.
     with stage(listener.progress, "preparing the runs"):
         todo = [run for run in todo if not _taken_up(ledger, folder, run, under_way, listener)]

@@ -225,6 +225,12 @@ def test_problems_are_found_and_stop_nothing(dataset) -> None:
     ]  # fmt: skip
 
 
+def test_an_image_above_the_limit_is_told_that_limit(dataset) -> None:
+    picture(dataset / "b" / "1.png", size=(2300, 2000))
+    *_, large = read_files(dataset, list_dataset(dataset).files, max_pixels=4_500_000)
+    assert large.problem == "2300 x 2000 pixels are more than the limit of 4500000"
+
+
 def test_a_file_that_vanished_is_a_problem_to_try_again(dataset) -> None:
     files = list_dataset(dataset).files
     (dataset / "b" / "1.png").unlink()

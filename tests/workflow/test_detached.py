@@ -16,6 +16,7 @@ from dupekit import Choices
 from dupekit.api import JobState, PluginError
 from dupekit.errors import DupekitError, UsageError
 from dupekit.files.write import atomic_write
+from dupekit.jobs.under_way import UnderWay
 from dupekit.project import Project
 from dupekit.workflow.train import Trained
 from tests.support import QueueExecutor, dupekit, on_terminal, parsed, queue_of, until, work
@@ -76,6 +77,19 @@ def test_a_failure_is_told_once_and_then_done_again(project: Project, fast: dict
     assert (queued(project), done.submitted, states(project)) == ([], [], None)
     done = train(project, broken)
     assert (queued(project), done.submitted, done.failed) == (["p02-a"], ["p02-a"], [])
+
+
+def test_what_was_recorded_by_a_call_that_was_then_killed_is_no_more_submitted(
+    project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(project, fast)
+    work(runs_of(project))
+    with monkeypatch.context() as patch:
+        patch.setattr(UnderWay, "remove", lambda *_: None)  # as if killed before it, each time
+        train(project, fast, detach=False)
+    assert len(states(project) or {}) == 4
+    done = train(project, fast)
+    assert (done.submitted, done.left, states(project)) == ([], [], None)
 
 
 def test_what_a_worker_writes_meanwhile_stays(project: Project, fast: dict[str, str]) -> None:
