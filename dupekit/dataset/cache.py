@@ -250,7 +250,10 @@ class CachedArray:
             self._sound = np.zeros(0, bool)
         rows.touch()
         index.touch()
-        count = min(rows.stat().st_size // self._row_bytes, index.stat().st_size // _INDEX.itemsize)
+        whole = index.stat().st_size // _INDEX.itemsize
+        count = min(rows.stat().st_size // self._row_bytes, whole)
+        if count < whole:  # no writer leaves that: rows were lost, and others will have their places
+            write_text(meta, layout)
         _truncate(index, count * _INDEX.itemsize)
         _truncate(rows, count * self._row_bytes)
 

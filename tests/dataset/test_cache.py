@@ -261,6 +261,15 @@ def test_an_array_that_was_deleted_meanwhile_is_made_again(tmp_path, images) -> 
         assert (array.rows(images)[:] == expected).all()
 
 
+def test_rows_that_were_lost_meanwhile_and_made_again_elsewhere_are_found(tmp_path, images) -> None:
+    array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
+    array.fill(images, counting([]), stage="x")
+    (array.folder / "rows.bin").unlink()
+    Cache(tmp_path / "cache").array("f", (2,), np.float32).fill(images[::-1], counting([]), stage="x")
+    assert array.fill(images, counting([]), stage="x")[:][:, 0].tolist() == expected(images)
+    assert array.rows(images)[:][:, 0].tolist() == expected(images)
+
+
 ADD = """
 import sys, pathlib, numpy as np
 from dupekit.dataset import cache
