@@ -196,10 +196,12 @@ def _is_as_described(handle: int, original: Original) -> bool:
     if (seen.st_size, seen.st_mtime_ns) != (original.size, original.mtime_ns):
         return False
     found, left = hashlib.sha256(), original.size + 1  # so that what has grown meanwhile is something else
-    while part := os.read(handle, min(left, _CHUNK_BYTES)):
+    while left:
+        wanted = min(left, _CHUNK_BYTES)
+        part = os.read(handle, wanted)
         found.update(part)
         left -= len(part)
-        if left <= 1:
+        if len(part) < wanted:  # its end, known without another read
             break
     return found.hexdigest() == original.digest
 
