@@ -105,6 +105,7 @@ def test_one_by_one_gives_the_same_models(images: Dataset, session: Session) -> 
     assert len({model.path.read_bytes() for model in session.models}) == 4
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_another_process_makes_the_same_model(images: Dataset, session: Session, tmp_path: Path) -> None:
     code = """
