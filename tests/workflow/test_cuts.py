@@ -227,6 +227,8 @@ def test_export_to_its_default_place(exported: Project, tmp_path: Path) -> None:
         assert project.verify(quick=True).differences == []
         assert leftovers(tmp_path) == []
     assert len(seen) == 1
+
+
 @pytest.mark.long
 def test_export_to_another_place(exported: Project, tmp_path: Path) -> None:
     command = f"Project(Path({str(exported.path)!r})).export(Path({str(tmp_path / 'tree')!r}))"
