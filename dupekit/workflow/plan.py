@@ -67,7 +67,8 @@ class Choices:
         """The settings with these choices. Raises UsageError naming the first that is wrong."""
         made = self.made()
         if self.options is not None:
-            made["options"] = {**settings.options, **self.options}
+            executor = settings.executor if self.executor is None else self.executor
+            made["options"] = _options_over(settings.options, self.options, executor)
         if self.class_config is not None:
             none = Path(self.class_config) == Path()
             made["class_config"] = None if none else str(absolute(Path(self.class_config)))
@@ -257,10 +258,26 @@ def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:
 def executor_options(settings: Settings) -> dict[str, Any]:
     """What the settings say for their executor: what is for any, and a table of its own name. Those of others do not count, so that
     a project can hold what a cluster needs and be trained on a workstation."""
-    every = split_options(settings.options).executor
-    own = every.get(settings.executor)
-    for_any = {name: value for name, value in every.items() if not isinstance(value, dict)}
+    return _for_executor(settings.executor, split_options(settings.options))
+
+
+def _for_executor(executor: str, options: Options) -> dict[str, Any]:
+    own = options.executor.get(executor)
+    for_any = {name: value for name, value in options.executor.items() if not isinstance(value, dict)}
     return for_any | (own if isinstance(own, dict) else {})
+
+
+def _options_over(options: dict[str, Any], chosen: dict[str, Any], executor: str) -> dict[str, Any]:
+    """Options with those of a call, which also count where the file has the executor's own table for them."""
+    was, now = split_options(options), split_options(chosen)
+    own = _for_executor(executor, was) | _for_executor(executor, now)
+    tables = {name: value for name, value in now.executor.items() if isinstance(value, dict)}
+    return {
+        **was.trainer,
+        **now.trainer,
+        "validator": was.validator | now.validator,
+        "executor": was.executor | tables | {executor: own},
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,3 +260,18 @@ def test_a_project_may_hold_the_options_of_several_executors(project: Project, f
     assert train(project, fast, executor="here", detach=False, pairs=1).left == []
     with pytest.raises(DupekitError, match="parallel=0"):
         train(project, fast, executor="slurm", detach=False)
+
+
+def test_an_option_of_a_call_counts_before_the_executors_own_table(
+    project: Project, fast: dict[str, str]
+) -> None:
+    settings = project.path / "dupekit.toml"
+    settings.write_text(
+        f"{settings.read_text()}\n[options.executor.slurm]\npartition = 'gpu'\ntimeout_min = 60\n"
+    )
+    project = Project(project.path)
+    of_call = {"executor.timeout_min": "600"}
+    said = project.train(Choices(pairs=1, executor="slurm", **fast, options=of_call), dry_run=True).scripts
+    assert said is not None
+    assert "--time=600 " in said
+    assert "--partition=gpu " in said
