@@ -41,25 +41,40 @@ def round_images(
     )
 
 
+def known_images(ledger: Ledger, number: int) -> RoundImages | None:
+    """The images of a round as the ledger knows them, without near-duplicates; None before votes were counted."""
+    found, known = tallies.images_of(ledger, number), rounds.get(ledger, number)
+    if found is None or len(found.ids) != known.images:
+        return None
+    view = rounds.view_of(known)
+    imported = understood(Plan.model_validate, known.plan).imported
+    there = (found.classes[label] for label in np.unique(found.labels).tolist())
+    own = {name for label in there if (name := trained_as(view, label))}
+    return round_images(known.dataset, imported.classes if imported else own, found, view)
+
+
 def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:
-    """Sees to it that a round's images can be read.
+    """Sees to it that a round's images can be read, and are as many as the ledger says.
 
     The ledger knows them once votes were counted. Raises JobError where they are lost before that.
     """
     try:
-        _ = folder.of_round
+        _require_as_many(folder, rounds.get(ledger, folder.number).images)
     except JobError as error:
-        found = tallies.images_of(ledger, folder.number)
-        known = rounds.get(ledger, folder.number)
-        if found is None or len(found.ids) != known.images:
+        known = known_images(ledger, folder.number)
+        if known is None:
             raise JobError(
                 error.message,
                 hint="Restore it from a backup; the ledger does not know the images of this round yet. Or end the round"
                 " with `dupekit next`: its predictions are then lost, and what was decided before stays.",
             ) from None
-        view = rounds.view_of(known)
-        imported = understood(Plan.model_validate, known.plan).imported
-        there = (found.classes[label] for label in np.unique(found.labels).tolist())
-        own = {name for label in there if (name := trained_as(view, label))}
-        folder.write_images(round_images(known.dataset, imported.classes if imported else own, found, view))
-        _log.warning("%s It was written anew from the ledger.", error.message.partition("\n")[0])
+        folder.write_images(known)
+        why = error.message.partition("\n")[0].removesuffix(".")
+        _log.warning("%s. It was written anew from the ledger.", why)
+
+
+def _require_as_many(folder: RoundFolder, count: int) -> None:
+    if len(folder.of_round) != count:
+        raise JobError(
+            f"{folder.images_file} is of another round: it has {len(folder.of_round)} images, not {count}."
+        )

@@ -24,6 +24,7 @@ from dupekit.files.regular import open_regular
 from dupekit.files.write import digest_file, read_lines
 from dupekit.jobs.files import read_result, read_weights
 from dupekit.jobs.folder import RoundFolder
+from dupekit.jobs.images import RoundImages
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
 from dupekit.ledger.applications import Application, SeenCorrection, Written
@@ -35,6 +36,7 @@ from dupekit.review.manifest import read_manifest
 from dupekit.settings import Settings
 from dupekit.system.progress import Progress, stage
 from dupekit.workflow.exports import differing
+from dupekit.workflow.round_images import known_images
 from dupekit.workflow.session import LEDGER, Session
 
 
@@ -271,7 +273,22 @@ def _images_fault(ledger: Ledger, folder: RoundFolder, count: int) -> str | None
         known = images.paths(ledger, np.asarray(of_round.ids[block]).tolist())
         differing = [path for path, there in zip(of_round.paths[block], known, strict=True) if path != there]
         wrong, example = wrong + len(differing), example or (differing or [""])[0]
-    return f"has {wrong} images that the ledger has not, such as {example}" if wrong else None
+    if wrong:
+        return f"has {wrong} images that the ledger has not, such as {example}"
+    known_then = known_images(ledger, folder.number)
+    return None if known_then is None else _differing(of_round, known_then)
+
+
+def _differing(of_round: RoundImages, known: RoundImages) -> str | None:
+    if of_round.classes != known.classes:
+        return "has other classes than the ledger"
+    differs = (of_round.labels != known.labels) | (of_round.digests.values != known.digests.values).any(
+        axis=1
+    )
+    rows = np.flatnonzero(differs)
+    if not len(rows):
+        return None
+    return f"has another label or digest than the ledger for {len(rows)} images, such as {of_round.paths[int(rows[0])]}"
 
 
 def _split_fault(file: Path, count: int) -> str | None:

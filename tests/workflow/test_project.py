@@ -37,7 +37,7 @@ from dupekit.ledger.images import ClassSize, Problem
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
 from dupekit.testing import make_dataset
-from tests.support import CLASSES, call_back, lists_of, tree_state
+from tests.support import CLASSES, call_back, lists_of, tree_state, write_lists
 
 WRONG = {"ciliate/wrong_amoeba.png": "amoeba", "amoeba/wrong_diatom.png": "diatom"}
 
@@ -412,6 +412,23 @@ def test_images_and_splits_that_were_lost_come_back(trained, fast, caplog) -> No
     assert "dupekit next" in caught.value.hint
     trained.next_round()
     assert trained.train(Choices(pairs=1, **fast)).round == 2
+
+
+def test_images_of_another_round_are_not_trained_on(trained, fast, caplog) -> None:
+    folder = trained.path / "rounds/01"
+    images = lists_of(folder / "images.npz")
+    splits = {file.name: file.read_bytes() for file in (folder / "splits").iterdir()}
+    rows = ("ids", "paths", "digests", "sizes", "labels", "groups")
+    fewer = {name: column[:-1] if name in rows and column else column for name, column in images.items()}
+    write_lists(folder / "images.npz", fewer)
+    shutil.rmtree(folder / "runs/p01-b")
+    assert trained.train(Choices(**fast)).failed == []
+    assert (
+        f"is of another round: it has {len(images['ids']) - 1} images, not {len(images['ids'])}."
+        in caplog.text
+    )
+    assert lists_of(folder / "images.npz") == images
+    assert {file.name: file.read_bytes() for file in (folder / "splits").iterdir()} == splits
 
 
 def test_a_file_of_the_user_s_takes_no_library_s_place(project, fast, tmp_path, monkeypatch) -> None:

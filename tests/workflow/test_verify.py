@@ -97,6 +97,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         lambda p: _edit_images(p / ROUND / "images.npz", lambda d: d["paths"].__setitem__(0, "x/y.png")),
         "round", f"{ROUND}/images.npz", "has 1 images that the ledger has not",
     ),
+    "images.npz with another label": (
+        lambda p: _edit_images(p / ROUND / "images.npz", lambda d: d["labels"].__setitem__(0, 2 - d["labels"][0])),
+        "round", f"{ROUND}/images.npz", "has another label or digest than the ledger for 1 images",
+    ),
+    "images.npz with another digest": (
+        lambda p: _edit_images(p / ROUND / "images.npz", lambda d: d["digests"].__setitem__(0, "0" * 64)),
+        "round", f"{ROUND}/images.npz", "has another label or digest than the ledger for 1 images",
+    ),
+    "images.npz with another class": (
+        lambda p: _edit_images(p / ROUND / "images.npz", lambda d: d["classes"].__setitem__(0, "x")),
+        "round", f"{ROUND}/images.npz", "has other classes than the ledger",
+    ),
     "split cut": (
         lambda p: np.save(p / ROUND / "splits/p02.npy", np.zeros(3, bool)),
         "round", f"{ROUND}/splits/p02.npy", "no split of 36 images",
