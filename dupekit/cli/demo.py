@@ -15,7 +15,7 @@ from dupekit.cli.tables import numbers, table, texts
 
 def demo(
     dir_: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where to play it; default a new temporary folder.")
+        Path | None, typer.Argument(metavar="DIR", help="Where to play it; default a new temporary folder.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,6 +19,49 @@ from dupekit.files.regular import open_regular, read_regular, require_regular
 from dupekit.files.write import naming
 from dupekit.system.stamp import now
 
+_SUFFIX = ".holder"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock."""
+
+    what: str
+    """The command."""
+    pid: int
+    host: str
+    since: str
+    """UTC, ISO 8601."""
+
+    def __str__(self) -> str:
+        return f"`dupekit {self.what}`, process {self.pid} on {self.host}, since {self.since}"
+
+
+def at_work(path: Path) -> Holder | None:
+    """Which other process holds a lock, as its file says; nothing is locked for it. None where that process is no more, or
+    where that cannot be seen: on another computer, or on Windows."""
+    holder = _holder(path)
+    if holder is None or holder.pid == os.getpid() or holder.host != platform.node():
+        return None
+    if os.name == "nt":  # there, os.kill would end it
+        return None
+    try:
+        os.kill(holder.pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        pass  # somebody else's
+    return holder
+
+
+def _holder(path: Path) -> Holder | None:
+    try:
+        by = read_json(read_regular(path.with_name(f"{path.name}{_SUFFIX}")))
+        holder = Holder(str(by["what"]), int(by["pid"]), str(by["host"]), str(by["since"]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return holder if holder.pid > 0 else None
+
 
 @contextlib.contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
@@ -25,7 +69,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
     Raises LockedError at once where another process holds it, naming the holder.
     """
-    holder = path.with_name(f"{path.name}.holder")
+    holder = path.with_name(f"{path.name}{_SUFFIX}")
     if not path.parent.is_dir():  # FileLock would make it, and with it, perhaps, a review tree's marker
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     require_regular(path)
@@ -34,11 +78,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        try:
-            by = read_json(read_regular(holder))
-            who = f"`dupekit {by['what']}`, process {by['pid']} on {by['host']}, since {by['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            who = "another process"
+        who = _holder(path) or "another process"
         raise LockedError(
             f"{path.parent} is in use by {who}.", hint="Wait until it has finished, or end it there."
         ) from None

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dupekit.files.lock import at_work
 from dupekit.ledger import applications, endings, findings, images, opinions, rounds, tallies, verdicts
 from dupekit.ledger.exports import Out
 from dupekit.ledger.opinions import Opinions
@@ -16,9 +17,11 @@ from dupekit.rounds.in_words import counted
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.rounds.yields import Yield, estimate
 from dupekit.workflow.flag import rule_of
-from dupekit.workflow.session import Session
+from dupekit.workflow.session import LOCK, Session
 from dupekit.workflow.submitted import Submitted, submitted
 from dupekit.workflow.trees_out import trees_out
+
+TRAIN = "dupekit train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +102,25 @@ def advice(session: Session) -> Advice:
 
 def advise(session: Session, current: Round | None, at: Standing | None) -> Advice:
     """What is next, from what is known already; `at` of a round that is open."""
+    said = _advise(session, current, at)
+    if said.command == TRAIN and (holder := at_work(session.root / LOCK)) and holder.what == "train":
+        return Advice(f"{said.why} A training is at work (process {holder.pid}).", None)
+    return said
+
+
+def _advise(session: Session, current: Round | None, at: Standing | None) -> Advice:
     if not images.count_present(session.ledger):
         return Advice("The dataset has not been scanned.", "dupekit scan")
     if current is None:
-        return Advice("No round has been begun.", "dupekit train")
+        return Advice("No round has been begun.", TRAIN)
     if at is None:
-        return Advice(
-            f"Round {current.number} has ended; the next one begins with a training.", "dupekit train"
-        )
+        return Advice(f"Round {current.number} has ended; the next one begins with a training.", TRAIN)
     if at.ending:
         return Advice(f"The end of round {current.number} was cut off.", "dupekit next")
     if at.pairs_done < current.pairs and not (at.out or at.decided):
         if found := submitted(session.folder(current.number)):
-            return Advice(_submitted(found), "dupekit train")
-        return Advice(f"{at.pairs_done} of {current.pairs} pairs are complete.", "dupekit train")
+            return Advice(_submitted(found), TRAIN)
+        return Advice(f"{at.pairs_done} of {current.pairs} pairs are complete.", TRAIN)
     return _review(at)
 
 

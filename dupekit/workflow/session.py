@@ -18,6 +18,7 @@ from dupekit.settings import Settings
 from dupekit.workflow.upgrade import upgrade_files
 
 LEDGER = FILE
+LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def writing(root: Path, settings: Settings, what: str) -> Iterator[Session]:
 
     `what` names the command. Raises LockedError at once where another one is at work.
     """
-    with exclusive(root / "lock", what):
+    with exclusive(root / LOCK, what):
         _clear(root)
         with reading(root, settings) as session:
             yield session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dupekit.api import silent
 from dupekit.errors import DupekitError, JobError, PluginError, TreeUnavailable
-from dupekit.files.lock import exclusive
+from dupekit.files.lock import at_work, exclusive
 from dupekit.jobs.files import JOB, PREDICTIONS, JobFile, ResultFile, read_model, read_result
 from dupekit.jobs.messages import parse
 from dupekit.jobs.worker import run_jobs
@@ -186,10 +187,17 @@ def test_messages_of_a_worker(content: bytes) -> None:
         parse(content.decode(errors="replace"))
 
 
-@pytest.mark.parametrize("content", [*DEEP, *NO_JSON, b"[]", b"{}", b'"x"', b'{"what": 1}'])
+HOLDERS = [
+    json.dumps({"what": "train", "pid": pid, "host": platform.node(), "since": ""}).encode()
+    for pid in (0, -1, 2**70, None, "x", [1], float("inf"))
+]
+
+
+@pytest.mark.parametrize("content", [*DEEP, *NO_JSON, b"[]", b"{}", b'"x"', b'{"what": 1}', *HOLDERS])
 def test_the_name_of_who_holds_a_lock(tmp_path: Path, content: bytes) -> None:
     with exclusive(tmp_path / "lock", "scan"):
         (tmp_path / "lock.holder").write_bytes(content)
+        assert at_work(tmp_path / "lock") is None
         with pytest.raises(DupekitError, match="in use by"), exclusive(tmp_path / "lock", "train"):
             pass
 

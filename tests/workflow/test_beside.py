@@ -58,16 +58,29 @@ def _much_unfinished(path: Path) -> Iterator[None]:
         raise InterruptedError
 
 
+def _next(project: Project) -> str:
+    return str(project.status().next)
+
+
 def test_a_training(training: subprocess.Popen[str], project: Project, tmp_path: Path) -> None:
     for command in READING:
         dupekit(*command, cwd=project.path)
     found = parsed("flag", cwd=project.path)
     assert (found["pairs"], len(found["dupes"])) == (2, 2)
+    assert _next(project) == f"2 of 3 pairs are complete. A training is at work (process {training.pid})."
     with pytest.raises(LockedError, match="in use by `dupekit train`"):
         project.flag(rule=RuleName.VOTES)
     (tmp_path / "go on").touch()
     assert training.wait(60) == 0
+    assert "at work" not in _next(project)
     assert parsed("flag", cwd=project.path)["pairs"] == 3
+
+
+def test_a_training_that_was_killed_is_not_at_work(training: subprocess.Popen[str], project: Project) -> None:
+    training.kill()
+    training.wait()
+    assert (project.path / "lock.holder").exists()
+    assert _next(project) == "2 of 3 pairs are complete. Next: dupekit train"
 
 
 def test_a_long_transaction(trained: Project, monkeypatch: pytest.MonkeyPatch) -> None:
