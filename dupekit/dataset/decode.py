@@ -69,9 +69,9 @@ def _read_unchanged(image: Image) -> bytes:
         content = b""
     if hashlib.sha256(content).hexdigest() != image.digest:
         raise DatasetChanged(
-            f"{image.file} is not what the last scan saw: changed or gone",
-            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`; then begin a new"
-            " round with `dupekit train`.",
+            f"{image.file} is not what the last scan saw: changed or gone.",
+            hint="Run `dupekit scan`, or, where size and time are as they were, `dupekit scan --all`. A round that was"
+            " begun with this image cannot be trained any further: end it with `dupekit next`. Then `dupekit train`.",
         )
     return content
 

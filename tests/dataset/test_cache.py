@@ -162,8 +162,11 @@ def test_what_is_wrong_in_a_process_is_said_here(tmp_path, images, monkeypatch) 
 def test_a_file_that_changed_since_the_scan_is_refused(tmp_path, images) -> None:
     cache = Cache(tmp_path / "cache")
     (images.root / "2.png").write_bytes((images.root / "1.png").read_bytes())
-    with pytest.raises(DatasetChanged, match=r"2\.png is not what the last scan saw"):
+    with pytest.raises(
+        DatasetChanged, match=r"2\.png is not what the last scan saw: changed or gone\."
+    ) as caught:
         cache.pixels(images, size_px=8, channels=1)
+    assert "dupekit next" in caught.value.hint
     (images.root / "2.png").unlink()
     with pytest.raises(DatasetChanged):
         cache.pixels(images, size_px=8, channels=1)

@@ -241,9 +241,15 @@ def test_where_no_image_is_looked_at_before_it_fails_the_run_with_its_name(proje
     settings = project.path / "dupekit.toml"
     settings.write_text(settings.read_text() + "near_duplicates = false\n")
     name = changed_behind_the_scans_back(dataset)
-    done = Project(project.path).train(Choices(pairs=1, **fast))
+    project = Project(project.path)
+    done = project.train(Choices(pairs=1, **fast))
     assert len(done.failed) == 2
     assert name in (done.failed[0].error or "")
+    assert "dupekit next" in (done.failed[0].error or "")
+    project.scan(every=True)
+    assert len(project.train(Choices(pairs=1, **fast)).failed) == 2
+    project.next_round()
+    assert project.train(Choices(pairs=1, **fast)).failed == []
 
 
 def test_a_second_scan_reads_no_file(project, dataset, monkeypatch) -> None:
