@@ -242,14 +242,12 @@ class CachedArray:
         meta = self.folder / "array.json"
         layout = json.dumps({"version": 1, "shape": list(self.shape), "dtype": self.dtype.str})
         rows, index = self.folder / "rows.bin", self.folder / "index.bin"
-        if not meta.is_file() or meta.read_text() != layout:
+        if not meta.is_file() or not index.is_file() or meta.read_text() != layout:
             for file in (index, rows):
                 file.unlink(missing_ok=True)
                 file.touch()
             write_text(meta, layout)
-            self._sound = np.zeros(0, bool)
         rows.touch()
-        index.touch()
         whole = index.stat().st_size // _INDEX.itemsize
         count = min(rows.stat().st_size // self._row_bytes, whole)
         if count < whole:  # no writer leaves that: rows were lost, and others will have their places
@@ -258,7 +256,7 @@ class CachedArray:
         _truncate(rows, count * self._row_bytes)
 
     def _append(self, digests: Sequence[str], values: NDArray[Any], since: int) -> None:
-        """Adds the rows of these digests, but for those that others have added after row `since`."""
+        """Adds the rows of these digests, but for those that others have added after row `since` or since the array was begun anew."""
         if values.shape != (len(digests), *self.shape):
             raise ValueError(f"{self.folder.name}: rows {values.shape}, not {(len(digests), *self.shape)}")
         entries = np.empty(len(digests), _INDEX)
@@ -267,6 +265,8 @@ class CachedArray:
         rows, index = self.folder / "rows.bin", self.folder / "index.bin"
         with self._locked():
             self._prepare()  # another writer may have been killed since
+            if self._beginning() != self._begun:
+                since = 0
             late = np.fromfile(index, _INDEX, offset=since * _INDEX.itemsize)["digest"]
             own = ~np.isin(entries["digest"], late)
             entries, values = entries[own], values[own]

@@ -264,10 +264,37 @@ def test_an_array_that_was_deleted_meanwhile_is_made_again(tmp_path, images) -> 
         assert (array.rows(images)[:] == expected).all()
 
 
-def test_rows_that_were_lost_meanwhile_and_made_again_elsewhere_are_found(tmp_path, images) -> None:
+@pytest.mark.parametrize("what", ["rows.bin", "index.bin", "array.json", "."])
+def test_what_is_deleted_while_it_is_filled_is_said(tmp_path, what: str) -> None:
+    """Two blocks: what is made of the second is added to an array that is shorter than it was."""
+    count = 300
+    images = Images(
+        tmp_path,
+        [str(i) for i in range(count)],
+        [f"{i:064x}" for i in range(count)],
+        np.ones((count, 2), "i4"),
+    )
+    array = Cache(tmp_path / "cache").array("f", (3,), np.int64)
+
+    def compute(missing: Images) -> Iterator[np.ndarray]:
+        if len(missing) == 44:
+            gone = array.folder / what
+            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        yield np.array([[int(digest, 16)] * 3 for digest in missing.digests])
+
+    with pytest.raises(CacheError, match="changed or deleted while it was filled"):
+        array.fill(images, compute, stage="x")
+    again = array.fill(images, lambda missing: iter(compute(missing[:])), stage="x")
+    assert again[:].tolist() == [[i] * 3 for i in range(count)]
+
+
+@pytest.mark.parametrize("lost", ["rows.bin", "index.bin"])
+def test_rows_that_were_lost_meanwhile_and_made_again_elsewhere_are_found(
+    tmp_path, images, lost: str
+) -> None:
     array = Cache(tmp_path / "cache").array("f", (2,), np.float32)
     array.fill(images, counting([]), stage="x")
-    (array.folder / "rows.bin").unlink()
+    (array.folder / lost).unlink()
     Cache(tmp_path / "cache").array("f", (2,), np.float32).fill(images[::-1], counting([]), stage="x")
     assert array.fill(images, counting([]), stage="x")[:][:, 0].tolist() == expected(images)
     assert array.rows(images)[:][:, 0].tolist() == expected(images)
