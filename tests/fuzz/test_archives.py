@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from dupekit.errors import JobError, UsageError
 from dupekit.exchange.read import read_predictions
 from dupekit.jobs.files import PREDICTIONS
+from dupekit.jobs.images import read_images
 from dupekit.jobs.predictions import PredictionReader
 from tests.fuzz.hostile import bounded, damaged, json_like
-
-pytest.importorskip("dupekit.files.arrays", reason="what reads archives strictly")
 
 # NumPy's, of headers that it has to read as Python 2 wrote them.
 pytestmark = pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file:UserWarning")
@@ -118,16 +117,19 @@ def test_predictions_of_a_run(tmp_path: Path, content: bytes) -> None:
 
 ABOUT = {"schema": "dupekit/images/2", "dataset": "/data", "classes": ["a", "b"], "folders": None}
 PATHS = b"a/1.pngb/2.pngb/3.png"
-OF_ROUND = {
+VALID = {
+    "about": npy(np.frombuffer(json.dumps(ABOUT).encode(), np.uint8)),
+    "ids": npy(IDS),
+    "labels": npy(np.array([0, 1, 1], np.int32)),
+    "sizes": npy(np.ones((3, 2), np.int32)),
+    "digests": npy(np.zeros((3, 32), np.uint8)),
+    "path_ends": npy(np.array([7, 14, 21])),
+    "paths": npy(np.frombuffer(PATHS, np.uint8)),
+    "groups": npy(np.array([0, 1, 1])),
+}
+OF_ROUND = {name: members(content) for name, content in VALID.items()} | {
     "about": json_like(ABOUT).map(lambda content: npy(np.frombuffer(content, np.uint8)))
-    | st.just(npy(np.frombuffer(json.dumps(ABOUT).encode(), np.uint8))),
-    "ids": members(npy(IDS)),
-    "labels": members(npy(np.array([0, 1, 1], np.int32))),
-    "sizes": members(npy(np.ones((3, 2), np.int32))),
-    "digests": members(npy(np.zeros((3, 32), np.uint8))),
-    "path_ends": members(npy(np.array([7, 14, 21]))),
-    "paths": members(npy(np.frombuffer(PATHS, np.uint8))),
-    "groups": members(npy(np.array([0, 1, 1]))),
+    | st.just(VALID["about"])
 }
 
 
@@ -141,8 +143,6 @@ OF_ROUND = {
     | archives(OF_ROUND)
 )
 def test_images_of_a_round(tmp_path: Path, content: bytes) -> None:
-    from dupekit.jobs.images import read_images
-
     file = tmp_path / "images.npz"
     file.write_bytes(content)
     with bounded():
@@ -156,18 +156,6 @@ def test_images_of_a_round(tmp_path: Path, content: bytes) -> None:
             images.paths[row].encode(errors="surrogateescape")
             assert len(images.digests[row]) == 64
             assert found.classes[found.labels[row]]
-
-
-VALID = {
-    "about": npy(np.frombuffer(json.dumps(ABOUT).encode(), np.uint8)),
-    "ids": npy(IDS),
-    "labels": npy(np.array([0, 1, 1], np.int32)),
-    "sizes": npy(np.ones((3, 2), np.int32)),
-    "digests": npy(np.zeros((3, 32), np.uint8)),
-    "path_ends": npy(np.array([7, 14, 21])),
-    "paths": npy(np.frombuffer(PATHS, np.uint8)),
-    "groups": npy(np.array([0, 1, 1])),
-}
 
 
 @quickly

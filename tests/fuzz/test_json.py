@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
-from dupekit.api import silent
+from dupekit.api import Cache, silent
 from dupekit.errors import DupekitError, JobError, PluginError, TreeUnavailable
 from dupekit.files.lock import at_work, exclusive
 from dupekit.jobs.files import JOB, PREDICTIONS, JobFile, ResultFile, read_model, read_result
@@ -43,7 +43,7 @@ RESULT_FILE = {
     "versions": {"numpy": "2.0"}, "notes": {"loss": 0.25}, "features": "features-x",
 }  # fmt: skip
 JOB_FILE = {
-    "schema": "dupekit/job/1", "name": "p01-a", "round": 1, "pair": 1, "half": "a", "images": "../../images.json",
+    "schema": "dupekit/job/1", "name": "p01-a", "round": 1, "pair": 1, "half": "a", "images": "../../images.npz",
     "split": "../../splits/p01.npy", "weights": None, "cache": "../../../../cache", "seed": 7, "device": "auto",
     "trainer": {"name": "fake", "options": {}}, "validator": {"name": "fake", "options": {}}, "max_pixels": 1000,
     "class_max": None, "keep_model": False,
@@ -149,6 +149,7 @@ def test_a_file_that_is_mostly_holes_is_not_read(tmp_path: Path) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(json_like(JOB_FILE))
+@example(json.dumps(JOB_FILE).encode())
 def test_a_worker_ends_every_job(trained: Project, content: bytes) -> None:
     """It reads what the job names, writes to its folder only, and says how it ended."""
     run = trained.path / "rounds" / "01" / "runs" / "p01-a"
@@ -158,6 +159,7 @@ def test_a_worker_ends_every_job(trained: Project, content: bytes) -> None:
         (outcome,) = run_jobs([Job("p01-a", run)], silent)
     assert outcome.job.folder == run
     assert outcome.error is None or isinstance(outcome.error, str)
+    assert outcome.error is None or content != json.dumps(JOB_FILE).encode()
 
 
 @quickly
@@ -206,8 +208,6 @@ def test_the_name_of_who_holds_a_lock(tmp_path: Path, content: bytes) -> None:
     "content", [*DEEP, *NO_JSON, b"[]", b'{"shape": ["a"], "dtype": 3}', b'{"shape": [1], "dtype": "O"}']
 )
 def test_layout_of_a_cached_array(trained: Project, content: bytes) -> None:
-    from dupekit.dataset.cache import Cache
-
     folder = trained.path / "cache" / "features-x"
     folder.mkdir(parents=True)
     (folder / "array.json").write_bytes(content)
