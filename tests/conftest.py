@@ -25,6 +25,7 @@ POINTS = {
         "fake": "dupekit.testing:CentroidTrainer",
         "broken": "tests.support:BrokenTrainer",
         "waiting": "tests.support:WaitingTrainer",
+        "preparing": "tests.support:PreparingTrainer",
         "talkative": "tests.support:TalkativeTrainer",
     },
     VALIDATORS: {

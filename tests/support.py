@@ -93,6 +93,12 @@ class WaitingTrainer:
         return CentroidTrainer().train(dataclasses.replace(task, options=CentroidTrainer.Options()), progress)
 
 
+class PreparingTrainer(CentroidTrainer):
+    """A centroid trainer that has something to do before all runs."""
+
+    def prepare(self, task: TrainTask, progress: Progress) -> None: ...
+
+
 @dataclass(frozen=True)
 class FickleOptions:
     until: int = 99
@@ -150,7 +156,8 @@ class QueueExecutor:
         queue.write_text("\n".join(name for name in queue.read_text().split() if name not in gone))
 
     def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
-        for job in jobs:
+        for one in jobs:
+            job = Job(one.name, one.folder)  # as who finds it by its folder knows it
             while not (outcome := job.outcome()):
                 time.sleep(0.02)
             yield outcome

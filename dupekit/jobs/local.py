@@ -100,10 +100,8 @@ class LocalExecutor:
                     yield Outcome(seat.given.pop(heard.message.folder), heard.message.error)
                 else:
                     self._tell(seat, heard.message)
-        except (
-            BaseException
-        ):  # the iterator was closed, too: whoever does not want the rest waits for nothing
-            self._end()
+        except BaseException:
+            self._end()  # also where the iterator was closed: whoever does not want the rest waits for nothing
             raise
 
     def close(self) -> None:
@@ -111,10 +109,10 @@ class LocalExecutor:
         living = {seat.worker: seat for seat in self._crew if seat.worker}
         if not living:
             return
-        for worker, seat in living.items():
-            self._progress.tell(seat, Told(_ENDING, 0, 1, {}))
-            worker.expect_end()
         try:
+            for worker, seat in living.items():
+                self._progress.tell(seat, Told(_ENDING, 0, 1, {}))
+                worker.expect_end()
             while living:
                 heard = self._heard.get()
                 if heard.message is not None and heard.worker in living:

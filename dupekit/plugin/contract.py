@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -158,8 +158,8 @@ class Job:
 
     name: str
     folder: Path
-    prepares: bool = False
-    """Whether its trainer can do a part first that needs no GPU: `prepare_command`."""
+    prepares: bool = field(default=False, compare=False)
+    """Whether its trainer can do a part first that needs no GPU: `prepare_command`. A job is the same without it."""
 
     def outcome(self) -> Outcome | None:
         """How it ended, by its result.json, which a worker writes last; None where there is none (yet).

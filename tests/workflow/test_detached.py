@@ -101,6 +101,23 @@ def test_what_a_worker_writes_meanwhile_stays(project: Project, fast: dict[str, 
     assert (folder / "result.json").read_bytes() == b"{}"
 
 
+def test_an_executor_is_told_that_a_part_can_be_done_first(
+    project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And may forget it: a job is known by its folder."""
+    choices = Choices(pairs=1, executor="queue", **fast | {"trainer": "preparing"})
+    assert (project.train(choices, dry_run=True).scripts or "").count("--prepare=True") == 2
+    submit = QueueExecutor.submit
+
+    def submit_and_work(*arguments: Any) -> None:
+        submit(*arguments)
+        work(runs_of(project))
+
+    monkeypatch.setattr(QueueExecutor, "submit", submit_and_work)
+    done = project.train(choices)
+    assert (done.failed, done.left, done.submitted) == ([], [], [])
+
+
 def test_says_what_was_begun_and_what_was_cut_off(project: Project, fast: dict[str, str]) -> None:
     train(project, fast, pairs=1)
     first, second = (job for job in sorted(runs_of(project).glob("p*")))
