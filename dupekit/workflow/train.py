@@ -117,10 +117,10 @@ def train(session: Session, choices: Choices, listener: Listener, manner: Manner
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
     if manner.dry_run:
+        begun = 0 if work.begins else _begun(session.ledger, work.folder)
+        jobs = _first_jobs(work, begun=begun, until_stable=until_stable)
         planned = _planned(session, work, until_stable=until_stable)
-        return replace(
-            planned, scripts=preview(session.settings, _first_jobs(work, until_stable=until_stable))
-        )
+        return replace(planned, scripts=preview(session.settings, jobs))
     work = with_groups(session, work, listener.progress)
     report = _planned(session, work, until_stable=until_stable)
     ledger, folder = session.ledger, work.folder
@@ -265,8 +265,8 @@ def _execute(session: Session, work: Work, listener: Listener, manner: Manner) -
                 _run(execution, batch, under_way, work, session.ledger, listener)
 
 
-def _first_jobs(work: Work, *, until_stable: bool) -> list[Job]:
-    """The jobs that would be submitted first."""
+def _first_jobs(work: Work, *, begun: int, until_stable: bool) -> list[Job]:
+    """The jobs that would be submitted first; `begun` is the last pair of which a run is done or has failed."""
     todo = [
         (pair, half)
         for pair in range(1, work.pairs + 1)
@@ -274,7 +274,7 @@ def _first_jobs(work: Work, *, until_stable: bool) -> list[Job]:
         if run_name(pair, half) in work.todo
     ]
     pairs = sorted({pair for pair, _ in todo})
-    planned = batches(pairs, begun=0, first_stage=work.plan.first_stage, until_stable=until_stable)
+    planned = batches(pairs, begun=begun, first_stage=work.plan.first_stage, until_stable=until_stable)
     first, prepares = planned[0] if planned else [], _prepares(work.plan)
     return [
         Job(run_name(pair, half), work.folder.run(pair, half), prepares)

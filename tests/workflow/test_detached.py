@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,14 @@ def test_an_executor_is_told_that_a_part_can_be_done_first(
     monkeypatch.setattr(QueueExecutor, "submit", submit_and_work)
     done = project.train(choices)
     assert (done.failed, done.left, done.submitted) == ([], [], [])
+
+
+def test_of_a_round_that_was_begun_the_next_jobs_are_shown(project: Project, fast: dict[str, str]) -> None:
+    """With --until-stable two pairs, counted from those that are done."""
+    train(project, fast, executor="here", pairs=6, detach=False)
+    choices = Choices(pairs=10, executor="queue", **fast)
+    shown = project.train(choices, dry_run=True, until_stable=True).scripts or ""
+    assert re.findall(r"p\d\d-.", shown) == ["p07-a", "p07-b", "p08-a", "p08-b"]
 
 
 def test_says_what_was_begun_and_what_was_cut_off(project: Project, fast: dict[str, str]) -> None:
