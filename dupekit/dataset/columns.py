@@ -183,9 +183,10 @@ class DigestWriter:
         """Raises ValueError for what is no digest."""
         left = iter(digests)
         while block := list(islice(left, BLOCK)):
-            if any(len(digest) != 2 * DIGEST_BYTES for digest in block):
+            values = bytes.fromhex("".join(block))  # which passes over spaces
+            if len(values) != DIGEST_BYTES * len(block) or {*map(len, block)} != {2 * DIGEST_BYTES}:
                 raise ValueError("a digest is not of 64 hexadecimal digits")
-            self._data += bytes.fromhex("".join(block))
+            self._data += values
 
     def column(self) -> DigestColumn:
         """What was written. Nothing can be added afterwards: the column holds the buffer."""
