@@ -67,9 +67,13 @@ class Columns:
             labels.extend(of_block[2])
             understood(digests.extend, of_block[3])
             sizes.extend(chain.from_iterable(zip(of_block[4], of_block[5], strict=True)))
-        known = np.array(list(numbers.values()), np.int64)
+        wanted, known = np.frombuffer(labels, np.int64), np.array(list(numbers.values()), np.int64)
+        if not np.isin(wanted, known).all():
+            raise LedgerError(
+                "The ledger is damaged: an image is of a class that it does not have.", hint=DAMAGED
+            )
         order = np.argsort(known)
-        places = order[np.searchsorted(known, np.frombuffer(labels, np.int64), sorter=order)]
+        places = order[np.searchsorted(known, wanted, sorter=order)]
         return cls(
             np.frombuffer(ids, np.int64),
             paths.column(),

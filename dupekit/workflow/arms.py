@@ -186,9 +186,9 @@ def _disputed(session: Session, current: Round, images: RoundImages) -> _Dispute
     disputed = np.ones(len(images), bool)  # of what was not counted nothing is known
     suspect = rule_of(current, session.settings).flags(counted.votes, counted.scores, counted.contradicted)
     suspect &= ~counted.ignored
-    disputed[np.searchsorted(images.ids, counted.images)] = suspect
+    disputed[np.isin(images.ids, counted.images[~suspect])] = False
     wrong = [image for image, one in counted.verdicts.items() if one.verdict is not Verdict.CORRECT]
-    disputed[np.searchsorted(images.ids, np.array(wrong, np.int64))] = True
+    disputed[np.isin(images.ids, wrong)] = True
     decided = [image for image in wrong if counted.verdicts[image].verdict is not Verdict.UNSURE]
     undecided = suspect & ~np.isin(counted.images, decided)
     return _Disputed(disputed, int(undecided.sum()))

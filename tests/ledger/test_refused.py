@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -129,6 +130,15 @@ def test_a_word_that_dupekit_never_wrote_is_damage(
     file.write_bytes(re.sub(rb"(?<!un)" + written, instead, content))  # "undone" is the name of a column
     code, said = run(command)
     assert (code, "which dupekit never wrote" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("number", [0, 99])
+def test_an_image_of_no_class_is_damage(reviewed: Project, run: Run, number: int) -> None:
+    reviewed.next_round(drop=True)
+    with contextlib.closing(sqlite3.connect(reviewed.path / "ledger.db")) as db, db:  # foreign keys are off
+        db.execute("UPDATE images SET class = ? WHERE id = 3", (number,))
+    code, said = run("train --dry-run --trainer fake --validator fake")
+    assert (code, "is of a class that it does not have" in said) == (1, True), said
 
 
 def test_rubbish_that_sqlite_can_read_is_damage(reviewed: Project, run: Run) -> None:
