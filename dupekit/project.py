@@ -41,7 +41,7 @@ from dupekit.workflow.init import init
 from dupekit.workflow.next_round import next_round
 from dupekit.workflow.plan import Choices
 from dupekit.workflow.report import LIMIT, Reported, report
-from dupekit.workflow.scan import Scan, compare, scan
+from dupekit.workflow.scan import Scan, find_changes, scan
 from dupekit.workflow.selection import Selection
 from dupekit.workflow.session import Session, reading, writing
 from dupekit.workflow.sheets import SheetsWritten, class_sheets
@@ -98,7 +98,7 @@ class Project:
         """Brings the ledger up to date with the dataset. Files whose size and time are as before are not read again,
         but with `every`."""
         with self._writing("scan") as session:
-            return scan(session, compare(session, progress, every=every), progress)
+            return scan(session, find_changes(session, progress, every=every), progress)
 
     def train(
         self,

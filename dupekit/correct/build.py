@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dupekit.correct.copying import Mode, Original, is_placed, place
-from dupekit.correct.placements import Plan
+from dupekit.correct.placements import DatasetPlan
 from dupekit.errors import DatasetChanged, UsageError
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import make_parent
 from dupekit.files.regular import read_regular
@@ -75,7 +75,7 @@ def is_finished(destination: Path) -> bool:
 
 
 def write_dataset(
-    plan: Plan,
+    plan: DatasetPlan,
     dataset: Path,
     destination: Path,
     *,
@@ -121,7 +121,7 @@ def write_dataset(
     progress("writing", plan.count, plan.count)
 
 
-def _build(plan: Plan, dataset: Path, partial: Path, mode: Mode, progress: Progress) -> None:
+def _build(plan: DatasetPlan, dataset: Path, partial: Path, mode: Mode, progress: Progress) -> None:
     data = partial / "data"
     data.mkdir(exist_ok=True)
     temporary = partial / "next"
@@ -220,13 +220,13 @@ def _is_renamed(partial: Path, destination: Path, key: str) -> bool:
 
 def _plan_of(partial: Path) -> dict[str, object] | None:
     try:
-        found = read_json(read_regular(partial / "plan.json"))
+        found = parse_json(read_regular(partial / "plan.json"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and set(found) == {"plan", "complete"} else None
 
 
-def _call_key(plan: Plan, dataset: Path, mode: Mode) -> str:
+def _call_key(plan: DatasetPlan, dataset: Path, mode: Mode) -> str:
     """Equal for calls that would write the same files from the same place in the same way."""
     return hashlib.sha256(f"{mode}\n{escape(str(dataset.resolve()))}\n{plan.key}".encode()).hexdigest()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupekit.correct.placements import Correction, Draft, Placement, Plan, Source, Sources
+from dupekit.correct.placements import Correction, DatasetPlan, Draft, Placement, Source, Sources
 from dupekit.correct.resolve import Unapplied
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape, is_class_name, is_passed_over, unescape
@@ -95,7 +95,9 @@ def read_patch(path: Path) -> list[PatchRow]:
     return rows
 
 
-def plan_patched(sources: Sources, rows: Sequence[PatchRow], *, original: Path | None, reverse: bool) -> Plan:
+def plan_patched(
+    sources: Sources, rows: Sequence[PatchRow], *, original: Path | None, reverse: bool
+) -> DatasetPlan:
     """Where each file of a copy goes by a patch; in `reverse`, of a corrected copy.
 
     `sources` are the copy's files, those of the patch with their digests; `original` supplies what was

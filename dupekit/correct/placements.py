@@ -58,7 +58,7 @@ class Placement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class DatasetPlan:
     """The files of a corrected dataset: those that stay, read from `sources` when asked for, and those that come from elsewhere."""
 
     sources: Sources
@@ -92,7 +92,7 @@ class Plan:
         yield from self.coming.get(label, ())
 
 
-def plan_dataset(sources: Sources, corrections: Mapping[int, Correction]) -> Plan:
+def plan_dataset(sources: Sources, corrections: Mapping[int, Correction]) -> DatasetPlan:
     """Where each file goes: as it was, or at the same place below its new class.
 
     A relabelled file whose name is taken there, in any case or Unicode form, by a file or a folder, is
@@ -147,7 +147,9 @@ class Draft:
                 )  # escaped text holds neither
                 yield source
 
-    def plan(self, leaving: Set[str], coming: Sequence[Placement], new_paths: Mapping[int, str]) -> Plan:
+    def plan(
+        self, leaving: Set[str], coming: Sequence[Placement], new_paths: Mapping[int, str]
+    ) -> DatasetPlan:
         """Of the sources those that are not `leaving`, and what comes into a class."""
         self._key.update("".join(f"{path}\n" for path in sorted(leaving)).encode())
         by_class: dict[str, list[Placement]] = defaultdict(list)
@@ -157,7 +159,7 @@ class Draft:
             self._key.update("\t".join((place, path, *map(str, source[1:]))).encode() + b"\n")
             by_class[path.partition("/")[0]].append(placement)
         count = self._count - len(leaving) + len(coming)
-        return Plan(self._sources, leaving, by_class, new_paths, count, self._key.hexdigest())
+        return DatasetPlan(self._sources, leaving, by_class, new_paths, count, self._key.hexdigest())
 
 
 class _Names:

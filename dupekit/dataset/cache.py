@@ -29,7 +29,7 @@ from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.dataset.images import Fit, Images
 from dupekit.dataset.pixels import RULES
 from dupekit.errors import CacheError
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.files.write import write_text
 from dupekit.system.progress import Progress, silent
 
@@ -67,7 +67,7 @@ class Cache:
         try:
             if Path(name).name != name:
                 raise ValueError("not a name")  # it may come from a model's file, and leads nowhere else
-            layout = read_json((self.folder / name / "array.json").read_bytes())
+            layout = parse_json((self.folder / name / "array.json").read_bytes())
             shape, dtype = layout["shape"], np.dtype(layout["dtype"])
             if dtype.kind not in "biuf" or not all(type(length) is int and length >= 0 for length in shape):
                 raise ValueError(f"its layout is {layout}")

@@ -23,7 +23,7 @@ DIGEST_BYTES = 32
 _CHECKED_BYTES = 2**20
 
 
-class Column(Sequence[str]):
+class StrColumn(Sequence[str]):
     """A sequence of str that makes each when it is asked for. Slices and `take` are columns again."""
 
     __slots__ = ()
@@ -56,7 +56,7 @@ class Column(Sequence[str]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TextColumn(Column):
+class TextColumn(StrColumn):
     """Texts as one buffer of UTF-8."""
 
     data: NDArray[np.uint8]
@@ -141,7 +141,7 @@ class TextWriter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DigestColumn(Column):
+class DigestColumn(StrColumn):
     """SHA-256 digests; as texts 64 hexadecimal digits."""
 
     values: NDArray[np.uint8]
@@ -222,7 +222,9 @@ def numbered(digests: Sequence[str]) -> NDArray[np.int64]:
 def take(texts: Sequence[str], rows: ArrayLike) -> Sequence[str]:
     """The texts at these positions, in their order: of a column a column, of another sequence a list."""
     return (
-        texts.take(rows) if isinstance(texts, Column) else [texts[row] for row in _positions(rows).tolist()]
+        texts.take(rows)
+        if isinstance(texts, StrColumn)
+        else [texts[row] for row in _positions(rows).tolist()]
     )
 
 

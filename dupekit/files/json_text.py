@@ -9,7 +9,7 @@ LARGEST = 2**63 - 1
 """The largest whole number that the ledger holds."""
 
 
-def read_json(content: str | bytes) -> Any:
+def parse_json(content: str | bytes) -> Any:
     """What it says. Raises ValueError for all that is no JSON, also where it is nested deeper than Python reads."""
     try:
         return json.loads(content)

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dupekit.errors import LockedError
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.files.regular import open_regular, read_regular, require_regular
 from dupekit.files.write import naming
 from dupekit.system.stamp import now
@@ -56,7 +56,7 @@ def at_work(path: Path) -> Holder | None:
 
 def _holder(path: Path) -> Holder | None:
     try:
-        by = read_json(read_regular(path.with_name(f"{path.name}{_SUFFIX}")))
+        by = parse_json(read_regular(path.with_name(f"{path.name}{_SUFFIX}")))
         holder = Holder(str(by["what"]), int(by["pid"]), str(by["host"]), str(by["since"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -17,7 +17,7 @@ from dupekit.errors import JobError
 from dupekit.jobs.files import JOB, JobFile, read_model
 from dupekit.jobs.joint_progress import JointProgress
 from dupekit.jobs.messages import STARTING, Ended, Logged, Message
-from dupekit.jobs.places import Place, places
+from dupekit.jobs.places import WorkerPlace, worker_places
 from dupekit.jobs.process import Heard, WorkerProcess
 from dupekit.plugin.checks import Told
 from dupekit.plugin.contract import Job, Outcome
@@ -81,7 +81,7 @@ class LocalExecutor:
         """
         if not jobs:
             return
-        wanted = places(_device_of(jobs), devices=options.numbers(), workers=options.workers)
+        wanted = worker_places(_device_of(jobs), devices=options.numbers(), workers=options.workers)
         if [seat.place for seat in self._crew] != wanted:
             self._end()
             self._crew = [_Seat(place) for place in wanted]
@@ -187,7 +187,7 @@ class LocalExecutor:
 class _Seat:
     """A place, and who is at work there."""
 
-    place: Place
+    place: WorkerPlace
     worker: WorkerProcess | None = None
     given: dict[str, Job] = field(default_factory=dict)
     """What it has to do still, by folder, in this order."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.plugin.checks import Told
 
 FLAG = "--messages"
@@ -53,13 +53,13 @@ def write_order(folders: Iterable[str]) -> str:
 
 
 def parse_order(line: bytes) -> list[str]:
-    return [str(folder) for folder in read_json(line)]
+    return [str(folder) for folder in parse_json(line)]
 
 
 def parse(line: str) -> Message | None:
     """None for what is no message, such as half a line of a worker that died."""
     try:
-        content = read_json(line)
+        content = parse_json(line)
         return _KINDS[content.pop("kind")](**content)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -13,7 +13,7 @@ VISIBLE, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """Where one worker computes."""
 
     number: int
@@ -25,7 +25,7 @@ class Place:
     libraries do where nobody says more, takes the one that is meant, for it sees no other."""
 
 
-def places(device: str, *, devices: tuple[int, ...] | None, workers: int | None) -> list[Place]:
+def worker_places(device: str, *, devices: tuple[int, ...] | None, workers: int | None) -> list[WorkerPlace]:
     """Those of a training on this device: "auto", "cpu", "cuda" or "cuda:N".
 
     `devices` are numbers of CUDA devices, None: all there are; `workers` is how many a CPU gets, None: one. Raises UsageError
@@ -46,10 +46,10 @@ def places(device: str, *, devices: tuple[int, ...] | None, workers: int | None)
     threads = {} if count == 1 or THREADS in os.environ else {THREADS: str(max(1, cores() // count))}
     if gpus:
         return [
-            Place(number, f"worker {number} (GPU {gpu})", {VISIBLE: _visible(gpu), **threads})
+            WorkerPlace(number, f"worker {number} (GPU {gpu})", {VISIBLE: _visible(gpu), **threads})
             for number, gpu in enumerate(gpus, 1)
         ]
-    return [Place(number, f"worker {number}", threads) for number in range(1, count + 1)]
+    return [WorkerPlace(number, f"worker {number}", threads) for number in range(1, count + 1)]
 
 
 def _check(device: str, devices: tuple[int, ...], there: int) -> None:

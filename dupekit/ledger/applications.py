@@ -25,7 +25,7 @@ class Application:
     at: str
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """A file of a corrected dataset. A tuple, for it is made a million times."""
 
     path: str
@@ -124,7 +124,7 @@ def labels(ledger: Ledger, round_number: int) -> dict[tuple[str, str], str | Non
     return {(digest, old_label): new_label for digest, old_label, new_label in found}
 
 
-def written(ledger: Ledger, application: int) -> Iterator[Written]:
+def written(ledger: Ledger, application: int) -> Iterator[WrittenFile]:
     """What was written to a corrected dataset, by path, as far as the last scan saw its images."""
     corrected = ledger.rows("SELECT image FROM corrections WHERE application = ?", (application,))
     leaving = {image for (image,) in corrected}
@@ -136,12 +136,12 @@ def written(ledger: Ledger, application: int) -> Iterator[Written]:
         (application, UNREAD),
     ).fetchall()
     stays = (
-        Written(source.path, source.size, source.digest)
+        WrittenFile(source.path, source.size, source.digest)
         for of_class in Readable.of(ledger).values()
         for source in of_class
         if source.image not in leaving
     )
-    return heapq.merge(stays, map(Written._make, moved))
+    return heapq.merge(stays, map(WrittenFile._make, moved))
 
 
 def corrections(ledger: Ledger, application: int) -> list[SeenCorrection]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from dupekit.errors import NothingToDo
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.jobs.files import Half, run_name
 from dupekit.ledger.database import Ledger, understood
 from dupekit.rounds.class_view import ClassView
@@ -149,7 +149,7 @@ def view_of(found: Round) -> ClassView | None:
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = read_json(text)
+    found = parse_json(text)
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found

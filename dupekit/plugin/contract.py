@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from dupekit.dataset.cache import Cache
 from dupekit.dataset.images import Images
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.files.regular import read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.model import Model
@@ -170,7 +170,7 @@ class Job:
             # Listing a folder makes a network file system look again; asking for one file may not.
             if RESULT not in os.listdir(self.folder):  # noqa: PTH208 - names are all that is needed
                 return None
-            content = read_json(read_regular(self.folder / RESULT))
+            content = parse_json(read_regular(self.folder / RESULT))
             status, error = content["status"], content.get("error")
             if not isinstance(error, str | None):
                 raise TypeError(f"an error {error!r}")

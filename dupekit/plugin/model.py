@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dupekit.dataset.images import Fit
 from dupekit.errors import PluginError
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def read_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Input]:
             hint="A trainer adds dupekit.api.model_metadata(model) to the files that it writes.",
         )
     try:
-        content = read_json(text)
+        content = parse_json(text)
         if content["version"] != 1:
             raise ValueError(f"version {content['version']}, not 1")
         classes = tuple(content["classes"])

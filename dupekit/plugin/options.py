@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from dupekit.errors import DupekitError, OptionError
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 
 _HINT = "See `dupekit plugins show` for its options, their types and defaults."
 
@@ -154,7 +154,7 @@ def _converted(value: Any, hint: Any) -> Any:
         value, str
     ):  # --set gives text; JSON is what pydantic does not read from text, such as [1, 2]
         with contextlib.suppress(ValueError):
-            attempts.append(read_json(value))
+            attempts.append(parse_json(value))
     problem = ""
     for attempt in attempts:
         try:

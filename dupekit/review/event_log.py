@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from dupekit.files.json_text import read_json
+from dupekit.files.json_text import parse_json
 from dupekit.files.regular import open_regular, read_regular
 
 EVENTS = "events.jsonl"
@@ -109,7 +109,7 @@ def _line(event: Event) -> bytes:
 
 def _event(line: bytes) -> Event | None:
     try:
-        row = read_json(line)
+        row = parse_json(line)
         texts = row["at"], row["kind"], row["path"], row.get("target", "")
         for text in texts:
             text.encode()  # a lone surrogate, which JSON can name, is no text

@@ -10,7 +10,7 @@ from dupekit.files.paths import absolute
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.settings import FILE, Settings, read_settings, write_settings
 from dupekit.system.progress import silent
-from dupekit.workflow.scan import check_place, compare
+from dupekit.workflow.scan import check_place, find_changes
 from dupekit.workflow.session import LEDGER, reading
 
 
@@ -49,4 +49,4 @@ def _is_cut_off(path: Path, settings: Settings) -> bool:
     if read_settings(path / FILE) != settings:
         return False
     with reading(path, settings) as session:
-        return rounds.latest(session.ledger) is None and not compare(session, silent).is_scanned
+        return rounds.latest(session.ledger) is None and not find_changes(session, silent).is_scanned

@@ -16,7 +16,7 @@ from dupekit.ledger.rounds import Round
 from dupekit.settings import FILE, parsed, with_dataset
 from dupekit.system.progress import silent
 from dupekit.system.stamp import user
-from dupekit.workflow.scan import Scan, check_place, compare, scan
+from dupekit.workflow.scan import Scan, check_place, find_changes, scan
 from dupekit.workflow.session import Session
 from dupekit.workflow.trees_out import trees_out, uncollected
 
@@ -43,7 +43,7 @@ def next_round(session: Session, dataset: Path | None, *, who: str | None, drop:
         latest = rounds.current(ledger)
     setting = _next_dataset(session, dataset, latest, begun or None)
     switched = switch(session, setting)
-    found = compare(switched.session, silent)  # before anything is recorded: it may not be there
+    found = find_changes(switched.session, silent)  # before anything is recorded: it may not be there
     if latest.closed is None:
         if not drop:
             _refuse_unfinished(session, latest)

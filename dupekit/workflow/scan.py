@@ -52,7 +52,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class Changes:
     """A dataset as it is listed, beside what the last scan saw of it; nothing is recorded."""
 
     classes: list[str]
@@ -72,7 +72,7 @@ class Compared:
         return self.example is None
 
 
-def compare(session: Session, progress: Progress, *, every: bool = False) -> Compared:
+def find_changes(session: Session, progress: Progress, *, every: bool = False) -> Changes:
     """Lists the dataset and compares it, class by class, with the ledger. Raises DatasetError where it cannot be listed."""
     with stage(progress, "listing the dataset"):
         folder = open_dataset(session.dataset, follow_symlinks=session.settings.follow_symlinks)
@@ -86,7 +86,7 @@ def compare(session: Session, progress: Progress, *, every: bool = False) -> Com
             found.add([], _known(session, label))
     gone = found.gone.column()
     example = found.example or (gone[0] if gone else None)
-    return Compared(
+    return Changes(
         folder.classes, sorted(skipped), sorted(others), found.to_read, found.changed, gone, example
     )
 
@@ -129,7 +129,7 @@ class _Differences:
         self.gone.extend(known)
 
 
-def scan(session: Session, found: Compared, progress: Progress) -> Scan:
+def scan(session: Session, found: Changes, progress: Progress) -> Scan:
     """Records what there is, and reads of it what is to be read."""
     ledger, dataset, settings = session.ledger, session.dataset, session.settings
     to_read = found.to_read
@@ -167,7 +167,7 @@ def scan(session: Session, found: Compared, progress: Progress) -> Scan:
 
 def require_unchanged(session: Session, progress: Progress) -> None:
     """Raises DatasetChanged where the dataset's files are not those of the last scan, by size and time."""
-    found = compare(session, progress)
+    found = find_changes(session, progress)
     if not found.is_scanned:
         raise DatasetChanged(
             f"The dataset changed since the last scan: {found.changed} files new or changed, {len(found.gone)} gone"

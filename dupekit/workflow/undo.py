@@ -8,7 +8,7 @@ from dupekit.ledger import endings, rounds, steps
 from dupekit.ledger.steps import Step, StepKind
 from dupekit.system.progress import silent
 from dupekit.workflow.next_round import switch
-from dupekit.workflow.scan import compare, scan
+from dupekit.workflow.scan import find_changes, scan
 from dupekit.workflow.session import Session
 
 
@@ -35,7 +35,7 @@ def _reopen(session: Session, step: Step) -> None:
             hint="Decide anew in the next round; `dupekit ignore remove` takes an image off the ignore list.",
         )
     switched = switch(session, unescape(ending.before))
-    found = compare(switched.session, silent)
+    found = find_changes(switched.session, silent)
     switched.write()
     scan(switched.session, found, silent)
     endings.take_back(ledger, ending)

@@ -27,7 +27,7 @@ from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.images import RoundImages
 from dupekit.jobs.predictions import PredictionReader
 from dupekit.ledger import Ledger, applications, exports, images, integrity, predictions, rounds, verdicts
-from dupekit.ledger.applications import Application, SeenCorrection, Written
+from dupekit.ledger.applications import Application, SeenCorrection, WrittenFile
 from dupekit.ledger.exports import ExportedImage
 from dupekit.ledger.images import ImageState
 from dupekit.ledger.integrity import Fault
@@ -358,7 +358,7 @@ def _file_fault(known: Source, found: File | None, root: Path | None) -> str | N
     return "has another time than at the last scan" if found.mtime_ns != known.mtime_ns else None
 
 
-def _written_fault(written: Written, found: File | None, root: Path | None) -> str | None:
+def _written_fault(written: WrittenFile, found: File | None, root: Path | None) -> str | None:
     """Of an image of a corrected dataset; its content is compared where its `root` is given."""
     if found is None:
         return "missing"

@@ -11,7 +11,7 @@ import pytest
 
 from dupekit.correct.build import write_dataset
 from dupekit.correct.patch import write_patch
-from dupekit.correct.placements import Plan, Source, plan_dataset
+from dupekit.correct.placements import DatasetPlan, Source, plan_dataset
 from dupekit.errors import DatasetChanged, UsageError
 from dupekit.files.names import escape
 from tests.correct.datasets import by_class, contents, correction, source
@@ -29,7 +29,7 @@ def sources(dataset: Path) -> list[Source]:
     ]
 
 
-def placed(placements: Plan) -> dict[str, str]:
+def placed(placements: DatasetPlan) -> dict[str, str]:
     return {placement.source.path: placement.path for placement in placements}
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dupekit.api import Images
-from dupekit.dataset.columns import BLOCK, Column, DigestColumn, TextColumn, TextWriter, numbered, take
+from dupekit.dataset.columns import BLOCK, DigestColumn, StrColumn, TextColumn, TextWriter, numbered, take
 
 TEXTS = ["a/b.png", "", "ä/ö 漢字.png", "x" * 300, *(f"class/{i:05}.png" for i in range(2 * BLOCK))]
 DIGESTS = [sha256(text.encode()).hexdigest() for text in TEXTS]
-COLUMNS: list[tuple[Callable[[Sequence[str]], Column], list[str]]] = [
+COLUMNS: list[tuple[Callable[[Sequence[str]], StrColumn], list[str]]] = [
     (TextColumn.of, TEXTS),
     (DigestColumn.of, DIGESTS),
     (lambda texts: TextColumn.of(["before", *texts])[1:], TEXTS),
@@ -36,7 +36,7 @@ COLUMNS: list[tuple[Callable[[Sequence[str]], Column], list[str]]] = [
     ids=str,
 )
 def test_a_column_is_as_its_list(
-    make: Callable[[Sequence[str]], Column], texts: list[str], part: slice
+    make: Callable[[Sequence[str]], StrColumn], texts: list[str], part: slice
 ) -> None:
     column, expected = make(texts)[part], texts[part]
     assert list(column) == expected
@@ -56,7 +56,7 @@ def test_a_column_is_as_its_list(
 
 
 @pytest.mark.parametrize("make", [TextColumn.of, DigestColumn.of])
-def test_a_column_may_be_empty(make: Callable[[Sequence[str]], Column]) -> None:
+def test_a_column_may_be_empty(make: Callable[[Sequence[str]], StrColumn]) -> None:
     column = make([])
     assert [*column, *column[:5], *column.take([])] == []
 
