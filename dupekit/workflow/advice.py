@@ -117,6 +117,8 @@ def _advise(session: Session, current: Round | None, at: Standing | None) -> Adv
         return Advice(f"Round {current.number} has ended; the next one begins with a training.", TRAIN)
     if at.ending:
         return Advice(f"The end of round {current.number} was cut off.", "dupekit next")
+    if at.pairs_done < current.pairs and current.plan.get("imported"):
+        return Advice("The import of predictions was cut off.", "dupekit import-predictions FILES")
     if at.pairs_done < current.pairs and not (at.out or at.decided):
         if found := submitted(session.folder(current.number)):
             return Advice(_submitted(found), TRAIN)

@@ -7,6 +7,7 @@ result.json as a worker leaves them, and its split says which images it is of.
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,21 +257,24 @@ def _record(
     of_round = round_images(escape(str(session.dataset)), classes, columns.take(kept), None)
     dealt = layers([np.where(one.rows >= 0, place[one.rows], -1) for one in read], len(kept))
     folder = session.folder(number)
+    if (begun := rounds.latest(session.ledger)) and begun.number == number:  # cut off, and now done anew
+        shutil.rmtree(folder.path, ignore_errors=True)
     folder.create(of_round)
+    # Before its predictions are there: what lies in a round's folder without a record is nobody's.
+    rounds.begin(
+        session.ledger,
+        number=number,
+        dataset=of_round.dataset,
+        pairs=len(dealt),
+        images=len(kept),
+        plan=_plan(read, of_round).model_dump_json(),
+        halves=(Half.A,),
+    )
     writer = _Writer(folder, read, of_round)
     for pair, parts in enumerate(dealt, 1):
         progress("writing", pair - 1, len(dealt))
         writer.write(pair, parts)
     with stage(progress, "recording"):
-        rounds.begin(
-            session.ledger,
-            number=number,
-            dataset=of_round.dataset,
-            pairs=len(dealt),
-            images=len(kept),
-            plan=_plan(read, of_round).model_dump_json(),
-            halves=(Half.A,),
-        )
         for run in rounds.runs(session.ledger, number):
             ingest(session.ledger, folder, run)
     count_votes(session.ledger, folder, progress)

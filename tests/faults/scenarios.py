@@ -27,8 +27,9 @@ class Scenario:
     command: tuple[str, ...]
     done: str | None = None
     """What the command says when it is given again after it came to its end; None: it may be repeated."""
-    hint: tuple[str, ...] | None = None
-    """A further command where this one is at its end and takes no lock any more: lock.holder stays until somebody does."""
+    after: tuple[tuple[str, ...], ...] = ()
+    """Further commands where this one is at its end: it takes no lock any more, and lock.holder stays until somebody does; or
+    others count the votes."""
     once: bool = False
     """Whether given again it would take a further step: it is not where its first one is recorded."""
 
@@ -38,11 +39,18 @@ class Scenario:
 
 SCENARIOS = [
     Scenario(
-        "init", "nothing", ("init", "@data", *PROJECT), "is a dupekit project already", ("scan", *PROJECT)
+        "init", "nothing", ("init", "@data", *PROJECT), "is a dupekit project already", (("scan", *PROJECT),)
     ),
     Scenario("scan", "changed", ("scan", *PROJECT)),
     Scenario("train", "scanned", ("train", "--pairs", "2", *FAKES, *PROJECT)),
     Scenario("train-on", "trained", ("train", "--pairs", "4", *PROJECT)),
+    Scenario(
+        "import-predictions",
+        "predicted",
+        ("import-predictions", "@predictions.csv", *PROJECT),
+        "is open, and imported predictions are a round of their own",
+        (("flag", *PROJECT), ("scan", *PROJECT)),
+    ),
     Scenario("flag", "trained", ("flag", "--threshold", "2", *PROJECT)),
     Scenario(
         "export",
@@ -62,9 +70,9 @@ SCENARIOS = [
         for mode in ("copy", "hardlink", "symlink", "reflink")
     ),
     Scenario("next", "applied", ("next", "--drop", *PROJECT), "is closed"),
-    Scenario("undo-collect", "collected", ("undo", *PROJECT), hint=("scan", *PROJECT), once=True),
-    Scenario("undo-apply", "applied", ("undo", *PROJECT), hint=("scan", *PROJECT), once=True),
-    Scenario("undo-next", "ended", ("undo", *PROJECT), hint=("scan", *PROJECT), once=True),
+    Scenario("undo-collect", "collected", ("undo", *PROJECT), after=(("scan", *PROJECT),), once=True),
+    Scenario("undo-apply", "applied", ("undo", *PROJECT), after=(("scan", *PROJECT),), once=True),
+    Scenario("undo-next", "ended", ("undo", *PROJECT), after=(("scan", *PROJECT),), once=True),
     Scenario("ignore-import", "flagged", ("ignore", "import", "@ignored.csv", *PROJECT)),
 ]
 
@@ -85,6 +93,9 @@ def prepare(area: Area, give: Commands) -> None:
     area.save("scanned")
     _change(data)
     area.save("changed")
+    area.restore("scanned")
+    _predict(data, area.path / "predictions.csv")
+    area.save("predicted")
     area.restore("scanned")
     give("train", "--pairs", "3", *FAKES, *PROJECT)
     area.save("trained")
@@ -115,6 +126,18 @@ def _change(data: Path) -> None:
     (data / "diatom/0004.png").rename(data / "diatom/renamed.png")
     shutil.copyfile(data / "ciliate/0005.png", data / "ciliate/0006.png")
     (data / "ciliate/0007.png").write_bytes(b"no image")
+
+
+def _predict(data: Path, out: Path) -> None:
+    """What somebody else's model says of every image: that it belongs where its name says, if that names a class."""
+    rows = ["path,class,probability\n"]
+    for file in sorted(data.glob("*/*.png")):
+        meant = file.stem.removeprefix("wrong_") if file.stem.startswith("wrong_") else file.parent.name
+        rows += [
+            f"{file.relative_to(data).as_posix()},{label},{0.8 if label == meant else 0.1}\n"
+            for label in CLASSES
+        ]
+    out.write_text("".join(rows))
 
 
 def _review(tree: Path) -> None:

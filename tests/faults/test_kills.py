@@ -63,7 +63,7 @@ def test_at_a_call(bench: Bench, scenario: Scenario, record_property) -> None:
 
 @needs_strace
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-@each(SCENARIOS if KILLS else SCENARIOS[6:7])
+@each(SCENARIOS if KILLS else SCENARIOS[7:8])
 def test_a_call_that_fails(bench: Bench, scenario: Scenario, error: str, record_property) -> None:
     """As on a disk that is damaged, or full for a moment: what is not refused in words has its usual end."""
     chance = random.Random(f"{SEED} {scenario} {error}")

@@ -108,8 +108,8 @@ class Bench:
             ended = self.give(*scenario.command, codes=(0,) if scenario.done is None else (0, 2, 3))
             done = ended.code != 0
             assert not done or (scenario.done and scenario.done in ended.said), ended.said
-        if done and scenario.hint:
-            self.give(*scenario.hint)
+        for command in scenario.after if done else ():
+            self.give(*command)
 
     def check(self, expected: Seen, dataset: dict[str, tuple[str, int, int]]) -> None:
         """The end is that of an undisturbed run, the dataset is untouched, and `verify` is content."""

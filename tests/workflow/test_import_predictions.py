@@ -347,7 +347,10 @@ def test_killed_in_the_middle_it_is_done_again(
     if at == "count_votes":  # all is recorded: any command counts
         assert project.flag().pairs == 3
     else:
+        asked = "No round has been begun" if at == "begin" else "The import of predictions was cut off"
+        assert asked in dupekit("status", "-p", project.path).stdout
         assert project.import_predictions(files).pairs == 3
+    assert [one.name for one in (project.path / "rounds").iterdir()] == ["01"]
     assert project.verify().differences == []
     assert project.status().pairs_done == 3
 
