@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from dupekit.dataset.image_file import MAX_PIXELS, NO_DATA, blocks, open_image
 from dupekit.dataset.images import Fit
 
-RULES = 2
+RULES = 3
 """The version of what this module does to an image. Raise it with every change after which some file gives other
 pixels: it is part of the names of cached pixels and features, which are then made anew. Pillow's own rounding, a
 level more or less from one release to another, is no such change."""
@@ -125,9 +125,14 @@ def _range(values: NDArray[Any], no_data: float | None) -> tuple[float, float]:
 
 def _unknown(values: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
     unknown: NDArray[np.bool_] = ~np.isfinite(values)
-    if no_data is not None:
-        with np.errstate(invalid="ignore"):  # of a number that no such value can be
-            unknown |= values == np.asarray(no_data).astype(values.dtype)
+    if no_data is None:
+        return unknown
+    if values.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return unknown | (values == values.dtype.type(no_data))  # as the file rounds it
+    limits = np.iinfo(values.dtype)
+    if limits.min <= no_data <= limits.max and no_data == int(no_data):  # else no value is it
+        unknown |= values == int(no_data)
     return unknown
 
 

@@ -174,6 +174,17 @@ def test_no_data_flattens_nothing(mode: str) -> None:
     assert array[0, 0] <= array[array > 0].min()
 
 
+@pytest.mark.parametrize("no_data", ["-9999", "1e300", "nan", "55537.5", "1e5"])
+def test_a_no_data_value_that_no_pixel_can_have_hides_none(no_data: str) -> None:
+    """Of 16 bits -9999 was taken for 55537."""
+    values = np.linspace(55000, 56000, 64).reshape(8, 8).astype(np.uint16)
+    values[0, 0] = 55537
+    plain, tagged = (
+        grey(encoded(Image.fromarray(values), "TIFF", **tags)) for tags in ({}, {"tiffinfo": {42113: no_data}})
+    )
+    assert (tagged == plain).all()
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_orientation_is_a_number_whatever_stands_beside_it(kind: str) -> None:
     exif = Image.Exif()
