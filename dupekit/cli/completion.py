@@ -97,7 +97,7 @@ def complete_tree(ctx: typer.Context, incomplete: str) -> Iterable[str]:  # noqa
     from dupekit.files.names import unescape
 
     with _ledger(ctx) as ledger:
-        found = ledger.rows("SELECT tree FROM exports GROUP BY tree ORDER BY max(id) DESC")
+        found = ledger.rows("SELECT placed(tree) FROM exports GROUP BY tree ORDER BY max(id) DESC")
         return [unescape(tree) for (tree,) in found]
 
 

@@ -129,7 +129,8 @@ def _unknown(values: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
         return unknown
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return unknown | (values == values.dtype.type(no_data))  # as the file rounds it
+            unknown |= values == values.dtype.type(no_data)  # as the file rounds it
+        return unknown
     limits = np.iinfo(values.dtype)
     if limits.min <= no_data <= limits.max and no_data == int(no_data):  # else no value is it
         unknown |= values == int(no_data)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dupekit.errors import UsageError
-from dupekit.files.names import unescape
+from dupekit.files.names import escape, unescape
 
 
 def real_path(root: Path, text: str) -> Path:
@@ -17,6 +18,17 @@ def absolute(path: Path) -> Path:
     """The absolute path without ".."; links on the way are resolved, one at the very end is kept."""
     full = Path(path).absolute()
     return full.resolve() if full.name in ("", "..") else full.parent.resolve() / full.name
+
+
+def relative(place: str, folder: Path) -> str:
+    """How a place, absolute and escaped, is written relative to a folder, so that both may be moved together."""
+    return escape(Path(os.path.relpath(absolute(Path(unescape(place))), folder.resolve())).as_posix())
+
+
+def placed(text: str, folder: Path) -> str:
+    """Where that lies which is written relative to a folder: absolute, escaped. What is absolute stays as it is."""
+    path = unescape(text)
+    return text if Path(path).is_absolute() else escape(os.path.normpath(folder.resolve() / path))
 
 
 def new_place(path: Path) -> Path:

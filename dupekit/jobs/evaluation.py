@@ -154,7 +154,7 @@ class Trial:
         """Another one for whatever else is trained or tested, but for the number of seeds."""
         key = hashlib.sha256(self.plan.model_dump_json().encode())
         for images in self.images.values():
-            for array in images.arrays().values():
+            for array in images.arrays("" if images.movable else images.dataset).values():
                 key.update(array.tobytes())
         for numbers in (self.held_out(1), self.tested):
             key.update(numbers.tobytes())

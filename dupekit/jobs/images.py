@@ -15,6 +15,7 @@ from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.arrays import DAMAGED, Arrays, write_arrays
 from dupekit.files.names import unescape
+from dupekit.files.paths import placed, relative
 from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
 from dupekit.jobs.files import read_model
@@ -34,7 +35,9 @@ class About(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, title="images.npz")
 
     format: Literal["dupekit/images/2"] = Field("dupekit/images/2", alias="schema")
-    dataset: str = Field(description="The dataset's folder: absolute, escaped.")
+    dataset: str = Field(
+        description="The dataset's folder, escaped: absolute, or relative to the folder of this file."
+    )
     classes: list[str] = Field(description="What the models tell apart.")
     folders: list[str] | None = Field(
         None,
@@ -73,6 +76,8 @@ class RoundImages:
     sizes: NDArray[np.int32]
     labels: NDArray[np.int32]
     groups: NDArray[np.int64] | None = None
+    movable: bool = False
+    """Whether the dataset goes with its project: their file then names it relative to itself."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,9 +116,9 @@ class RoundImages:
     def as_images(self) -> Images:
         return Images(Path(unescape(self.dataset)), self.paths, self.digests, self.sizes)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """As they stand in images.npz, by name."""
-        about = About(dataset=self.dataset, classes=self.classes, folders=self.folders)
+    def arrays(self, dataset: str) -> dict[str, NDArray[Any]]:
+        """As they stand in an images.npz that names the dataset so, by name."""
+        about = About(dataset=dataset, classes=self.classes, folders=self.folders)
         first = self.paths.start
         found: dict[str, NDArray[Any]] = {
             "about": np.frombuffer(about.model_dump_json(by_alias=True).encode(), np.uint8),
@@ -129,8 +134,9 @@ class RoundImages:
 
 def write_images(file: Path, images: RoundImages) -> None:
     """Writes images.npz, atomically."""
+    dataset = relative(images.dataset, file.parent) if images.movable else images.dataset
     with atomic_write(file) as out:
-        write_arrays(out, images.arrays())
+        write_arrays(out, images.arrays(dataset))
 
 
 def read_images(file: Path) -> RoundImages:
@@ -139,7 +145,7 @@ def read_images(file: Path) -> RoundImages:
         if file.suffix == ".json":
             return _checked(_of_first(read_model(file, _FirstFormat)))
         with open_regular(file, "rb") as content:
-            return _checked(_read(Arrays(content)))
+            return _checked(_read(Arrays(content), file.parent))
     except OSError as error:
         raise JobError(
             f"{file} cannot be read: {error.strerror or error}.",
@@ -151,10 +157,10 @@ def read_images(file: Path) -> RoundImages:
         ) from None
 
 
-def _read(arrays: Arrays) -> RoundImages:
+def _read(arrays: Arrays, folder: Path) -> RoundImages:
     about = About.model_validate_json(arrays.read("about", np.uint8).tobytes())
     return RoundImages(
-        about.dataset,
+        placed(about.dataset, folder),
         about.classes,
         about.folders,
         arrays.read("ids", np.int64),
@@ -163,6 +169,7 @@ def _read(arrays: Arrays) -> RoundImages:
         arrays.read("sizes", np.int32, 2),
         arrays.read("labels", np.int32),
         arrays.read("groups", np.int64) if "groups" in arrays else None,
+        movable=not Path(unescape(about.dataset)).is_absolute(),
     )
 
 

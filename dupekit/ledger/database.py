@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from dupekit.errors import LedgerError, LedgerUnavailable
+from dupekit.files.names import unescape
+from dupekit.files.paths import placed, relative
 from dupekit.ledger.migrations import migrations
 
 FILE = "ledger.db"
@@ -83,6 +86,8 @@ class Ledger:
                 hint="Restore it from a backup, or make a new project with `dupekit init`.",
             )
         self.path = path
+        self.project = path.absolute().parent.resolve()
+        """The folder that it lies in."""
         self._apart = False
         # As a URI, which needs "?", "#" and "%" of a path escaped; as_uri does that.
         name = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
@@ -95,6 +100,7 @@ class Ledger:
             )
         try:
             with _in_words(path):
+                self.connection.create_function("placed", 1, lru_cache(self._placed), deterministic=True)
                 self._prepare(None if read_only else before_migrating, create=create)
         except BaseException:
             self.connection.close()
@@ -165,6 +171,15 @@ class Ledger:
         """The first column of the first row, or None."""
         row = self.rows(sql, values).fetchone()
         return row and row[0]
+
+    def as_recorded(self, place: str, *, movable: bool = False) -> str:
+        """What is recorded of a place, which is absolute and escaped: what lies in the project's folder, or is `movable` with it, relative
+        to that; in queries "placed(column)" is the place again."""
+        within = Path(unescape(place)).is_relative_to(self.project)
+        return relative(place, self.project) if within or movable else place
+
+    def _placed(self, text: Any) -> Any:
+        return placed(text, self.project) if isinstance(text, str) and text else text
 
     def schema(self) -> str:
         """The schema as SQL, without SQLite's and sqlite-utils' own tables."""

@@ -75,7 +75,7 @@ class ExportedImage:
     population: int | None
 
 
-_EXPORT = "SELECT id, round, key, tree, created, purpose, withdrawn FROM exports"
+_EXPORT = "SELECT id, round, key, placed(tree), created, purpose, withdrawn FROM exports"
 
 
 def record(
@@ -91,7 +91,7 @@ def record(
     with ledger.write() as db:
         number = db.execute(
             "INSERT INTO exports (round, key, tree, created, purpose) VALUES (?, ?, ?, ?, ?)",
-            (round_number, key, tree, now(), purpose),
+            (round_number, key, ledger.as_recorded(tree), now(), purpose),
         ).lastrowid
         db.executemany(
             "INSERT INTO exported_files (export, path, image, stratum, population) VALUES (?, ?, ?, ?, ?)",
@@ -144,7 +144,7 @@ def out(ledger: Ledger, round_number: int) -> list[Out]:
 def place(ledger: Ledger, export: Export) -> str:
     """From where a tree was collected last, else where it was written: absolute, escaped."""
     collected = ledger.value(
-        "SELECT tree FROM collections WHERE export = ? AND undone IS NULL AND tree != '' ORDER BY id DESC",
+        "SELECT placed(tree) FROM collections WHERE export = ? AND undone IS NULL AND tree != '' ORDER BY id DESC",
         (export.number,),
     )
     return collected or export.tree
@@ -152,7 +152,7 @@ def place(ledger: Ledger, export: Export) -> str:
 
 def last_at(ledger: Ledger, place: str) -> Export | None:
     """The last tree that was written to this place."""
-    row = ledger.rows(f"{_EXPORT} WHERE tree = ? ORDER BY id DESC", (place,)).fetchone()
+    row = ledger.rows(f"{_EXPORT} WHERE placed(tree) = ? ORDER BY id DESC", (place,)).fetchone()
     return _export(*row) if row else None
 
 

@@ -191,8 +191,8 @@ def out_in(ledger: Ledger, image: int) -> list[OutIn]:
     """Trees that hold it and were not called back, of rounds that have not ended, in the order in which they were exported."""
     rows = ledger.rows(
         """
-        SELECT exports.round, coalesce((SELECT tree FROM collections WHERE export = exports.id AND undone IS NULL AND tree != ''
-            ORDER BY id DESC LIMIT 1), exports.tree), f.path, created, purpose
+        SELECT exports.round, placed(coalesce((SELECT tree FROM collections WHERE export = exports.id AND undone IS NULL
+            AND tree != '' ORDER BY id DESC LIMIT 1), exports.tree)), f.path, created, purpose
         FROM exports JOIN rounds ON rounds.id = exports.round
         JOIN exported_files AS f ON f.export = exports.id AND f.image = ?
         WHERE withdrawn IS NULL AND closed IS NULL ORDER BY exports.id

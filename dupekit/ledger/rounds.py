@@ -26,6 +26,9 @@ _VIEW: TypeAdapter[ClassView | None] = TypeAdapter(ClassView | None)
 class Round:
     number: int
     dataset: str
+    """Absolute, escaped."""
+    movable: bool
+    """Whether it goes with the project, for the settings name it relative to that."""
     begun: str
     closed: str | None
     pairs: int
@@ -73,6 +76,7 @@ def begin(
     pairs: int,
     images: int,
     plan: str,
+    movable: bool = False,
     halves: Sequence[Half] = tuple(Half),
 ) -> None:
     """Begins a round and plans its runs; `plan` is a JSON object. Also anew, where one of this number was begun: what its runs said is then gone.
@@ -88,7 +92,7 @@ def begin(
             ON CONFLICT (id) DO UPDATE SET dataset = excluded.dataset, begun = excluded.begun, pairs = excluded.pairs,
                 images = excluded.images, plan = excluded.plan
             """,
-            (number, dataset, now(), pairs, images, plan),
+            (number, ledger.as_recorded(dataset, movable=movable), now(), pairs, images, plan),
         )
         _plan_runs(db, number, pairs, halves)
 
@@ -131,13 +135,14 @@ def set_rule(ledger: Ledger, round_number: int, *, rule: RuleName, threshold: in
 
 def get(ledger: Ledger, number: int) -> Round:
     row = ledger.rows(
-        "SELECT id, dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold, rule,"
+        "SELECT id, placed(dataset), placed(dataset) != dataset, begun, closed, pairs, images, plan, tallied_pairs, threshold, rule,"
         " strong_changed, strong_images FROM rounds WHERE id = ?",
         (number,),
     ).fetchone()
     *others, changed, strong = row
     stability = None if strong is None else Stability(changed, strong)
     found = dict(zip(Round.__slots__, (*others, stability), strict=True))
+    found["movable"] = bool(found["movable"])
     found["plan"] = understood(_object, found["plan"])
     found["rule"] = found["rule"] and understood(RuleName, found["rule"])
     return Round(**found)

@@ -59,7 +59,7 @@ def steps(ledger: Ledger) -> list[Step]:
         """
         SELECT number, what, round, at, nullif(who, ''), count, place, undone FROM (
             SELECT c.id AS number, 'collect' AS what, exports.round AS round, c.at AS at, who,
-                coalesce(decided.count, 0) AS count, iif(c.tree = '', exports.tree, c.tree) AS place, undone,
+                coalesce(decided.count, 0) AS count, placed(iif(c.tree = '', exports.tree, c.tree)) AS place, undone,
                 c.id AS last_collect, 0 AS last_apply
             FROM collections AS c JOIN exports ON exports.id = c.export
             LEFT JOIN (SELECT collection, count(*) AS count FROM verdicts GROUP BY collection) AS decided

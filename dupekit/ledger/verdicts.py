@@ -106,7 +106,7 @@ def record(
     with ledger.write() as db:
         collection = db.execute(
             "INSERT INTO collections (export, at, who, tree) VALUES (?, ?, ?, ?)",
-            (export.number, now(), who, tree),
+            (export.number, now(), who, ledger.as_recorded(tree)),
         ).lastrowid
         db.executemany(
             "INSERT INTO verdicts (collection, round, image, verdict, label, previous, digest)"
@@ -194,7 +194,7 @@ def _said(ledger: Ledger, export: Export) -> dict[int, Elsewhere]:
     memory: by SQLite, which has no index of those by image, it took a pass over all of them for every verdict."""
     found = ledger.rows(
         f"""
-        SELECT v.image, verdict, label, at, export, coalesce(nullif(collections.tree, ''), exports.tree) FROM opinions
+        SELECT v.image, verdict, label, at, export, placed(coalesce(nullif(collections.tree, ''), exports.tree)) FROM opinions
         CROSS JOIN verdicts AS v ON v.id = coalesce(decision, {export.purpose})
         CROSS JOIN collections ON collections.id = v.collection
         CROSS JOIN exports ON exports.id = export

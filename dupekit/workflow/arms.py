@@ -62,6 +62,7 @@ class Corrected:
         more = test or TestFolder([], [], [], [], [])
         return RoundImages(
             dataset=images.dataset,
+            movable=images.movable,
             classes=list(classes),
             folders=None,
             ids=np.concatenate([images.ids[rows], self.numbers_for(test)]),

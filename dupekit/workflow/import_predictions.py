@@ -254,7 +254,7 @@ def _record(
     kept = np.flatnonzero(predicted)
     place = np.cumsum(predicted) - 1  # of a readable image among those of the round
     classes = {label for one in read for label in one.classes}
-    of_round = round_images(escape(str(session.dataset)), classes, columns.take(kept), None)
+    of_round = round_images(session.place, session.movable, classes, columns.take(kept), None)
     dealt = layers([np.where(one.rows >= 0, place[one.rows], -1) for one in read], len(kept))
     folder = session.folder(number)
     if (begun := rounds.latest(session.ledger)) and begun.number == number:  # cut off, and now done anew
@@ -265,6 +265,7 @@ def _record(
         session.ledger,
         number=number,
         dataset=of_round.dataset,
+        movable=of_round.movable,
         pairs=len(dealt),
         images=len(kept),
         plan=_plan(read, of_round).model_dump_json(),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dupekit.errors import UsageError
 from dupekit.files.names import escape, unescape
-from dupekit.files.paths import absolute
+from dupekit.files.paths import absolute, relative
 from dupekit.files.write import write_text
 from dupekit.ledger import Ledger, applications, endings, rounds, verdicts
 from dupekit.ledger.endings import Ending
@@ -70,22 +70,29 @@ def switch(session: Session, setting: str) -> Switched:
 def _next_dataset(session: Session, dataset: Path | None, ended: Round, begun: Ending | None) -> str:
     """The setting of the next round: as told, as a call that was cut off was told, else the last corrected dataset."""
     if dataset is not None:
-        return str(absolute(dataset))
+        return _as_set(session, absolute(dataset))
     if begun:
         return unescape(begun.dataset) if begun.dataset else session.settings.dataset
     applied = applications.of_round(session.ledger, ended.number)
-    return unescape(applied[-1].destination) if applied else session.settings.dataset
+    return _as_set(session, Path(unescape(applied[-1].destination))) if applied else session.settings.dataset
+
+
+def _as_set(session: Session, dataset: Path) -> str:
+    """What the settings say of a dataset: relative to the project, where they said it so of the one that it lies beside."""
+    if session.movable and dataset.parent == absolute(session.dataset).parent:
+        return unescape(relative(escape(str(dataset)), session.root))
+    return str(dataset)
 
 
 def _same(session: Session, dataset: Path | None, begun: Ending) -> bool:
     """Whether a call means the dataset that an earlier one went on with."""
     known = session.root / unescape(begun.dataset) if begun.dataset else session.dataset
-    return dataset is None or absolute(dataset) == known
+    return dataset is None or absolute(dataset) == absolute(known)
 
 
 def _made_of_links(ledger: Ledger, dataset: Path) -> bool:
     """Whether dupekit made this dataset, of links."""
-    place = escape(str(dataset))
+    place = escape(str(absolute(dataset)))
     modes = [one.mode for one in applications.every(ledger) if one.destination == place]
     return modes[:1] == ["symlink"]
 

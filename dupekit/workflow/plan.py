@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dupekit.errors import DatasetError, UsageError
-from dupekit.files.names import escape
 from dupekit.files.paths import absolute
 from dupekit.jobs.files import Choice, Half, finished, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
@@ -148,7 +147,7 @@ def assess(session: Session, *, class_min: int, view: ClassView | None = None) -
     sizes = images.class_sizes(session.ledger, view)
     classes = [size.name for size in sizes if size.different >= class_min]
     refuse_few_classes(classes, class_min, view)
-    return round_images(escape(str(session.dataset)), classes, images.readable(session.ledger), view)
+    return round_images(session.place, session.movable, classes, images.readable(session.ledger), view)
 
 
 def refuse_few_classes(classes: Sequence[str], class_min: int, view: ClassView | None) -> None:

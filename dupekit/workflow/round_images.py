@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def round_images(
-    dataset: str, classes: Iterable[str], columns: Columns, view: ClassView | None
+    dataset: str, movable: bool, classes: Iterable[str], columns: Columns, view: ClassView | None
 ) -> RoundImages:
     """The images of the dataset that are of these classes, as the view sees them."""
     classes = sorted(classes, key=sort_key)
@@ -31,6 +31,7 @@ def round_images(
     own = columns.labels[rows].tolist()
     return RoundImages(
         dataset=dataset,
+        movable=movable,
         classes=classes,
         folders=folders(view, classes, (columns.classes[label] for label in own)) if view else None,
         ids=columns.ids[rows],
@@ -50,7 +51,7 @@ def known_images(ledger: Ledger, number: int) -> RoundImages | None:
     imported = understood(Plan.model_validate, known.plan).imported
     there = (found.classes[label] for label in np.unique(found.labels).tolist())
     own = {name for label in there if (name := trained_as(view, label))}
-    return round_images(known.dataset, imported.classes if imported else own, found, view)
+    return round_images(known.dataset, known.movable, imported.classes if imported else own, found, view)
 
 
 def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from dupekit.errors import LedgerError
 from dupekit.files.lock import exclusive
+from dupekit.files.names import escape
+from dupekit.files.paths import absolute
 from dupekit.files.write import clear_partials
 from dupekit.jobs.folder import RoundFolder
 from dupekit.ledger import Ledger, integrity
@@ -33,6 +35,16 @@ class Session:
     @property
     def dataset(self) -> Path:
         return self.root / self.settings.dataset  # an absolute setting stands for itself
+
+    @property
+    def place(self) -> str:
+        """Where the dataset lies: absolute, escaped."""
+        return escape(str(absolute(self.dataset)))
+
+    @property
+    def movable(self) -> bool:
+        """Whether the dataset goes with the project, for its settings name it relative to that."""
+        return not Path(self.settings.dataset).is_absolute()
 
     def folder(self, round_number: int) -> RoundFolder:
         return RoundFolder(self.root, round_number)

@@ -208,6 +208,7 @@ def _begin(ledger: Ledger, work: Work) -> None:
         ledger,
         number=number,
         dataset=work.of_round.dataset,
+        movable=work.of_round.movable,
         pairs=work.pairs,
         images=len(work.of_round),
         plan=work.plan.model_dump_json(),

@@ -38,7 +38,7 @@ def offered(project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPa
 
 def test_plugins_are_offered_by_name(offered) -> None:
     assert {"auto", "fake", "probe", "torch", "broken"} <= set(offered("train", "--trainer", ""))
-    assert offered("train", "--trainer", "pr") == ["probe"]
+    assert offered("train", "--trainer", "pro") == ["probe"]
     assert offered("train", "--validator", "") == ["fake", "fickle", "onnx"]
     assert offered("train", "--executor", "s") == ["slurm"]
     assert offered("plugins", "show", "o") == ["onnx"]

@@ -180,7 +180,8 @@ def test_a_no_data_value_that_no_pixel_can_have_hides_none(no_data: str) -> None
     values = np.linspace(55000, 56000, 64).reshape(8, 8).astype(np.uint16)
     values[0, 0] = 55537
     plain, tagged = (
-        grey(encoded(Image.fromarray(values), "TIFF", **tags)) for tags in ({}, {"tiffinfo": {42113: no_data}})
+        grey(encoded(Image.fromarray(values), "TIFF", **tags))
+        for tags in ({}, {"tiffinfo": {42113: no_data}})
     )
     assert (tagged == plain).all()
 

@@ -80,7 +80,7 @@ def _changed(**arrays: Any) -> Callable[[Path], None]:
     """Another array in the place of one, or none."""
 
     def change(file: Path) -> None:
-        kept = {**IMAGES.arrays(), **arrays}
+        kept = {**IMAGES.arrays("/data"), **arrays}
         with file.open("wb") as out:
             write_arrays(out, {name: array for name, array in kept.items() if array is not None})
 
@@ -92,7 +92,7 @@ def _cut(file: Path) -> None:
 
 
 def _compressed(file: Path) -> None:
-    arrays = IMAGES.arrays()
+    arrays = IMAGES.arrays("/data")
     np.savez_compressed(file, **arrays)
 
 
