@@ -14,9 +14,11 @@ import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import DatasetChanged, ImageError, UsageError
@@ -38,7 +40,14 @@ from dupekit.review.manifest import (
 from dupekit.review.reference_index import reference_folder
 from dupekit.review.style import PLAIN, Order, Stratum, Style
 from dupekit.rounds.rules import Suspect
+from dupekit.system.parallel import in_order
 from dupekit.system.progress import Progress, silent
+
+_WRITERS = 8
+"""Files that are copied at once: a network share lets each wait a dozen times."""
+_ENLARGERS = 4
+"""Of copies that are enlarged, each of which may take 300 MB."""
+_AHEAD = 64
 
 
 def plan_tree(
@@ -147,20 +156,16 @@ def write_tree(
     partial = partial_of(destination, manifest.export)
     try:
         partial.mkdir()
+
+        def write(file: ExportedFile) -> _Copied:
+            return _write(file, dataset, partial, factor=manifest.enlarged, max_pixels=max_pixels)
+
         files, settled_ns = [], 0
-        for done, file in enumerate(manifest.files):
-            progress("exporting", done, len(manifest.files))
-            source, copy = real_path(dataset, file.original), real_path(partial, file.path)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if manifest.enlarged > 1:
-                content = _enlarged(source, file.digest, manifest.enlarged, max_pixels)
-                copy.write_bytes(content)
-                file = replace(file, copy_digest=hashlib.sha256(content).hexdigest())
-            else:
-                _copy(source, copy, file.digest)
-            stat = _dated(source, copy)
-            files.append(replace(file, size=stat.st_size))
-            settled_ns = max(settled_ns, stat.st_ctime_ns)
+        with ThreadPoolExecutor(_WRITERS if manifest.enlarged == 1 else _ENLARGERS) as threads:
+            for done, one in enumerate(in_order(threads, write, manifest.files, ahead=_AHEAD)):
+                progress("exporting", done, len(manifest.files))
+                files.append(one.file)
+                settled_ns = max(settled_ns, one.changed_ns)
         for name in SPECIAL if style.only_flagged_classes else (*manifest.folders, *SPECIAL):
             real_path(partial, name).mkdir(exist_ok=True)
         write_text(partial / READ_ME, read_me.page(manifest, sheets=sheets))
@@ -179,6 +184,25 @@ def write_tree(
     sync_folder(destination.parent)
     progress("exporting", len(manifest.files), len(manifest.files))
     return written
+
+
+class _Copied(NamedTuple):
+    file: ExportedFile
+    """With what only the copy tells."""
+    changed_ns: int
+
+
+def _write(file: ExportedFile, dataset: Path, tree: Path, *, factor: int, max_pixels: int) -> _Copied:
+    source, copy = real_path(dataset, file.original), real_path(tree, file.path)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if factor > 1:
+        content = _enlarged(source, file.digest, factor, max_pixels)
+        copy.write_bytes(content)
+        file = replace(file, copy_digest=hashlib.sha256(content).hexdigest())
+    else:
+        _copy(source, copy, file.digest)
+    stat = _dated(source, copy)
+    return _Copied(replace(file, size=stat.st_size), stat.st_ctime_ns)
 
 
 def partial_of(destination: Path, export: str) -> Path:
