@@ -13,7 +13,7 @@ from tomlkit.items import Bool
 
 from dupekit.dataset.image_file import MAX_PIXELS
 from dupekit.errors import UsageError
-from dupekit.files.json_text import LARGEST
+from dupekit.files.json_text import LARGEST, in_a_line
 from dupekit.files.write import write_text
 from dupekit.rounds.rules import RuleName
 
@@ -108,10 +108,8 @@ def checked(values: dict[str, Any], *, where: str = "") -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"{where}{name}: {first['msg'].removeprefix('Value error, ')}.",
+            f"{where}{in_a_line(error)}.",
             hint=f"The settings are: {', '.join(Settings.model_fields)}.",
         ) from None
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dupekit.errors import JobError
-from dupekit.files.json_text import LARGEST
+from dupekit.files.json_text import LARGEST, in_a_line
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 from dupekit.plugin.contract import RESULT
@@ -129,7 +129,7 @@ def read_model(path: Path, kind: type[_Model]) -> _Model:
         ) from None
     except ValueError as error:
         raise JobError(
-            f"{path} is not valid: {error}",
+            f"{path} is not valid: {in_a_line(error)}.",
             hint="Delete this file and run `dupekit train` again.",
         ) from None
 

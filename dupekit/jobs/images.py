@@ -14,6 +14,7 @@ from dupekit.dataset.columns import DIGEST_BYTES, DigestColumn, TextColumn, numb
 from dupekit.dataset.images import Images
 from dupekit.errors import JobError
 from dupekit.files.arrays import DAMAGED, Arrays, write_arrays
+from dupekit.files.json_text import in_a_line
 from dupekit.files.names import unescape
 from dupekit.files.paths import placed, relative
 from dupekit.files.regular import open_regular
@@ -153,7 +154,8 @@ def read_images(file: Path) -> RoundImages:
         ) from None
     except DAMAGED as error:
         raise JobError(
-            f"{file} is not valid: {error}", hint="Delete this file and run `dupekit train` again."
+            f"{file} is not valid: {in_a_line(error)}.",
+            hint="Delete this file and run `dupekit train` again.",
         ) from None
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from dupekit.errors import TreeUnavailable, UsageError
-from dupekit.files.json_text import LARGEST
+from dupekit.files.json_text import LARGEST, in_a_line
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
 
@@ -135,7 +135,7 @@ def read_manifest(path: Path) -> Manifest:
         ) from None
     except (ValueError, RecursionError) as error:
         raise TreeUnavailable(
-            f"{path} is not a manifest of a review tree: {str(error).splitlines()[0]}.",
+            f"{path} is not a manifest of a review tree: {in_a_line(error)}.",
             hint="Restore the folder .dupekit of the tree, or export again.",
         ) from None
 
