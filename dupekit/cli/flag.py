@@ -49,7 +49,7 @@ def flag(
     if json:
         print_json(_document(found))
         return
-    _show(found, top=None if everything else top or FIRST)
+    _show(found, top=None if everything else top or FIRST, asked=top is not None)
     contradicted = sum(one.contradicted for one in found.suspects)
     if contradicted:
         say(
@@ -97,7 +97,7 @@ def _document(found: Flagged) -> dict[str, Any]:
     }
 
 
-def _show(found: Flagged, *, top: int | None) -> None:
+def _show(found: Flagged, *, top: int | None, asked: bool) -> None:
     from dupekit.rounds.class_view import seen_as
     from dupekit.rounds.rules import by_class_pair
 
@@ -108,6 +108,7 @@ def _show(found: Flagged, *, top: int | None) -> None:
         [(one.path, one.suggested, one.votes, one.score) for one in found.suspects],
         whole=everything,
         most=top,
+        asked=asked,
         rest="--all shows all of them, with whole names.",
     )
     table("By votes", [texts("votes"), numbers("suspects"), texts("")], _histogram(found))

@@ -96,12 +96,14 @@ def table(
     *,
     whole: bool = False,
     most: int | None = None,
+    asked: bool = False,
     rest: str = "--json has all.",
 ) -> None:
     """On a terminal a table that fits: names shortened but with `whole`, no column in which nothing stands, and at most
     the first `most` rows; then says how many there are, and in the words of `rest` where. In a pipe it is whole, and
-    tab-separated."""
+    tab-separated; where a person `asked` for so many rows, there are no more in a pipe either."""
     if not sys.stdout.isatty():
+        rows = rows[:most] if asked else rows
         say("\n".join([title, *("\t".join(line) for line in _raw(columns, rows)), ""]))
         return
     if not rows:

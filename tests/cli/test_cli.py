@@ -50,6 +50,8 @@ def test_the_loop_by_commands(dataset, tmp_path, fast) -> None:
     said = dupekit("flag", "--all", cwd=project).stdout
     assert "amoeba\tdiatom\t1\nciliate\tamoeba\t1\n" in said
     assert "Name one of the two only" in dupekit("flag", "--all", "--top", 1, cwd=project, code=2).stderr
+    shown = dupekit("flag", "--top", 1, cwd=project).stdout.partition("By votes")[0]
+    assert shown.count(".png\t") == 1  # asked for, in a pipe, too
     flagged = parsed("flag", "--threshold", 3, cwd=project)
     assert (flagged["rule"], flagged["threshold"], len(flagged["dupes"])) == ("votes", 3, 2)
 
