@@ -164,17 +164,17 @@ CROSS JOIN images ON images.id = image
 CROSS JOIN classes ON classes.id = class
 LIMIT -1;
 CREATE VIEW ignores AS
-WITH edits AS (
-    SELECT * FROM ignore_edits WHERE id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
-), confirmed AS (
+WITH confirmed AS (
     SELECT min(v.id) AS id FROM current_verdicts AS v
-    LEFT JOIN edits ON edits.digest = v.digest AND edits.label = v.label
-    WHERE v.verdict = 'correct' AND (edits.id IS NULL OR (edits.kind = 'removed' AND v.id > edits.verdict))
+    LEFT JOIN ignore_edits AS last ON last.id = (
+        SELECT max(id) FROM ignore_edits AS e WHERE e.digest = v.digest AND e.label = v.label)
+    WHERE v.verdict = 'correct' AND (last.id IS NULL OR (last.kind = 'removed' AND v.id > last.verdict))
     GROUP BY v.digest, v.label
 )
-SELECT digest, label, path, at AS added, round FROM edits WHERE kind = 'added'
+SELECT digest, label, path, at AS added, round FROM ignore_edits
+WHERE kind = 'added' AND id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
 UNION ALL
 SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
-JOIN verdicts AS v ON v.id = confirmed.id
-JOIN images ON images.id = v.image
-JOIN collections ON collections.id = v.collection;
+CROSS JOIN verdicts AS v ON v.id = confirmed.id
+CROSS JOIN images ON images.id = v.image
+CROSS JOIN collections ON collections.id = v.collection;

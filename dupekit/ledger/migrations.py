@@ -406,3 +406,29 @@ def m008_identical_images_with_two_labels(db: Database) -> None:
     """Whether an identical image of the round has another label, so that one of the two is wrong. Votes that were counted before
     say of none; a round whose votes are counted again does."""
     _statements(db, "ALTER TABLE tallies ADD COLUMN contradicted INTEGER NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m009_ignores_by_index(db: Database) -> None:
+    """The ignore list, found by index: each confirmed image was compared with every edit of the list."""
+    _statements(
+        db,
+        """
+DROP VIEW ignores;
+CREATE VIEW ignores AS
+WITH confirmed AS (
+    SELECT min(v.id) AS id FROM current_verdicts AS v
+    LEFT JOIN ignore_edits AS last ON last.id = (
+        SELECT max(id) FROM ignore_edits AS e WHERE e.digest = v.digest AND e.label = v.label)
+    WHERE v.verdict = 'correct' AND (last.id IS NULL OR (last.kind = 'removed' AND v.id > last.verdict))
+    GROUP BY v.digest, v.label
+)
+SELECT digest, label, path, at AS added, round FROM ignore_edits
+WHERE kind = 'added' AND id IN (SELECT max(id) FROM ignore_edits GROUP BY digest, label)
+UNION ALL
+SELECT v.digest, v.label, images.path, collections.at, v.round FROM confirmed
+CROSS JOIN verdicts AS v ON v.id = confirmed.id
+CROSS JOIN images ON images.id = v.image
+CROSS JOIN collections ON collections.id = v.collection
+""",
+    )

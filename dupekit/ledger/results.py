@@ -12,24 +12,29 @@ from dupekit.review.verdicts import Verdict
 
 def results(ledger: Ledger, round_number: int) -> Iterator[ResultRow]:
     """Every image of a round, most suspicious first; one by one, for there may be millions."""
+    # Not joined: SQLite would go through all of them for every image.
+    decided = {
+        image: (verdict, label)
+        for image, verdict, label in ledger.rows(
+            "SELECT image, verdict, label FROM current_verdicts WHERE round = ?", (round_number,)
+        )
+    }
     rows = ledger.rows(
         f"""
-        SELECT path, g.name, s.name, votes, predictions, score, p_given, p_suggested, v.verdict,
-            CASE v.verdict WHEN '{Verdict.RELABEL}' THEN v.label WHEN '{Verdict.EXPUNGE}' THEN NULL ELSE g.name END, {IGNORED},
-            contradicted
+        SELECT tallies.image, path, g.name, s.name, votes, predictions, score, p_given, p_suggested, {IGNORED}, contradicted
         FROM tallies
         CROSS JOIN images ON images.id = tallies.image
         CROSS JOIN classes AS g ON g.id = given
         CROSS JOIN classes AS s ON s.id = suggested
-        LEFT JOIN current_verdicts AS v ON v.round = tallies.round AND v.image = tallies.image
         WHERE tallies.round = ? {MOST_SUSPICIOUS_FIRST}
         """,
         (round_number,),
     )
-    for row in rows:
-        found = dict(zip(ResultRow.__slots__, row, strict=True))
-        found |= {name: bool(found[name]) for name in ("ignored", "contradicted")}
-        yield ResultRow(**found)
+    for image, path, given, *told, ignored, contradicted in rows:
+        verdict, label = decided.get(image, (None, given))
+        after = {Verdict.RELABEL: label, Verdict.EXPUNGE: None}.get(verdict, given)
+        values = (path, given, *told, verdict, after, bool(ignored), bool(contradicted))
+        yield ResultRow(*values)
 
 
 def count(ledger: Ledger, round_number: int) -> int:

@@ -84,7 +84,7 @@ def test_two_processes_may_make_it_at_once(tmp_path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", OPEN, file]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
     with Ledger(file) as ledger:
-        assert ledger.value("SELECT count(*) FROM _sqlite_migrations") == 8
+        assert ledger.value("SELECT count(*) FROM _sqlite_migrations") == 9
 
 
 WRITE = """

@@ -251,7 +251,10 @@ def edit_manifest(tree: Path) -> None:
     [
         (edit_manifest, "manifest.json was edited"),
         (lambda tree: (tree / MARKER / "manifest.json").unlink(), "manifest.json cannot be read"),
-        (lambda tree: (tree / MARKER / "manifest.json").write_text("{}"), "is not a manifest of a review tree: export: Field required"),
+        (
+            lambda tree: (tree / MARKER / "manifest.json").write_text("{}"),
+            "is not a manifest of a review tree: export: Field required",
+        ),
         (lambda tree: write_lines(tree / MARKER / "before.txt", ["a/b.png"]), "before.txt was edited"),
         (lambda tree: (tree / MARKER / "before.txt").write_bytes(b"\xff\n"), "before.txt cannot be read"),
         (lambda tree: (tree / MARKER / "before.txt").unlink(), "before.txt cannot be read"),
