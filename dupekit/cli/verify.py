@@ -18,6 +18,7 @@ from dupekit.cli.output import (
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import FIRST, Toned, names, table, texts
 from dupekit.cli.terminal import Tone
+from dupekit.jobs.images import IMAGES
 
 
 def verify(
@@ -48,6 +49,8 @@ def verify(
                 "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
                 " dupekit scan --all."
             )
+        if any(d.where.endswith(IMAGES) for d in found.differences):
+            say(f"Delete {IMAGES} where it is wrong: `dupekit train` writes it anew from the ledger.")
     else:
         counts = ", ".join(
             counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count

@@ -15,7 +15,7 @@ import pytest
 
 from dupekit.ledger import Ledger
 from dupekit.project import Project
-from tests.support import CLASSES, call_back, lists_of, tree_state, write_lists
+from tests.support import CLASSES, call_back, dupekit, lists_of, tree_state, write_lists
 
 
 @pytest.fixture
@@ -146,6 +146,16 @@ def test_a_damaged_file_of_the_project_is_named(applied: Project, name: str) -> 
     ((got_what, got_where, got_how),) = found(applied)
     assert (got_what, got_where) == (what, where.replace("KEY", _kept(applied.path, "").name))
     assert how in got_how
+
+
+def test_images_of_a_round_that_are_wrong_are_mended_as_it_says(trained: Project) -> None:
+    file = trained.path / ROUND / "images.npz"
+    _edit_images(file, lambda d: d["classes"].__setitem__(0, "x"))
+    said = dupekit("verify", "-p", trained.path, code=1).stdout
+    assert "Delete images.npz where it is wrong: `dupekit train` writes it anew from the ledger." in said
+    file.unlink()
+    dupekit("train", "-p", trained.path)
+    dupekit("verify", "-p", trained.path)
 
 
 @pytest.mark.parametrize("folder", ["data", "fixed"])
