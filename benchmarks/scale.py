@@ -120,6 +120,8 @@ def measure(workdir: Path, size: int, decided: int, pairs: int) -> None:
     step("cp -al", "cp", "-al", str(dataset), str(workdir / f"linked-{size}"))
     dupekit("verify --quick", "verify", "--quick")
     dupekit("report", "report")
+    dupekit("export-results", "export-results", str(project / "results.csv"))
+    dupekit("evaluate", "evaluate")
     dupekit("next", "next", str(corrected))
 
 

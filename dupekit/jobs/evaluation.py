@@ -206,7 +206,7 @@ class EvaluationFolder:
         write_model(folder / JOB, job)
         return Job(folder.name, folder)
 
-    def predicted(self, arm: Arm, seed: int) -> NDArray[np.int64] | None:
+    def predicted(self, arm: Arm, seed: int) -> NDArray[np.int32] | None:
         """The class that a training predicts of each of its held-out images, shape (held out,); None where it is not done.
 
         Raises JobError where the folder holds what is not this training's.
@@ -220,8 +220,8 @@ class EvaluationFolder:
                 raise JobError(
                     f"{reader.path} does not hold the predictions of its {len(expected)} test images."
                 )
-            parts = [probabilities.argmax(axis=1) for _, probabilities in reader.chunks()]
-        return np.concatenate(parts).astype(np.int64)
+            parts = [probabilities.argmax(axis=1).astype(np.int32) for _, probabilities in reader.chunks()]
+        return np.concatenate(parts)
 
 
 def evaluations(round_folder: Path) -> list[Evaluation]:

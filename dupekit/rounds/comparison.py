@@ -191,10 +191,14 @@ class _Tested:
     ) -> None:
         self.seeds = len(before)
         self.crossed = bool((before >= 0).all())
-        patterns, self.images = np.unique(
-            np.concatenate([truth[None], before, after]), axis=1, return_counts=True
-        )  # sorted by their true class
-        n_classes = int(patterns.max()) + 1
+        n_classes = int(max(truth.max(), before.max(), after.max())) + 1
+        narrow = (
+            np.int16 if n_classes <= np.iinfo(np.int16).max else np.int32
+        )  # unique() copies them five times
+        told = np.concatenate([truth[None], before, after], dtype=narrow, casting="same_kind")
+        found, counts = np.unique(told, axis=1, return_counts=True)  # sorted by their true class
+        patterns = found.astype(np.int64)
+        self.images: NDArray[np.int64] = counts
         self.truth = patterns[0]
         self.before = _Counter(self.truth, patterns[1 : 1 + self.seeds], n_classes)
         self.after = _Counter(self.truth, patterns[1 + self.seeds :], n_classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -59,6 +59,9 @@ class Corrected:
         number = {label: at for at, label in enumerate(classes)}
         rows = np.array([at for at, label in enumerate(labels) if label is not None], np.int64)
         images = self.images
+        if test is None and len(rows) == len(images):
+            own = np.array([number[label] for label in labels if label is not None], np.int32)
+            return replace(images, classes=list(classes), folders=None, labels=own, groups=None)
         more = test or TestFolder([], [], [], [], [])
         return RoundImages(
             dataset=images.dataset,
@@ -233,7 +236,7 @@ def _arms(
     undecided: int | None,
 ) -> Arms:
     classes = found.classes(test.labels if test else ())
-    pairs = list(zip(labels[Arm.BEFORE], labels[Arm.AFTER], strict=True))
+    before, after = labels[Arm.BEFORE], labels[Arm.AFTER]
     taken = {
         (digest, old)
         for digest, old, new in zip(found.images.digests, found.given, found.label, strict=True)
@@ -243,9 +246,9 @@ def _arms(
         Trial(plan, {arm: found.file(labels[arm], classes, test) for arm in Arm}, held_out, tested, truth),
         sizes={arm: _sizes(labels[arm], classes) for arm in Arm},
         overlap=overlap,
-        kept_out=sum(old is None for old, _ in pairs),
-        relabelled=sum(new is not None and old != new for old, new in pairs),
-        expunged=sum(old is not None and new is None for old, new in pairs),
+        kept_out=sum(old is None for old in before),
+        relabelled=sum(new is not None and old != new for old, new in zip(before, after, strict=True)),
+        expunged=sum(old is not None and new is None for old, new in zip(before, after, strict=True)),
         overruled=sum(key in taken for key in zip(test.digests, test.labels, strict=True)) if test else 0,
         undecided=undecided,
         left_out=test.left_out if test else [],

@@ -48,7 +48,7 @@ SEEDS = 5
 
 _log = logging.getLogger(__name__)
 
-_Predicted = dict[tuple[Arm, int], NDArray[np.int64]]
+_Predicted = dict[tuple[Arm, int], NDArray[np.int32]]
 
 
 def evaluate(
@@ -164,7 +164,7 @@ def _predictions(settings: Settings, folder: EvaluationFolder, seeds: int, progr
     return found
 
 
-def _taken_up(folder: EvaluationFolder, one: tuple[Arm, int]) -> NDArray[np.int64] | None:
+def _taken_up(folder: EvaluationFolder, one: tuple[Arm, int]) -> NDArray[np.int32] | None:
     try:
         return folder.predicted(*one)
     except JobError as error:  # half copied, or edited
@@ -210,9 +210,9 @@ def _compared(
     )
 
 
-def _of_tested(trial: Trial, arm: Arm, predicted: _Predicted, seeds: int) -> NDArray[np.int64]:
+def _of_tested(trial: Trial, arm: Arm, predicted: _Predicted, seeds: int) -> NDArray[np.int32]:
     """What the trainings of an arm predict of the images that count, shape (seeds, tested); -1 where one does not test it."""
-    found = np.full((seeds, len(trial.tested)), -1, np.int64)
+    found = np.full((seeds, len(trial.tested)), -1, np.int32)
     for seed in range(1, seeds + 1):
         _, at, of = np.intersect1d(
             trial.tested, trial.held_out(seed), assume_unique=True, return_indices=True
@@ -222,7 +222,7 @@ def _of_tested(trial: Trial, arm: Arm, predicted: _Predicted, seeds: int) -> NDA
 
 
 def _classes(
-    setting: Setting, truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]
+    setting: Setting, truth: NDArray[np.integer], before: NDArray[np.integer], after: NDArray[np.integer]
 ) -> list[ClassFigures]:
     """Those whose recall moved most first; those without test images last."""
     found = comparison.by_class(truth, before, after, n_classes=len(setting.classes))
