@@ -27,7 +27,7 @@ from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask, s
 from dupekit.cli.app import exit_code
 from dupekit.dataset.columns import DigestColumn, TextColumn
 from dupekit.jobs.images import RoundImages, read_images, write_images
-from dupekit.jobs.worker import run_jobs
+from dupekit.jobs.worker import run_batches
 from dupekit.ledger import Ledger, exports
 from dupekit.project import Project
 from dupekit.testing import CentroidTrainer
@@ -138,7 +138,7 @@ class HereExecutor:
     Options: ClassVar[type] = HereOptions
 
     def run(self, jobs: Sequence[Job], options: HereOptions, progress: Progress) -> Iterator[Outcome]:
-        yield from run_jobs(jobs, progress)
+        yield from run_batches([jobs], progress)
 
 
 class QueueExecutor:
@@ -176,7 +176,7 @@ def work(runs: Path, *names: str) -> None:
     queue = queue_of(runs)
     queued = queue.read_text().split()
     done = [name for name in queued if name in names or not names]
-    list(run_jobs([Job(name, runs / name) for name in done], silent))
+    list(run_batches([[Job(name, runs / name) for name in done]], silent))
     queue.write_text("\n".join(name for name in queued if name not in done))
 
 

@@ -26,9 +26,9 @@ from dupekit.errors import JobError
 from dupekit.files.json_text import LARGEST, in_a_line
 from dupekit.files.regular import open_regular, read_regular
 from dupekit.files.write import write_text
-from dupekit.plugin.contract import RESULT
+from dupekit.plugin.contract import PREDICTIONS, RESULT
 
-JOB, PREDICTIONS, LOG = "job.json", "predictions.npz", "log.txt"
+JOB, LOG = "job.json", "log.txt"
 
 
 class Half(StrEnum):

@@ -16,7 +16,7 @@ from dupekit.errors import JobError
 from dupekit.files.arrays import DAMAGED, Arrays, write_array, writing_rows
 from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
-from dupekit.jobs.files import PREDICTIONS
+from dupekit.plugin.contract import PREDICTIONS
 
 
 @contextlib.contextmanager

@@ -89,13 +89,8 @@ class _Prepared:
     """Of the held-out images."""
 
 
-def run_jobs(jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
-    """Does these runs, one after the other; yields how each ended. As `run_batches`."""
-    return run_batches([jobs], progress)
-
-
 def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterator[Outcome]:
-    """Does the runs of each batch before it asks for the next, with one instance of each plugin for all.
+    """Does the runs of each batch before it asks for the next, with one instance of each plugin for all; yields how each ended.
 
     Whatever happens to a run is written to its result.json and log.txt; nothing but an interruption ends the others.
     Once `progress.cancelled` is true, no more runs are begun, and one that ends without a result has failed nowhere.
@@ -105,6 +100,9 @@ def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterato
             known: list[tuple[Job, JobFile]] = []
             for job in jobs:
                 clear_partials(job.folder)  # of a worker that was killed here, and whose run is repeated
+                (job.folder / RESULT).unlink(
+                    missing_ok=True
+                )  # likewise: it is not done before this worker says so
                 try:
                     known.append((job, read_model(job.folder / JOB, JobFile)))
                 except DupekitError as error:

@@ -162,13 +162,15 @@ class Job:
     """Whether its trainer can do a part first that needs no GPU: `prepare_command`. A job is the same without it."""
 
     def outcome(self) -> Outcome | None:
-        """How it ended, by its result.json, which a worker writes last; None where there is none (yet).
+        """How it ended, by its result.json, which a worker writes last; None where there is none (yet), or one that says
+        "done" of predictions that are not there: what is left of an earlier worker's.
 
         Raises OSError where the folder cannot be read.
         """
         try:
             # Listing a folder makes a network file system look again; asking for one file may not.
-            if RESULT not in os.listdir(self.folder):  # noqa: PTH208 - names are all that is needed
+            names = os.listdir(self.folder)  # noqa: PTH208 - names are all that is needed
+            if RESULT not in names:
                 return None
             content = parse_json(read_regular(self.folder / RESULT))
             status, error = content["status"], content.get("error")
@@ -178,6 +180,8 @@ class Job:
             return None
         except (ValueError, KeyError, TypeError) as problem:
             return Outcome(self, f"{self.folder / RESULT} is not valid: {problem}")
+        if status == "done" and PREDICTIONS not in names:
+            return None
         return Outcome(self, None if status == "done" else error or f"{self.folder / RESULT} says {status!r}")
 
     def state(self) -> JobState:
@@ -201,6 +205,7 @@ class Job:
 
 
 RESULT = "result.json"
+PREDICTIONS = "predictions.npz"
 STATE = "state.txt"
 PREPARE = "--prepare"
 """What a worker is told that does no run, but what comes before all of them."""
@@ -211,7 +216,7 @@ class Executor(Protocol[O_contra]):
     """Decides where jobs run. What it runs is `worker_command`. `run` may be called several times, for the parts of one training,
     before `close()`.
 
-    A result.json that is there is final: whoever wants a run repeated takes it away first.
+    An outcome that is there is final: whoever wants a run repeated takes its result.json away first.
     """
 
     api_version: ClassVar[int]
@@ -239,7 +244,8 @@ class Detaches(Protocol[O_contra]):
         ...
 
     def cancel(self, jobs: Sequence[Job], /) -> None:
-        """Ends what is queued or at work of these jobs, whoever has submitted it. Does not wait for the end."""
+        """Ends what is queued or at work of these jobs, whoever has submitted it. Returns when it has ended: another executor may
+        be given their folders then."""
         ...
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dupekit.api import EXECUTORS, Detaches, Executor, Job, Outcome
-from dupekit.jobs.files import JOB, LOG, PREDICTIONS
-from dupekit.plugin.contract import RESULT
+from dupekit.jobs.files import JOB, LOG
+from dupekit.plugin.contract import PREDICTIONS, RESULT
 from dupekit.plugin.registry import close
 from dupekit.testing.findings import Broken, Findings, Listener, broken, call, check_class
 
@@ -59,10 +59,6 @@ def check_executor(
             given = [*jobs, impossible]
             outcomes = _within(executor, f"run() of {len(given)} jobs", timeout_s, lambda: everything(given))
             _check_outcomes(findings, executor, given, outcomes, impossible)
-        for job in jobs:
-            _clear(job.folder)
-        with findings.step():
-            _within(executor, "closing what run() gave after its first outcome", timeout_s, first_only)
         if isinstance(plugin, Detaches):
             for job in jobs:
                 _clear(job.folder)
@@ -72,6 +68,10 @@ def check_executor(
                     executor, what, timeout_s, lambda: _detached(executor, jobs, chosen, progress)
                 )
                 _check_outcomes(findings, executor, jobs, outcomes, impossible)
+        for job in jobs:
+            _clear(job.folder)
+        with findings.step():  # the last: what it starts may be ending still, and write into these folders
+            _within(executor, "closing what run() gave after its first outcome", timeout_s, first_only)
         with findings.step():
             call(executor, "close()", lambda: close(plugin))
     findings.finish()

@@ -10,12 +10,23 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from dupekit.api import Job, JobError, Outcome, Progress
-from dupekit_slurm.arrays import Submission, Task, cancel_jobs, cancel_tasks, forget, submit, take_over
+from dupekit_slurm.arrays import (
+    Submission,
+    Task,
+    cancel_jobs,
+    cancel_tasks,
+    detach,
+    forget_unless_others,
+    is_detached,
+    outcome_of,
+    submit,
+    take_over,
+)
 from dupekit_slurm.commands import require_slurm
 from dupekit_slurm.options import SlurmOptions
 from dupekit_slurm.watching import Watched, watch
@@ -29,7 +40,7 @@ class SlurmExecutor:
 
     def __init__(self) -> None:
         self._submitted: list[Task] = []
-        """By `submit`: they go on when nobody waits any more."""
+        """By the last `submit`."""
 
     def run(
         self, jobs: Sequence[Job], options: SlurmOptions, progress: Progress, /
@@ -44,27 +55,31 @@ class SlurmExecutor:
         if not jobs:
             return
         tasks = [replace(task, jobs=own) for task in self._submitted if (own := _of(task, jobs))]
-        kept = {task.id for task in tasks}
         rest = [job for job in jobs if not any(job in task.jobs for task in tasks)]
         watched = [Watched(task) for task in tasks]
+        given_up = False
         try:
-            watched += map(Watched, _queued(rest, options))
+            queued = _queued(rest, options)
+            watched += map(Watched, queued.tasks)
+            yield from queued.ended
             yield from watch(watched, options, progress)
-            kept = set()  # what is not done now was given up
+            given_up = True  # what is not done now
         finally:
             left = [one.task for one in watched if one.jobs and one.ended is None]
             with contextlib.suppress(JobError):  # nothing more can be done from here
-                cancel_tasks([task for task in left if task.id not in kept])
+                cancel_tasks([task for task in left if given_up or not is_detached(task.array)])
             if not left:  # else the records stay: whoever submits next waits until those have ended
-                for one in watched:
-                    forget(one.task.array)
+                for array in {one.task.array for one in watched}:
+                    forget_unless_others(array, jobs)
 
     def submit(self, jobs: Sequence[Job], options: SlurmOptions, progress: Progress, /) -> None:  # noqa: ARG002
         """Sees to it that each job is queued or at work. Raises as `run`."""
-        self._submitted = _queued(jobs, options)
+        self._submitted = _queued(jobs, options).tasks
+        for array in {task.array for task in self._submitted}:
+            detach(array)
 
     def cancel(self, jobs: Sequence[Job], /) -> None:
-        """Cancels every task that has one of these jobs, of whatever array of theirs. Raises as `run`."""
+        """Cancels every task that has one of these jobs, of whatever array of theirs; returns when they have ended. Raises as `run`."""
         if jobs and (home := _home(jobs)).exists():
             require_slurm()
             cancel_jobs(jobs, home)
@@ -81,14 +96,26 @@ class SlurmExecutor:
         return "\n".join(said)
 
 
-def _queued(jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
-    """The tasks that do these jobs: those of earlier arrays that are alive, and of a new one."""
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """What becomes of jobs."""
+
+    tasks: list[Task]
+    """Those that do them: of earlier arrays that are alive, and of a new one."""
+    ended: list[Outcome]
+    """Of jobs that no task has: they had ended before."""
+
+
+def _queued(jobs: Sequence[Job], options: SlurmOptions) -> _Queued:
+    """Submits what no task has, and has not ended: an earlier task may have come to its end while it was waited for."""
     if not jobs:
-        return []
+        return _Queued([], [])
     require_slurm()
     taken = take_over(jobs, _home(jobs), options)
     known = {job for task in taken for job in task.jobs}
-    return taken + submit([job for job in jobs if job not in known], _home(jobs), options)
+    ended = {job: outcome for job in jobs if job not in known and (outcome := outcome_of(job))}
+    new = [job for job in jobs if job not in known and job not in ended]
+    return _Queued(taken + submit(new, _home(jobs), options), list(ended.values()))
 
 
 def _of(task: Task, jobs: Sequence[Job]) -> tuple[Job, ...]:

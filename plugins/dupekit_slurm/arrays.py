@@ -13,14 +13,15 @@ import json
 import logging
 import secrets
 import shlex
+import shutil
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from dupekit.api import Job, JobError, prepare_command, write_text
+from dupekit.api import Job, JobError, Outcome, prepare_command, write_text
 from dupekit_slurm.commands import ENDED, call, cancel, outside_of_jobs, states
 from dupekit_slurm.options import SlurmOptions
 
@@ -33,6 +34,8 @@ _OF_DECODING = "-decode"
 _SBATCH = ("sbatch", "--parsable")
 _SIGNAL_S = 30
 """How long before its time limit a task is told to end. SLURM looks now and then, and may be a minute early."""
+_COMPLETING = "COMPLETING"
+"""Of a task that is ending, and may write a last word."""
 _ENDING_S = 120
 """How long tasks that were cancelled may take to end: SLURM kills after KillWait, 30 seconds by default."""
 
@@ -44,11 +47,19 @@ class Record:
     options: dict[str, Any]
     tasks: list[list[str]]
     """The job folders of each task, by its index."""
+    detached: bool = False
+    """Whether it goes on when nobody waits for it any more."""
 
     @staticmethod
     def of(array: Path) -> Record:
-        """Raises FileNotFoundError where nobody waits for this array any more."""
-        return Record(**json.loads((array / _RECORD).read_bytes()))
+        """Raises FileNotFoundError where nobody waits for this array any more, ValueError or TypeError where it is damaged."""
+        record = Record(**json.loads((array / _RECORD).read_bytes()))
+        if not all(isinstance(folder, str) for share in record.tasks for folder in share):
+            raise TypeError
+        return record
+
+    def has(self, options: SlurmOptions) -> bool:
+        return self.options == asdict(options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,7 @@ def submit(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]
     for name, script in new.scripts.items():
         write_text(new.array / name, script)
     folders = [[str(job.folder.absolute()) for job in share] for share in new.shares]
-    write_text(new.array / _RECORD, json.dumps(asdict(Record(asdict(options), folders)), indent=1))
+    _write(new.array, Record(asdict(options), folders))
     for job in jobs:
         job.note(None)
     try:
@@ -193,51 +204,60 @@ def cancel_tasks(tasks: Collection[Task]) -> None:
 
 
 def cancel_jobs(jobs: Sequence[Job], home: Path) -> None:
-    """Cancels every task that has one of these jobs. Raises as `cancel_tasks`."""
-    for record in home.glob(f"*/{_RECORD}"):
-        alive = [id_ for id_, state in states([name_of(record.parent)]).items() if state not in ENDED]
-        cancel_tasks(_wanted(record.parent, alive, jobs))
+    """Cancels every task that has one of these jobs, of whatever array, and returns when they have ended.
 
+    Raises JobError where SLURM gives no answer, or they do not end.
+    """
+    arrays = [record.parent for record in _records(home)]
 
-def _cancel_decoding(array: Path) -> None:
-    if (array / _DECODE).exists():
-        call(["scancel", "--quiet", f"--name={name_of(array)}{_OF_DECODING}"])
+    def left() -> bool:
+        found = False
+        for array in arrays:
+            alive = _alive(array)
+            ending = _concerned(array, alive, jobs)
+            _end(array, alive, ending)
+            found |= bool(ending)
+            if not alive:
+                forget(array)
+        return found
+
+    _wait_while(left)
 
 
 def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]:
     """The tasks of earlier arrays that are still alive, each with those of its jobs that are wanted.
 
-    Cancels those that have none, and all where they were submitted with other options; returns when these have
-    ended. Raises JobError where SLURM gives no answer: whoever submits then may do the same runs twice.
+    Cancels those that were submitted with other options, and returns when they have ended. Tasks that have none of the jobs are
+    left alone. Raises JobError where SLURM gives no answer: whoever submits then may do the same runs twice.
     """
     taken: list[Task] = []
-    for record in sorted(home.glob(f"*/{_RECORD}")):
+    for record in _records(home):
         array = record.parent
         try:
-            tasks = _settled(array, jobs, options)
+            alive = _settled(array, jobs, options)
         except JobError as error:
             raise JobError(
                 f"An earlier job array, {name_of(array)}, may still be at work on these runs: {error}",
                 hint="Nothing was submitted. Look with `squeue --me`: when it answers, and has no task of that array"
                 f" that is ending, run the same command again. If the array has surely ended, delete {record}",
             ) from error
-        _tell_lost(array, jobs, options, {task.log for task in tasks})
-        if not tasks:
+        _tell_lost(array, jobs, options, alive)
+        if alive:
+            taken += _tasks(array, alive, jobs)
+        else:
             forget(array)
-        taken += tasks
     return taken
 
 
-def _tell_lost(array: Path, jobs: Sequence[Job], options: SlurmOptions, alive: Collection[Path]) -> None:
-    """Why runs are submitted again: nobody may have waited when their task ended. `alive` are the logs of those that have not."""
-    with contextlib.suppress(ValueError, TypeError, OSError):  # damaged
-        every = [f"{name_of(array)}_{index}" for index in range(len(Record.of(array).tasks))]
-        for task in _wanted(array, every, jobs, options):
-            if task.log not in alive:
-                runs = ", ".join(job.name for job in task.jobs)
-                _LOG.warning(
-                    "An earlier task ended without %s, to be submitted again. %s", runs, task.last_words()
-                )
+def _tell_lost(array: Path, jobs: Sequence[Job], options: SlurmOptions, alive: Collection[str]) -> None:
+    """Why runs are submitted again: nobody may have waited when their task ended. `alive` are the tasks that have not."""
+    if (record := _record(array)) is None or not record.has(options):
+        return
+    indices = {_index(id_) for id_ in alive}
+    ended = [str(index) for index in range(len(record.tasks)) if index not in indices]
+    for task in _tasks(array, ended, [job for job in jobs if outcome_of(job) is None]):
+        runs = ", ".join(job.name for job in task.jobs)
+        _LOG.warning("An earlier task ended without %s, to be submitted again. %s", runs, task.last_words())
 
 
 def forget(array: Path) -> None:
@@ -245,49 +265,134 @@ def forget(array: Path) -> None:
     (array / _RECORD).unlink(missing_ok=True)
 
 
-def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> list[Task]:
-    """The tasks that are wanted, when no other of the array is alive."""
-    stop = monotonic() + _ENDING_S
-    while True:
-        alive = {id_: state for id_, state in states([name_of(array)]).items() if state not in ENDED}
-        going_on = [id_ for id_, state in alive.items() if state != "COMPLETING"]
-        tasks = _wanted(array, going_on, jobs, options)
-        if len(tasks) == len(alive):
-            return tasks
+def forget_unless_others(array: Path, told: Collection[Job]) -> None:
+    """Takes the record away where nothing can come of the array any more: it has no other jobs than these, but such that have
+    ended."""
+    record = _record(array)
+    folders = {Path(folder) for share in record.tasks for folder in share} if record else set()
+    others = folders - {job.folder.absolute() for job in told}
+    if all(outcome_of(Job(folder.name, folder)) for folder in others):
+        forget(array)
+
+
+def outcome_of(job: Job) -> Outcome | None:
+    """As `Job.outcome`; None, too, where the folder cannot be read: what is wrong shows when its task has ended."""
+    try:
+        return job.outcome()
+    except OSError:
+        return None
+
+
+def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> Collection[str]:
+    """The tasks that are alive, when those of them that have one of these jobs are as wanted, and none is ending."""
+    record = _record(array)
+    as_wanted = record is not None and record.has(options)
+    alive: dict[str, str] = {}
+
+    def left() -> bool:
+        nonlocal alive
+        alive = _alive(array)
+        ending = [id_ for id_ in _concerned(array, alive, jobs) if not as_wanted or alive[id_] == _COMPLETING]
+        _end(array, alive, ending)
+        return bool(ending)
+
+    _wait_while(left)
+    return alive
+
+
+def _wait_while(left: Callable[[], bool]) -> None:
+    """Raises JobError where it goes on for too long."""
+    stop = None
+    while left():
+        if stop is None:
+            stop = monotonic() + _ENDING_S
+            _LOG.info("Waiting until earlier SLURM tasks have ended.")
         if monotonic() > stop:
-            raise JobError(f"it has not ended in {_ENDING_S} seconds")
-        cancel(set(going_on) - {task.id for task in tasks})
-        if not tasks:
-            _cancel_decoding(array)
+            raise JobError(f"what was cancelled has not ended in {_ENDING_S} seconds")
         sleep(0.5)
 
 
-def _wanted(
-    array: Path, ids: Collection[str], jobs: Sequence[Job], options: SlurmOptions | None = None
-) -> list[Task]:
-    """Of these tasks, those with jobs that are wanted, as these options want them; None: as any want them."""
-    by_folder = {str(job.folder.absolute()): job for job in jobs}
+def _alive(array: Path) -> dict[str, str]:
+    """The states of its tasks that may do something still."""
+    return {id_: state for id_, state in states([name_of(array)]).items() if state not in ENDED}
+
+
+def _end(array: Path, alive: Mapping[str, str], ids: Collection[str]) -> None:
+    """Cancels these of the tasks that are alive, and the job that decodes where no other needs it."""
+    cancel([id_ for id_ in ids if alive[id_] != _COMPLETING])
+    if ids and len(ids) == len(alive):
+        _cancel_decoding(array)
+
+
+def _cancel_decoding(array: Path) -> None:
+    if (array / _DECODE).exists():
+        call(["scancel", "--quiet", f"--name={name_of(array)}{_OF_DECODING}"])
+
+
+def _concerned(array: Path, ids: Collection[str], jobs: Sequence[Job]) -> list[str]:
+    """Which of these tasks have one of the jobs; all, where nobody knows."""
     try:
-        record = Record.of(array)
-        folders = {id_: record.tasks[_index(id_)] for id_ in sorted(ids, key=_index)}
-        tasks = [
-            Task(id_, array, tuple(by_folder[one] for one in own if one in by_folder))
-            for id_, own in folders.items()
-        ]
-    except (ValueError, TypeError, LookupError):  # damaged, or of another version
-        return []
-    as_wanted = options is None or record.options == asdict(options)
-    return [task for task in tasks if task.jobs] if as_wanted else []
+        return [task.id for task in _tasks(array, ids, jobs)]
+    except LookupError:
+        return sorted(ids, key=_index)
+
+
+def _tasks(array: Path, ids: Collection[str], jobs: Sequence[Job]) -> list[Task]:
+    """Of these tasks those that have one of the jobs, each with those. Raises LookupError where nobody knows which have."""
+    record = _record(array)
+    if record is None:
+        raise LookupError
+    by_folder = {str(job.folder.absolute()): job for job in jobs}
+    tasks = [
+        Task(
+            id_,
+            array,
+            tuple(by_folder[folder] for folder in record.tasks[_index(id_)] if folder in by_folder),
+        )
+        for id_ in sorted(ids, key=_index)
+    ]
+    return [task for task in tasks if task.jobs]
+
+
+def detach(array: Path) -> None:
+    """Has it go on when nobody waits for it any more."""
+    if record := _record(array):
+        _write(array, replace(record, detached=True))
+
+
+def is_detached(array: Path) -> bool:
+    record = _record(array)
+    return record is not None and record.detached
+
+
+def _write(array: Path, record: Record) -> None:
+    write_text(array / _RECORD, json.dumps(asdict(record), indent=1))
+
+
+def _records(home: Path) -> list[Path]:
+    """Of the arrays that may be at work."""
+    return sorted(home.glob(f"*/{_RECORD}"))
+
+
+def _record(array: Path) -> Record | None:
+    """None where it is missing, damaged, or of another version."""
+    try:
+        return Record.of(array)
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _withdraw(array: Path) -> None:
     """After sbatch failed: it may have submitted all the same, and only its answer have been lost."""
     with contextlib.suppress(JobError):  # then the record stays, and who comes next asks again
-        alive = [id_ for id_, state in states([name_of(array)]).items() if state not in ENDED]
+        known = states([name_of(array)])
+        alive = [id_ for id_, state in known.items() if state not in ENDED]
         cancel(alive)
         _cancel_decoding(array)
         if not alive:
             forget(array)
+        if not known:  # it was refused
+            shutil.rmtree(array, ignore_errors=True)
 
 
 def _index(id_: str) -> int:

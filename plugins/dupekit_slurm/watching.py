@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from dupekit.api import Job, JobError, Outcome, Progress
-from dupekit_slurm.arrays import Task, name_of
+from dupekit_slurm.arrays import Task, name_of, outcome_of
 from dupekit_slurm.commands import ENDED, states
 from dupekit_slurm.options import SlurmOptions
 
@@ -85,14 +85,6 @@ def watch(
                 waiting.remove(one)
         if waiting:
             sleep(_pause(now - started, least=0.2, most=5))
-
-
-def outcome_of(job: Job) -> Outcome | None:
-    """As `Job.outcome`; None, too, where the folder cannot be read: what is wrong shows when its task has ended."""
-    try:
-        return job.outcome()
-    except OSError:
-        return None
 
 
 def _given_up(one: Watched, now: float, heard: float, silence: str, options: SlurmOptions) -> str | None:

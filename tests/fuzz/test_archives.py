@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from dupekit.errors import JobError, UsageError
 from dupekit.exchange.read import read_predictions
-from dupekit.jobs.files import PREDICTIONS
 from dupekit.jobs.images import read_images
 from dupekit.jobs.predictions import PredictionReader
+from dupekit.plugin.contract import PREDICTIONS
 from tests.fuzz.hostile import bounded, damaged, json_like
 
 # NumPy's, of headers that it has to read as Python 2 wrote them.

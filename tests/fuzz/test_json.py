@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, example, given, settings
 from dupekit.api import Cache, silent
 from dupekit.errors import DupekitError, JobError, PluginError, TreeUnavailable
 from dupekit.files.lock import at_work, exclusive
-from dupekit.jobs.files import JOB, PREDICTIONS, JobFile, ResultFile, read_model, read_result
+from dupekit.jobs.files import JOB, JobFile, ResultFile, read_model, read_result
 from dupekit.jobs.messages import parse
-from dupekit.jobs.worker import run_jobs
-from dupekit.plugin.contract import RESULT, Job
+from dupekit.jobs.worker import run_batches
+from dupekit.plugin.contract import PREDICTIONS, RESULT, Job
 from dupekit.plugin.model import METADATA_KEY, read_metadata
 from dupekit.project import Project
 from dupekit.review.event_log import EVENTS, read_events
@@ -156,7 +156,7 @@ def test_a_worker_ends_every_job(trained: Project, content: bytes) -> None:
     (run / JOB).write_bytes(content)
     (run / RESULT).unlink(missing_ok=True)
     with bounded():
-        (outcome,) = run_jobs([Job("p01-a", run)], silent)
+        (outcome,) = run_batches([[Job("p01-a", run)]], silent)
     assert outcome.job.folder == run
     assert outcome.error is None or isinstance(outcome.error, str)
     assert outcome.error is None or content != json.dumps(JOB_FILE).encode()

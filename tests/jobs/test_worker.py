@@ -16,9 +16,10 @@ import pytest
 
 from dupekit.api import Job, Model, Outcome, PredictTask, Progress, TrainTask, silent
 from dupekit.errors import JobError, PluginError
-from dupekit.jobs.files import JOB, PREDICTIONS, RESULT, ResultFile, read_model, read_result
+from dupekit.jobs.files import JOB, ResultFile, read_model, read_result
 from dupekit.jobs.predictions import PredictionReader, writing_predictions
-from dupekit.jobs.worker import run_jobs
+from dupekit.jobs.worker import run_batches
+from dupekit.plugin.contract import PREDICTIONS, RESULT
 from dupekit.testing import (
     CentroidTrainer,
     CentroidValidator,
@@ -37,7 +38,7 @@ def jobs(tmp_path: Path, fast: dict[str, object]) -> list[Job]:
 
 def errors(jobs: Sequence[Job]) -> list[str | None]:
     """How the worker says that these ended, in their order."""
-    outcomes = list(run_jobs(jobs, silent))
+    outcomes = list(run_batches([jobs], silent))
     assert sorted(outcome.job.name for outcome in outcomes) == sorted(job.name for job in jobs)
     return [next(outcome.error for outcome in outcomes if outcome.job == job) for job in jobs]
 
@@ -294,7 +295,7 @@ def test_nothing_is_begun_or_failed_once_nobody_waits(jobs, monkeypatch) -> None
             return super().train(task, told)
 
     monkeypatch.setattr("dupekit.testing.CentroidTrainer", Stopped)
-    assert list(run_jobs(jobs, progress)) == [Outcome(jobs[0])]
+    assert list(run_batches([jobs], progress)) == [Outcome(jobs[0])]
     assert [job.outcome() for job in jobs] == [Outcome(jobs[0]), None, None, None]
 
 
@@ -363,7 +364,7 @@ def test_damaged_predictions_are_said(tmp_path, damage: str) -> None:
 
 
 def test_results_are_json(jobs) -> None:
-    list(run_jobs(jobs[:1], silent))
+    list(run_batches([jobs[:1]], silent))
     result = json.loads((jobs[0].folder / RESULT).read_text())
     assert result["schema"] == "dupekit/result/1"
     assert {"python", "numpy", "dupekit"} <= set(result["versions"])

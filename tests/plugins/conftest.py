@@ -76,6 +76,7 @@ def finish() -> Finish:
 
     def write(job: Job, **result: str) -> None:
         content = {"name": job.name, "status": "done", **result}
+        (job.folder / "predictions.npz").touch()
         (job.folder / "result.json").write_text(json.dumps(content))
 
     return write

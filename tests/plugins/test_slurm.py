@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dupekit import Choices
-from dupekit.api import Job, JobError, Outcome, Progress, silent
+from dupekit.api import Job, JobError, JobState, Outcome, Progress, silent
 from dupekit.project import Project
 from dupekit.testing import check_executor
 from dupekit_slurm import SlurmExecutor, SlurmOptions
@@ -228,6 +228,16 @@ def test_closing_cancels_what_is_left_and_the_next_begins_when_that_has_ended(pr
     for job in jobs[1:]:
         let_go(job)
     assert run(jobs[1:], SMALL) == {"p01-b": None, "p02-a": None, "p02-b": None}
+    assert records(jobs[0]) == []
+
+
+def test_what_is_cancelled_has_ended_then(prepare: Prepare) -> None:
+    jobs = prepare(trainer="gated")
+    SlurmExecutor().submit(jobs, SMALL, silent)
+    wait_for(at_work(jobs[0]).exists)
+    SlurmExecutor().cancel(jobs)
+    assert alive() == []
+    assert jobs[0].state() is JobState.CUT_OFF
     assert records(jobs[0]) == []
 
 

@@ -6,14 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from dupekit.api import Job, JobState, prepare_command
+from dupekit.api import Job, JobState, Outcome, prepare_command
 from tests.plugins.conftest import Finish, Prepare
+from tests.support import until
 
 pytestmark = [
     pytest.mark.usefixtures("workers"),
@@ -32,7 +32,9 @@ def start(folder: Path, jobs: Sequence[Job]) -> subprocess.Popen[str]:
 
 
 def finished(jobs: Sequence[Job]) -> list[str]:
-    return [job.name for job in jobs if (job.folder / "predictions.npz").is_file()]
+    """Those that a worker has predicted."""
+    files = {job.name: job.folder / "predictions.npz" for job in jobs}
+    return [name for name, file in files.items() if file.exists() and file.stat().st_size]
 
 
 def test_does_what_has_no_result(tmp_path: Path, prepare: Prepare, finish: Finish) -> None:
@@ -41,6 +43,24 @@ def test_does_what_has_no_result(tmp_path: Path, prepare: Prepare, finish: Finis
     _, said = (task := start(tmp_path, jobs)).communicate()
     assert (task.returncode, said) == (0, "")
     assert finished(jobs) == ["p01-b"]
+
+
+def test_what_an_earlier_worker_left_is_not_the_outcome(
+    tmp_path: Path, prepare: Prepare, finish: Finish
+) -> None:
+    (job,) = prepare(trainer="gated")[:1]
+    finish(job)
+    (job.folder / "predictions.npz").unlink()
+    assert job.outcome() is None
+    assert job.state() is JobState.WAITING
+    task = start(tmp_path, [job])
+    at, go = (tmp_path / "round" / f"{word}-{job.name}" for word in ("at", "go"))
+    until(at.exists)
+    assert not (job.folder / "result.json").exists()
+    go.touch()
+    task.communicate(timeout=30)
+    assert job.outcome() == Outcome(job)
+    assert finished([job]) == ["p01-a"]
 
 
 def test_goes_on_after_a_crash(tmp_path: Path, prepare: Prepare) -> None:
@@ -66,10 +86,7 @@ def test_told_to_end_it_ends_its_worker(
 ) -> None:
     jobs = prepare(trainer="gated")
     task = start(tmp_path, jobs)
-    stop = time.monotonic() + 30
-    while not children(task.pid):
-        assert time.monotonic() < stop
-        time.sleep(0.02)
+    until(lambda: children(task.pid))
     (worker,) = children(task.pid)
     task.send_signal(number)
     _, said = task.communicate(timeout=30)

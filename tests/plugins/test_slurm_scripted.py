@@ -26,6 +26,7 @@ from dupekit.api import (
     PluginError,
     silent,
 )
+from dupekit.plugin.contract import PREDICTIONS, RESULT
 from dupekit.plugin.options import describe, options_for
 from dupekit.plugin.registry import load
 from dupekit_slurm import SlurmExecutor, SlurmOptions
@@ -43,6 +44,7 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
+        (folder / "then").touch()
         self.answer("sbatch", "7\n")
         self.answer("squeue")
         self.answer("scancel")
@@ -51,13 +53,27 @@ class Commands:
         """Gives this answer from now on, with exit code 1 where it is an error; runs `before` first."""
         (self.folder / f"{command}.out").write_text(text)
         (self.folder / f"{command}.err").write_text(error)
-        script = self.folder / command
+        script, then = self.folder / command, f'. "{self.folder}/then"'
         script.write_text(
             f'#!/bin/sh\nprintf "%s " "$@" >> "{self.folder}/{command}.calls"\n'
             f'echo >> "{self.folder}/{command}.calls"\n{before}\n'
+            f"{then if command == 'sbatch' else ''}\n"
             f'cat "{self.folder}/{command}.out"; cat "{self.folder}/{command}.err" >&2; exit {int(bool(error))}\n'
         )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+    def finish(self, *jobs: Job, **result: str) -> None:
+        """From the next sbatch on, as if a worker had done these jobs then."""
+        with (self.folder / "then").open("a") as script:
+            for job in jobs:
+                content = json.dumps({"name": job.name, "status": "done", **result})
+                script.write(f"touch '{job.folder}/predictions.npz'\n")
+                script.write(f"echo '{content}' > '{job.folder}/result.json'\n")
+
+    def end(self, text: str = "") -> None:
+        """After the next scancel squeue answers this."""
+        (self.folder / "ended").write_text(text)
+        self.answer("scancel", before=f"cp '{self.folder}/ended' '{self.folder}/squeue.out'")
 
     def calls(self, command: str) -> list[str]:
         file = self.folder / f"{command}.calls"
@@ -76,9 +92,15 @@ def arrays(jobs: Sequence[Job]) -> list[Path]:
     return sorted((jobs[0].folder.parent / ".slurm").iterdir())
 
 
+def records(jobs: Sequence[Job]) -> list[Path]:
+    """Of the arrays that may be at work."""
+    return sorted((jobs[0].folder.parent / ".slurm").glob("*/array.json"))
+
+
 def leave_behind(commands: Commands, jobs: Sequence[Job], options: SlurmOptions = QUICK) -> Path:
     """The folder of an array of these jobs, of which the first is done, whose dupekit was killed."""
     commands.answer("squeue", "".join(f"7_{index}|RUNNING\n" for index in range(len(jobs))))
+    commands.finish(jobs[0])
     outcomes = SlurmExecutor().run(jobs, options, silent)
     next(outcomes)
     (array,) = arrays(jobs)
@@ -94,8 +116,8 @@ class TestOutcomes:
     def test_results_become_outcomes(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
         jobs = prepare()
         commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
-        finish(jobs[0])
-        finish(jobs[1], status="failed", error="out of memory")
+        commands.finish(jobs[0])
+        commands.finish(jobs[1], status="failed", error="out of memory")
         told: list[Any] = []
 
         class Told:
@@ -119,7 +141,7 @@ class TestOutcomes:
         self, prepare: Prepare, finish: Finish, commands: Commands, state: str
     ) -> None:
         jobs = prepare()
-        finish(jobs[0])
+        commands.finish(jobs[0])
         commands.answer("squeue", f"7_0|COMPLETED\n7_1|{state}\n")
         done, failed = SlurmExecutor().run(jobs, QUICK, silent)
         assert (done, failed.job) == (Outcome(jobs[0]), jobs[1])
@@ -172,8 +194,7 @@ class TestOutcomes:
         self, prepare: Prepare, finish: Finish, commands: Commands, capfd: pytest.CaptureFixture[str]
     ) -> None:
         jobs = prepare()
-        for job in jobs:
-            finish(job)
+        commands.finish(*jobs)
         list(SlurmExecutor().run(jobs, QUICK, silent))
         assert capfd.readouterr() == ("", "")
 
@@ -184,7 +205,7 @@ class TestEnding:
     ) -> None:
         jobs = prepare(pairs=2)
         commands.answer("squeue", "".join(f"7_{i}|RUNNING\n" for i in range(4)))
-        finish(jobs[0])
+        commands.finish(jobs[0])
         outcomes = SlurmExecutor().run(jobs, QUICK, silent)
         assert next(outcomes) == Outcome(jobs[0])
         (array,) = arrays(jobs)
@@ -209,7 +230,7 @@ class TestEnding:
         self, prepare: Prepare, finish: Finish, commands: Commands
     ) -> None:
         jobs = prepare()
-        finish(jobs[0])
+        commands.finish(jobs[0])
         commands.answer("squeue", "7_0|RUNNING\n7_1|RUNNING\n")
         commands.answer("scancel", error=SILENCE)
         outcomes = SlurmExecutor().run(jobs, QUICK, silent)
@@ -240,7 +261,6 @@ class TestSilence:
         self, prepare: Prepare, finish: Finish, commands: Commands
     ) -> None:
         jobs = prepare()
-        finish(jobs[0])
         array = leave_behind(commands, jobs)
         commands.answer("squeue", error=SILENCE)
         with pytest.raises(
@@ -273,8 +293,7 @@ class TestSilence:
         with pytest.raises(JobError, match="may still be at work on these runs"):
             next(SlurmExecutor().run(jobs, QUICK, silent))
         commands.answer("squeue", "8_0|RUNNING\n8_1|COMPLETED\n")  # it had been submitted all the same
-        for job in jobs:
-            finish(job)
+        commands.finish(*jobs)
         assert len(list(SlurmExecutor().run(jobs, QUICK, silent))) == 2
         assert len(commands.calls("sbatch")) == 2
         assert not any((array / "array.json").exists() for array in arrays(jobs))
@@ -285,14 +304,12 @@ class TestTakingOver:
         self, prepare: Prepare, finish: Finish, commands: Commands
     ) -> None:
         jobs = prepare(pairs=2)
-        finish(jobs[0])
         leave_behind(commands, jobs)
-        for job in jobs:
-            finish(job)
+        commands.finish(*jobs)
         commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n7_2|TIMEOUT\n7_3|PENDING\n")
         commands.answer("sbatch", "9\n")
         assert len(list(SlurmExecutor().run(jobs, QUICK, silent))) == 4
-        assert "--array=0-1%16" in commands.calls("sbatch")[0]
+        assert "--array=0-0%16" in commands.calls("sbatch")[0]
         assert commands.calls("scancel") == []
 
     @pytest.mark.parametrize("damage", ["other options", "{}", "[1]", '{"options": {}, "tasks": []}', "\x00"])
@@ -300,16 +317,12 @@ class TestTakingOver:
         self, prepare: Prepare, finish: Finish, commands: Commands, damage: str
     ) -> None:
         jobs = prepare()
-        finish(jobs[0])
         array = leave_behind(commands, jobs, replace(QUICK, timeout_min=7))
         if damage != "other options":
             (array / "array.json").write_text(damage)
-        finish(jobs[1])
-        answers = commands.folder
-        ending = f"mv '{answers}/next.out' '{answers}/squeue.out'"
-        (answers / "next.out").write_text("7_0|COMPLETED\n7_1|COMPLETING\n")
+        commands.finish(jobs[1])
         commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n")
-        commands.answer("scancel", before=ending)
+        commands.end("7_0|COMPLETED\n7_1|COMPLETING\n")
         waited: list[float] = []
 
         def sleep(seconds: float) -> None:
@@ -325,17 +338,56 @@ class TestTakingOver:
         assert (len(waited), len(commands.calls("sbatch"))) == (3, 1)
         assert not (array / "array.json").exists()
 
+    @pytest.mark.parametrize(
+        ("left", "again"), [((PREDICTIONS, RESULT), 0), ((RESULT,), 1), ((PREDICTIONS,), 1)]
+    )
+    def test_what_ends_while_it_is_waited_for_is_done_but_once(
+        self, prepare: Prepare, finish: Finish, commands: Commands, left: tuple[str, ...], again: int
+    ) -> None:
+        """And where it left but half of what it was to leave, it is not done before that is there."""
+        (job,) = jobs = prepare()[:1]
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        commands.answer("squeue", "7_0|COMPLETING\n")
+        (commands.folder / "sbatch.calls").unlink()
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            finish(job)
+            for name in {PREDICTIONS, RESULT} - set(left):
+                (job.folder / name).unlink()
+            commands.answer("squeue", "7_0|CANCELLED\n")
+
+        def work(_: float) -> None:
+            assert commands.calls("sbatch")
+            finish(job)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dupekit_slurm.arrays.sleep", sleep)
+            patch.setattr(watching, "sleep", work)
+            assert list(SlurmExecutor().run(jobs, replace(QUICK, lag_s=60), silent)) == [Outcome(job)]
+        assert (len(slept), len(commands.calls("sbatch"))) == (1, again)
+
+    def test_what_has_other_jobs_goes_on(self, prepare: Prepare, commands: Commands) -> None:
+        jobs = prepare(pairs=2)
+        SlurmExecutor().submit(jobs[:2], QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        SlurmExecutor().submit(jobs[2:], QUICK, silent)
+        assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (2, [])
+        assert len(records(jobs)) == 2
+
     def test_what_does_not_end_is_told(
         self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         jobs = prepare()
-        finish(jobs[0])
         array = leave_behind(commands, jobs)
         commands.answer("squeue", "7_1|COMPLETING\n")
         waited: list[float] = []
         monkeypatch.setattr("dupekit_slurm.arrays.sleep", waited.append)
         monkeypatch.setattr("dupekit_slurm.arrays.monotonic", lambda: 30 * len(waited))
-        with pytest.raises(JobError, match="may still be at work on these runs: it has not ended in 120 s"):
+        with pytest.raises(
+            JobError, match="may still be at work on these runs: what was cancelled has not ended in 120 s"
+        ):
             next(SlurmExecutor().run(jobs[1:], QUICK, silent))
         assert commands.calls("sbatch") == []
         assert (array / "array.json").exists()
@@ -381,8 +433,54 @@ class TestDetaching:
         jobs = prepare(pairs=2)
         SlurmExecutor().submit(jobs, replace(QUICK, jobs_per_task=2), silent)
         commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        commands.end("7_0|RUNNING\n")
         SlurmExecutor().cancel([jobs[3]])
         assert commands.calls("scancel") == ["--quiet 7_1"]
+        assert len(records(jobs)) == 1
+        commands.end()
+        SlurmExecutor().cancel(jobs)
+        assert records(jobs) == []
+
+    def test_cancelling_returns_when_they_have_ended(
+        self, prepare: Prepare, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = prepare()
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        story = ["7_0|COMPLETING", "7_0|COMPLETING", "7_0|CANCELLED"]
+        monkeypatch.setattr("dupekit_slurm.arrays.sleep", lambda _: commands.answer("squeue", story.pop(0)))
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        SlurmExecutor().cancel(jobs)
+        assert (story, commands.calls("scancel")) == ([], ["--quiet 7_0 7_1"])
+
+    @pytest.mark.parametrize("waits", ["the same", "another"])
+    def test_no_run_of_more_jobs_ends_what_was_submitted(
+        self, prepare: Prepare, finish: Finish, commands: Commands, waits: str
+    ) -> None:
+        jobs = prepare(pairs=2)
+        first = SlurmExecutor()
+        first.submit(jobs[:3], QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|RUNNING\n7_2|PENDING\n9_0|PENDING\n")
+        commands.answer("sbatch", "9\n")
+        commands.finish(jobs[0])
+        outcomes = (first if waits == "the same" else SlurmExecutor()).run(jobs, QUICK, silent)
+        assert next(outcomes) == Outcome(jobs[0])
+        assert commands.calls("scancel") == []
+        outcomes.close()
+        assert commands.calls("scancel") == ["--quiet 9_0"]
+
+    def test_a_run_of_fewer_jobs_leaves_the_others_to_be_found(
+        self, prepare: Prepare, finish: Finish, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        executor = SlurmExecutor()
+        executor.submit(jobs, QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        finish(jobs[0])
+        assert list(executor.run(jobs[:1], QUICK, silent)) == [Outcome(jobs[0])]
+        assert len(records(jobs)) == 1
+        finish(jobs[1])
+        assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
+        assert (len(commands.calls("sbatch")), records(jobs)) == (1, [])
 
     def test_nothing_submitted_needs_no_slurm_to_be_cancelled(
         self, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
@@ -404,6 +502,16 @@ class TestDetaching:
             f" See {array / 'task-0.log'}"
         ]
         assert "--array=0-0%16" in commands.calls("sbatch")[1]
+
+    def test_what_ended_well_meanwhile_is_not_told_as_lost(
+        self, prepare: Prepare, finish: Finish, commands: Commands, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        jobs = prepare()
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        finish(jobs[0])
+        commands.answer("squeue", "7_0|COMPLETED\n7_1|RUNNING\n")
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        assert (caplog.messages, len(commands.calls("sbatch"))) == ([], 1)
 
 
 ON_GPU = SlurmOptions(
@@ -460,6 +568,7 @@ class TestDecoding:
         SlurmExecutor().submit(jobs, ON_GPU, silent)
         (folder,) = arrays(jobs)
         commands.answer("squeue", "8_0|PENDING\n8_1|PENDING\n")
+        commands.end()
         SlurmExecutor().cancel(jobs)
         assert commands.calls("scancel") == [
             "--quiet 8_0 8_1",
@@ -472,6 +581,7 @@ class TestDecoding:
             SlurmExecutor().submit(jobs, ON_GPU, silent)
         assert "executor.decode_partition" in caught.value.hint
         assert len(commands.calls("sbatch")) == 1
+        assert arrays(jobs) == []
 
 
 def test_what_would_be_submitted_is_shown_without_slurm(
@@ -490,8 +600,7 @@ def test_what_would_be_submitted_is_shown_without_slurm(
 class TestSubmitting:
     def test_what_is_submitted(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
         jobs = prepare("100%", pairs=4)
-        for job in jobs:
-            finish(job)
+        commands.finish(*jobs)
         options = SlurmOptions(
             partition="gpu",
             account="plankton",
@@ -519,7 +628,6 @@ class TestSubmitting:
 
     def test_no_pickles(self, prepare: Prepare, finish: Finish, commands: Commands) -> None:
         jobs = prepare(pairs=2)
-        finish(jobs[0])
         array = leave_behind(commands, jobs)
         assert sorted(file.name for file in array.iterdir()) == ["array.json", "array.sh"]
         for file in array.iterdir():

@@ -90,12 +90,12 @@ class TestFakes:
 def _run_here(folder: Path, jobs: Sequence[Job]) -> dict[str, float]:
     """Does the jobs in this process; returns the least agreement and the seconds that they took."""
     from dupekit.jobs.files import read_result
-    from dupekit.jobs.worker import run_jobs
+    from dupekit.jobs.worker import run_batches
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.syspath_prepend(register(folder / "site"))
         started = time.perf_counter()
-        outcomes = list(run_jobs(jobs, silent))
+        outcomes = list(run_batches([jobs], silent))
         seconds = time.perf_counter() - started
     assert outcomes == [Outcome(job) for job in jobs]
     results = [read_result(job.folder) for job in jobs]

@@ -177,12 +177,12 @@ class TestLost:
     def test_under_a_worker_s_eyes(self, staged: Project) -> None:
         """A cluster may come to a job much later: it then says what is wrong, and the next training mends it."""
         from dupekit.api import Job, silent
-        from dupekit.jobs.worker import run_jobs
+        from dupekit.jobs.worker import run_batches
 
         np.save(weights_of(staged), np.ones(3, np.float32))
         folder = staged.path / "rounds/01/runs/p04-b"
         (folder / "result.json").unlink()
-        (outcome,) = run_jobs([Job("p04-b", folder)], silent)
+        (outcome,) = run_batches([[Job("p04-b", folder)]], silent)
         assert outcome.error is not None
         assert "does not hold a weight from 0 to 1 for each of the round's 36 images" in outcome.error
         assert staged.train().failed == []
