@@ -18,7 +18,8 @@ def next_round(
     drop: Annotated[
         bool,
         typer.Option(
-            "--drop", help="Also where trees are out, verdicts uncollected or corrections unapplied."
+            "--drop",
+            help="Also where trees are out, verdicts uncollected or corrections unapplied. Cancels submitted runs.",
         ),
     ] = False,
     project: ProjectOption = None,

@@ -12,13 +12,12 @@ from dupekit.ledger.exports import Out
 from dupekit.ledger.opinions import Opinions
 from dupekit.ledger.rounds import Round
 from dupekit.ledger.verdicts import Outstanding
-from dupekit.plugin.contract import JobState
 from dupekit.rounds.in_words import counted
 from dupekit.rounds.rules import Rule, RuleName
 from dupekit.rounds.yields import Yield, estimate
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import LOCK, Session
-from dupekit.workflow.submitted import Submitted, submitted
+from dupekit.workflow.submitted import submitted
 from dupekit.workflow.trees_out import trees_out
 
 TRAIN = "dupekit train"
@@ -121,19 +120,9 @@ def _advise(session: Session, current: Round | None, at: Standing | None) -> Adv
         return Advice("The import of predictions was cut off.", "dupekit import-predictions FILES")
     if at.pairs_done < current.pairs and not (at.out or at.decided):
         if found := submitted(session.folder(current.number)):
-            return Advice(_submitted(found), TRAIN)
+            return Advice(str(found), TRAIN)
         return Advice(f"{at.pairs_done} of {current.pairs} pairs are complete.", TRAIN)
     return _review(at)
-
-
-def _submitted(found: Submitted) -> str:
-    many = f"{counted(len(found.runs), 'run')} submitted to {found.executor}"
-    cut_off = found.counts.get(JobState.CUT_OFF, 0)
-    if not found.left:
-        return f"{many}, all ended."
-    if found.left == cut_off:
-        return f"{cut_off:,} of {many} {'was' if cut_off == 1 else 'were'} cut off."
-    return f"{found.left:,} of {many} {'has' if found.left == 1 else 'have'} not ended."
 
 
 def _review(at: Standing) -> Advice:

@@ -42,7 +42,7 @@ def preview(settings: Settings, jobs: list[Job]) -> str | None:
 
 
 def call_back(under_way: UnderWay) -> None:
-    """Has what is under way ended. Raises UsageError where that cannot be done from here."""
+    """Has what is under way ended, and returns when it has. Raises UsageError where that cannot be done from here."""
     file = under_way.file
     if file is None:
         return
@@ -55,8 +55,8 @@ def call_back(under_way: UnderWay) -> None:
         raise UsageError(
             f"{counted(len(file.runs), 'run')} of this round may still be at work by the executor {file.executor!r}:"
             f" {error.message}",
-            hint=f"Go on with --executor {file.executor}, and as the round was begun. If they have surely ended, delete"
-            f" {under_way.path}",
+            hint=f"Type it where that executor works, or go on: `dupekit train --executor {file.executor}`, as the round was begun. If"
+            f" they have surely ended, delete {under_way.path}",
         ) from error
     under_way.remove(file.runs)
 

@@ -10,14 +10,17 @@ from dupekit.errors import UsageError
 from dupekit.files.names import escape, unescape
 from dupekit.files.paths import absolute, relative
 from dupekit.files.write import write_text
+from dupekit.jobs.under_way import UnderWay
 from dupekit.ledger import Ledger, applications, endings, rounds, verdicts
 from dupekit.ledger.endings import Ending
 from dupekit.ledger.rounds import Round
 from dupekit.settings import FILE, parsed, with_dataset
 from dupekit.system.progress import silent
 from dupekit.system.stamp import user
+from dupekit.workflow.executing import call_back
 from dupekit.workflow.scan import Scan, check_place, find_changes, scan
 from dupekit.workflow.session import Session
+from dupekit.workflow.submitted import submitted
 from dupekit.workflow.trees_out import trees_out, uncollected
 
 
@@ -47,6 +50,7 @@ def next_round(session: Session, dataset: Path | None, *, who: str | None, drop:
     if latest.closed is None:
         if not drop:
             _refuse_unfinished(session, latest)
+        call_back(UnderWay(session.folder(latest.number)))  # or it would go on for a round that has ended
         before = escape(session.settings.dataset)
         endings.begin(ledger, latest.number, who=who or user(), before=before, dataset=escape(setting))
     elif switched.text is None and found.is_scanned:
@@ -99,6 +103,8 @@ def _made_of_links(ledger: Ledger, dataset: Path) -> bool:
 
 def _refuse_unfinished(session: Session, current: Round) -> None:
     found = []
+    if runs := submitted(session.folder(current.number)):
+        found.append(f"{runs} Take them up: dupekit train. Or have --drop cancel them")
     for one in trees_out(session, current.number):
         tree = one.place
         if one.open:

@@ -231,21 +231,28 @@ def _contradiction(begun: Plan, wanted: Plan, number: int) -> UsageError:
     elif name == "first_stage":
         how = f"with stage {begun.stage}, not {wanted.stage}"
     else:
-        how = f"with {name} {_said(was)}, not {_said(shall)}"
+        how = f"with {name} {_said(was, shall)}, not {_said(shall, was)}"
     return UsageError(
         f"Round {number} was begun {how}; all runs of a round are alike.",
         hint="Leave the option out to go on, or begin another round with `dupekit next`.",
     )
 
 
-def _said(value: Any) -> str:
-    """A part of a plan in words: a plugin with its options, or a value."""
+def _said(value: Any, other: Any) -> str:
+    """A part of a plan in words: a value, or a plugin with those of its options that are not as in the `other`."""
     if value is None:
         return "none"
     if not isinstance(value, dict):
         return str(value)
-    options = ", ".join(f"{name}={option}" for name, option in value["options"].items())
-    return f"{value['name']} ({options})" if options else str(value["name"])
+    if value["name"] != other["name"]:
+        return str(value["name"])
+    others = other["options"]
+    options = [
+        f"{name}={option}"
+        for name, option in value["options"].items()
+        if name not in others or others[name] != option
+    ]
+    return f"{value['name']} ({', '.join(options)})" if options else str(value["name"])
 
 
 def make_executor(settings: Settings) -> tuple[Executor[Any], Any]:

@@ -9,6 +9,7 @@ from dupekit.errors import JobError
 from dupekit.jobs.folder import RoundFolder
 from dupekit.jobs.under_way import UnderWay
 from dupekit.plugin.contract import Job, JobState
+from dupekit.rounds.in_words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class Submitted:
         """So many runs are in each state, in the order of the states."""
         found = Counter(self.runs.values())
         return {state: found[state] for state in JobState if found[state]}
+
+    def __str__(self) -> str:
+        """A sentence."""
+        many = f"{counted(len(self.runs), 'run')} submitted to {self.executor}"
+        cut_off = self.counts.get(JobState.CUT_OFF, 0)
+        if not self.left:
+            return f"{many}, all ended."
+        if self.left == cut_off:
+            return f"{cut_off:,} of {many} {'was' if cut_off == 1 else 'were'} cut off."
+        return f"{self.left:,} of {many} {'has' if self.left == 1 else 'have'} not ended."
 
     @property
     def left(self) -> int:

@@ -158,6 +158,38 @@ def test_two_executors_do_not_do_the_same_runs(
     assert (queued(project), done.failed, done.left, states(project)) == ([], [], [], None)
 
 
+def test_a_round_does_not_end_under_what_was_submitted(
+    project: Project, fast: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel(*_: object) -> None:
+        raise PluginError("No cluster here.")
+
+    train(project, fast)
+    work(runs_of(project), "p01-a")
+    said = r"- 3 of 4 runs submitted to queue have not ended\. Take them up: dupekit train\. Or have --drop cancel them"
+    with pytest.raises(UsageError, match=said):
+        project.next_round()
+    with monkeypatch.context() as patch:
+        patch.setattr(QueueExecutor, "cancel", cancel)
+        with pytest.raises(UsageError, match=r"may still be at work .*: No cluster here"):
+            project.next_round(drop=True)
+    current = project.status().round
+    assert current is not None
+    assert current.closed is None
+    assert len(queued(project)) == len(states(project) or {}) - 1 == 3
+    project.next_round(drop=True)
+    assert (queued(project), states(project)) == ([], None)
+
+
+def test_what_has_ended_is_not_lost_with_its_round(project: Project, fast: dict[str, str]) -> None:
+    train(project, fast)
+    work(runs_of(project))
+    with pytest.raises(UsageError, match="4 runs submitted to queue, all ended. Take them up: dupekit train"):
+        project.next_round()
+    train(project, fast)
+    project.next_round()
+
+
 def test_what_is_begun_anew_is_cancelled(project: Project, fast: dict[str, str]) -> None:
     train(project, fast)
     old = queue_of(runs_of(project)).open()

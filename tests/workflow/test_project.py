@@ -484,6 +484,15 @@ def test_a_round_is_of_one_kind(project, fast) -> None:
         project.train(Choices(pairs=2, seed=9, **fast))
     with pytest.raises(UsageError, match=r"with trainer fake \(size_px=8\), not fake \(size_px=5\)"):
         project.train(Choices(pairs=2, options={"size_px": 5}, **fast))
+    with pytest.raises(UsageError, match="Round 1 was begun with trainer fake, not broken"):
+        project.train(Choices(pairs=2, **fast | {"trainer": "broken"}))
+
+
+def test_of_options_that_contradict_only_those_are_named(project, fast) -> None:
+    broken = fast | {"trainer": "broken"}
+    project.train(Choices(pairs=1, **broken))
+    with pytest.raises(UsageError, match=r"with trainer broken \(how=raise\), not broken \(how=none\);"):
+        project.train(Choices(pairs=1, **broken, options={"how": "none"}))
 
 
 @pytest.mark.parametrize(
