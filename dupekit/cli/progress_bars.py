@@ -120,9 +120,11 @@ class _Shown:
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
         for other in self._ended - {stage}:
             self._bars.update(self._tasks[other], visible=False)
-        self._ended = {stage} if done >= total else set()
+        self._ended = {stage} if done >= total > 0 else set()
         if done == 0 and stage in self._tasks:
             self._bars.remove_task(self._tasks.pop(stage))
+        if total == 0:
+            return
         known = None if total == 1 and not done else total  # one part: nobody knows how long it takes
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=known, figures="", advanced=0.0)

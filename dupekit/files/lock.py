@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,9 +18,12 @@ from dupekit.errors import LockedError
 from dupekit.files.json_text import parse_json
 from dupekit.files.regular import open_regular, read_regular, require_regular
 from dupekit.files.write import naming
+from dupekit.system.processes import started
 from dupekit.system.stamp import now
 
 _SUFFIX = ".holder"
+_TOLERANCE = timedelta(seconds=5)
+"""The system says when a process began on a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ class Holder:
 
 
 def at_work(path: Path) -> Holder | None:
-    """Which other process holds a lock, as its file says; nothing is locked for it. None where that process is no more, or
-    where that cannot be seen: on another computer, or on Windows."""
+    """Which other process holds a lock, as its file says; nothing is locked for it. None where that process is no more, though
+    another has its number by now, or where that cannot be seen: on another computer, or on Windows."""
     holder = _holder(path)
     if holder is None or holder.pid == os.getpid() or holder.host != platform.node():
         return None
@@ -51,7 +55,16 @@ def at_work(path: Path) -> Holder | None:
         return None
     except PermissionError:
         pass  # somebody else's
-    return holder
+    return None if _is_later(holder) else holder
+
+
+def _is_later(holder: Holder) -> bool:
+    """Whether the process of this number was started after the lock was taken, so is another one."""
+    began = started(holder.pid)
+    try:
+        return began is not None and began > datetime.fromisoformat(holder.since) + _TOLERANCE
+    except (ValueError, TypeError, OverflowError):  # no time, or one of no zone
+        return False
 
 
 def _holder(path: Path) -> Holder | None:

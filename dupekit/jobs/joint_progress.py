@@ -41,7 +41,10 @@ class JointProgress:
         for name, stage in list(self._stages.items()):
             if worker in stage.at:
                 self._leave(worker, name, stage.at[worker].done)
-                self._pass_on(name, stage, _joined(list(stage.at.values())))
+                if stage.at:
+                    self._pass_on(name, stage, _joined(list(stage.at.values())))
+                else:
+                    self._progress(name, 0, 0)
 
     def _leave(self, worker: Hashable, name: str, done: int) -> None:
         stage = self._stages[name]

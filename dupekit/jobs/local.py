@@ -7,7 +7,7 @@ import logging
 import queue
 import re
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -111,7 +111,7 @@ class LocalExecutor:
             return
         try:
             for worker, seat in living.items():
-                self._progress.tell(seat, Told(_ENDING, 0, 1, {}))
+                self._tell_of_worker(seat, _ENDING, 0)
                 worker.expect_end()
             while living:
                 heard = self._heard.get()
@@ -121,7 +121,7 @@ class LocalExecutor:
                     heard.worker.close()
                     seat = living.pop(heard.worker)
                     seat.worker = None
-                    self._progress.tell(seat, Told(_ENDING, 1, 1, {}))
+                    self._tell_of_worker(seat, _ENDING, 1)
         finally:
             self._end()
 
@@ -140,7 +140,7 @@ class LocalExecutor:
             seat.worker.close()
             seat.worker = None
         if not seat.worker:
-            self._progress.tell(seat, Told(STARTING, 0, 1, {}))  # the worker itself says when it has
+            self._tell_of_worker(seat, STARTING, 0)  # the worker itself says when it has
             log = share[0].folder.parent / LOG.format(seat.place.number)
             seat.worker = WorkerProcess(share, log, self._heard, seat.place.environment)
 
@@ -166,9 +166,9 @@ class LocalExecutor:
             seat.given = {}
         if not living:
             return
-        self._progress.tell(self, Told(_ENDING, 0, 1, {}))
+        self._tell_of_worker(self, _ENDING, 0)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._progress.tell, self, Told(_ENDING, 1, 1, {}))
+            stack.callback(self._tell_of_worker, self, _ENDING, 1)
             for seat in living:
                 assert seat.worker is not None
                 seat.worker.let_go()
@@ -179,8 +179,13 @@ class LocalExecutor:
         if isinstance(message, Logged):
             who = f"{seat.place.name}: " if len(self._crew) > 1 else ""
             logging.getLogger(message.logger).log(message.level, "%s%s", who, message.text)
+        elif isinstance(message, Told) and message.stage == STARTING:
+            self._tell_of_worker(seat, STARTING, message.done)
         elif isinstance(message, Told):
             self._progress.tell(seat, message)
+
+    def _tell_of_worker(self, who: Hashable, stage: str, done: int) -> None:
+        self._progress.tell(who, Told(f"{stage}s" if len(self._crew) > 1 else stage, done, 1, {}))
 
 
 @dataclass(slots=True, eq=False)

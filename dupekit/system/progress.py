@@ -11,7 +11,7 @@ class Progress(Protocol):
     """Is told how far a stage is, and says whether to stop.
 
     A stage ends when all of it is done, and may begin again. One of a single part, `total` 1, is of unknown length:
-    see `stage`.
+    see `stage`. One that was given up has nothing left to do, `total` 0.
 
     `figures` are numbers worth showing; known names are images_per_second, loss, agreement (share of predictions
     that equal the given label) and memory_mib (of the device).

@@ -53,6 +53,17 @@ def test_what_has_ended_makes_room() -> None:
 
 
 @terminal
+def test_what_was_given_up_makes_room() -> None:
+    (runs,) = left_on_screen(
+        "progress('training', 3, 9)",
+        "progress('runs', 1, 4)",
+        "progress('training', 0, 0)",
+        "progress('starting', 0, 0)",
+    )
+    assert re.fullmatch(r"runs +[━╸╺]+ 1/4 0:00:00", runs)
+
+
+@terminal
 def test_the_last_that_was_told_of_stays() -> None:
     (runs,) = left_on_screen(
         "progress('runs', 0, 1)", "progress('runs', 1, 1)", "progress('counting votes', 5, 5)",

@@ -126,7 +126,8 @@ def test_closing_ends_the_workers(jobs: list[Job], workers: int) -> None:
     next(outcomes)
     outcomes.close()
     assert next(outcomes, None) is None
-    last = [call for call in progress.calls if call.stage == "ending the worker"][-1]
+    stage = "ending the worker" if workers == 1 else "ending the workers"
+    last = [call for call in progress.calls if call.stage == stage][-1]
     assert last.done == last.total
 
 
@@ -324,7 +325,8 @@ class TestSeveralWorkers:
         }
         last = {call.stage: call for call in progress.calls}
         assert all(call.done == call.total for call in last.values())
-        assert progress.calls[-1].stage == "ending the worker"
+        assert {"starting the workers", "ending the workers"} < set(last)
+        assert progress.calls[-1].stage == "ending the workers"
 
     @pytest.mark.parametrize(
         ("device", "options", "visible", "meant"),

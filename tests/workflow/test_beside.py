@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dupekit.errors import LockedError
 from dupekit.ledger import Ledger
 from dupekit.project import Project
 from dupekit.rounds.rules import RuleName
+from dupekit.system.stamp import now
 from tests.support import dupekit, parsed
 
 READING = (
@@ -81,6 +83,21 @@ def test_a_training_that_was_killed_is_not_at_work(training: subprocess.Popen[st
     training.wait()
     assert (project.path / "lock.holder").exists()
     assert _next(project) == "2 of 3 pairs are complete. Next: dupekit train"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody knows when a process began")
+def test_nor_where_another_process_has_its_number_by_now(
+    training: subprocess.Popen[str], project: Project
+) -> None:
+    training.kill()
+    training.wait()
+    file = project.path / "lock.holder"
+    holder = json.loads(file.read_text())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        for since, at_work in (("2001-01-01T00:00:00+00:00", False), (now(), True), ("?", True)):
+            file.write_text(json.dumps(holder | {"pid": other.pid, "since": since}))
+            assert ("at work" in _next(project)) == at_work
+        other.kill()
 
 
 def test_a_long_transaction(trained: Project, monkeypatch: pytest.MonkeyPatch) -> None:
