@@ -41,14 +41,16 @@ def import_predictions(
 
     They are probabilities, and each must come from a model that did not see the image in its training. Files may hold different
     images, or the same ones: then an image has several predictions."""
+    opened = open_project(project)
     with progress_bars() as progress:
-        done = open_project(project).import_predictions(
+        done = opened.import_predictions(
             files, paths=paths, classes=classes, partial=partial, progress=progress
         )
     if json:
         print_json(done)
     else:
         _show(done)
+        say(str(opened.advice()))
 
 
 def _show(done: ImportedPredictions) -> None:
@@ -78,7 +80,6 @@ def _show(done: ImportedPredictions) -> None:
         f" they agree with {percent(done.agreement, 1)} of the given labels."
     )
     _warn(done)
-    say("Next: dupekit flag")
 
 
 def _warn(done: ImportedPredictions) -> None:

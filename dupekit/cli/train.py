@@ -81,7 +81,8 @@ def train(
         options=parse_options(setting) if setting else None,
     )
     manner = Manner(dry_run=dry_run, keep_models=keep_models, until_stable=until_stable, detach=detach)
-    done = _train(open_project(project), choices, manner, plan=not json)
+    opened = open_project(project)
+    done = _train(opened, choices, manner, plan=not json)
     if pairs is not None and pairs < done.pairs:
         warn(f"Round {done.round} has {done.pairs} pairs already: --pairs adds some, and takes none away.")
     if json:
@@ -89,7 +90,7 @@ def train(
     elif dry_run:
         show_to_do(done)
     else:
-        show_end(done)
+        show_end(done, opened)
     if done.failed or done.left or (done.waiting and not done.submitted):
         raise typer.Exit(1)
 
@@ -219,7 +220,7 @@ def show_plan(plan: Trained) -> None:
         )
 
 
-def show_end(done: Trained) -> None:
+def show_end(done: Trained, project: Project) -> None:
     if done.failed:
         by_error: dict[str, list[str]] = {}
         for run in done.failed:
@@ -261,7 +262,7 @@ def show_end(done: Trained) -> None:
     if not missing and done.until_stable and done.stability:
         say(_how_stable(done, done.stability))
     if not missing and not done.near_chance:
-        say("Next: dupekit flag")
+        say(str(project.advice()))
 
 
 def _how_stable(done: Trained, found: Stability) -> str:

@@ -81,7 +81,7 @@ class LocalExecutor:
         """
         if not jobs:
             return
-        wanted = worker_places(_device_of(jobs), devices=options.numbers(), workers=options.workers)
+        wanted = self.places(_device_of(jobs), options)
         if [seat.place for seat in self._crew] != wanted:
             self._end()
             self._crew = [_Seat(place) for place in wanted]
@@ -103,6 +103,11 @@ class LocalExecutor:
         except BaseException:
             self._end()  # also where the iterator was closed: whoever does not want the rest waits for nothing
             raise
+
+    @staticmethod
+    def places(device: str, options: LocalOptions) -> list[WorkerPlace]:
+        """Where the workers of a training on this device are. Raises UsageError where a GPU is not there."""
+        return worker_places(device, devices=options.numbers(), workers=options.workers)
 
     def close(self) -> None:
         """Ends the workers, when their plugins are closed."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dupekit.errors import UsageError
 from dupekit.system.devices import cores, cuda_devices
+
+_ROCM = Path("/dev/kfd")
+"""Where it is, a trainer may know a GPU as "cuda" that CUDA's driver does not."""
 
 VISIBLE, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
 
@@ -34,6 +38,7 @@ def worker_places(device: str, *, devices: tuple[int, ...] | None, workers: int 
     there = cuda_devices() if device in ("auto", "cuda") else 0
     if devices is not None:
         _check(device, devices, there)
+    _require(device)
     if workers is not None and (there or device.startswith("cuda")):
         raise UsageError(
             "executor.workers is for a CPU, and GPUs get a worker each.",
@@ -63,6 +68,26 @@ def _check(device: str, devices: tuple[int, ...], there: int) -> None:
         raise UsageError(
             f"There is no GPU {missing[0]} here: executor.devices may name {numbers}.",
             hint="They are counted as CUDA does, from 0, among those that CUDA_VISIBLE_DEVICES lets us see.",
+        )
+
+
+def _require(device: str) -> None:
+    """Raises UsageError where a GPU that is named is surely not there: each run would fail at it."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or _ROCM.exists():
+        return
+    there, named = cuda_devices(), int(number or 0)
+    if named >= there:
+        known = (
+            f"There are {there} GPUs here"
+            if there > 1
+            else "There is 1 GPU here"
+            if there
+            else "There is no GPU here"
+        )
+        raise UsageError(
+            f"{known}, and the device is {device!r}.",
+            hint="Say --device auto or --device cpu, or see that the NVIDIA driver works and CUDA_VISIBLE_DEVICES hides none.",
         )
 
 

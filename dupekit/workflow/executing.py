@@ -8,6 +8,7 @@ from typing import Any
 
 from dupekit.errors import DupekitError, UsageError
 from dupekit.jobs.failure import Named, explained
+from dupekit.jobs.local import LocalExecutor
 from dupekit.jobs.under_way import UnderWay
 from dupekit.plugin.checks import Breach, CheckedProgress
 from dupekit.plugin.contract import EXECUTORS, Detaches, Job, Outcome, Previews
@@ -29,6 +30,13 @@ def require_detaches(name: str) -> None:
             if able
             else "Leave --detach out.",
         )
+
+
+def require_places(settings: Settings) -> None:
+    """Raises UsageError where the settings' executor is this machine, and it lacks the GPUs that they name."""
+    executor, options = make_executor(settings)
+    if isinstance(executor, LocalExecutor):
+        executor.places(settings.device, options)
 
 
 def preview(settings: Settings, jobs: list[Job]) -> str | None:

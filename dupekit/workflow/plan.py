@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +19,10 @@ from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize
 from dupekit.plugin.contract import EXECUTORS, TRAINERS, VALIDATORS, Executor
 from dupekit.plugin.options import as_values, options_for
-from dupekit.plugin.registry import fitting, load_tried, make
+from dupekit.plugin.registry import fitting, load_tried, make, plugins
 from dupekit.rounds.class_view import ClassView, differences
 from dupekit.rounds.stages import first_stage_of
-from dupekit.settings import Settings, checked
+from dupekit.settings import FILE, Settings, checked
 from dupekit.system.devices import cuda_devices
 from dupekit.system.progress import Progress
 from dupekit.workflow.class_view import chosen_view
@@ -29,6 +31,11 @@ from dupekit.workflow.scan import require_unchanged
 from dupekit.workflow.session import Session
 
 AUTO = "auto"
+
+_ALIKE = 0.75
+"""From so much on, as difflib measures it, one name is taken for another mistyped."""
+
+_log = logging.getLogger(__name__)
 
 _SETTINGS = ("seed", "split", "class_min", "class_max", "stage", "near_duplicates")
 """Settings that a plan has under the same name."""
@@ -97,6 +104,7 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     than the last scan saw, UsageError where the choices contradict the round that was begun and a run of it is done.
     """
     ledger, settings = session.ledger, session.settings
+    _require_known_tables(settings)
     options_for(load_tried(EXECUTORS, settings.executor), executor_options(settings))
     found = rounds.latest(ledger)
     if found is None or found.closed is not None:
@@ -265,6 +273,26 @@ def executor_options(settings: Settings) -> dict[str, Any]:
     """What the settings say for their executor: what is for any, and a table of its own name. Those of others do not count, so that
     a project can hold what a cluster needs and be trained on a workstation."""
     return _for_executor(settings.executor, split_options(settings.options))
+
+
+def _require_known_tables(settings: Settings) -> None:
+    """Raises UsageError for options of an executor that there is not, where its name is hardly another's than the settings' own;
+    says so of any other: it may be installed where it is used."""
+    known = plugins(EXECUTORS)
+    tables = [
+        name for name, value in split_options(settings.options).executor.items() if isinstance(value, dict)
+    ]
+    for name in tables:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        said = f"There are options for an executor {name!r}, and no such executor is installed.{guess}"
+        if near == [settings.executor]:
+            raise UsageError(
+                said, hint=f"In {FILE}, call the table [options.executor.{near[0]}], or take it out."
+            )
+        _log.warning("%s Installed executors: %s.", said, ", ".join(known))
 
 
 def _for_executor(executor: str, options: Options) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dupekit.rounds.chance import near_chance
 from dupekit.rounds.stability import Stability, is_stable
 from dupekit.rounds.stages import batches
 from dupekit.system.progress import Progress, stage
-from dupekit.workflow.executing import Execution, call_back, preview, require_detaches
+from dupekit.workflow.executing import Execution, call_back, preview, require_detaches, require_places
 from dupekit.workflow.groups import with_groups
 from dupekit.workflow.ingest import count_votes, ingest
 from dupekit.workflow.plan import AUTO, Choices, Work, find_work
@@ -108,14 +108,16 @@ def train(session: Session, choices: Choices, listener: Listener, manner: Manner
     """Begins a round or goes on with it; `session.settings` are those with the choices.
 
     With `until_stable` it stops where a further pair hardly changes the list, and plans the round's other pairs no more. With
-    `detach` it submits what can be, and waits for nothing. Raises UsageError where the executor cannot do that, and as `find_work` and
-    `with_groups`. Failed runs are in the result.
+    `detach` it submits what can be, and waits for nothing. Raises UsageError where the executor cannot do that, and as
+    `require_places`, `find_work` and `with_groups`. Failed runs are in the result.
     """
     until_stable = manner.until_stable
     if manner.detach:
         _require_detaching(session.settings.executor, until_stable=until_stable)
     with stage(listener.progress, "preparing the round"):
         work = find_work(session, choices, listener.progress)
+    if work.todo:
+        require_places(session.settings)
     if manner.dry_run:
         begun = 0 if work.begins else _begun(session.ledger, work.folder)
         jobs = _first_jobs(work, begun=begun, until_stable=until_stable)

@@ -320,6 +320,21 @@ def test_a_project_may_hold_the_options_of_several_executors(project: Project, f
         train(project, fast, executor="slurm", detach=False)
 
 
+def test_options_of_an_executor_that_there_is_not(
+    project: Project, fast: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They stop nobody who does not use it; what was mistyped is told."""
+    settings = project.path / "dupekit.toml"
+    settings.write_text(f"{settings.read_text()}\n[options.executor.quueue]\npartition = 'gpu'\n")
+    project = Project(project.path)
+    assert train(project, fast, executor="here", detach=False, pairs=1).left == []
+    assert "There are options for an executor 'quueue', and no such executor is installed." in caplog.text
+    assert project.status().pairs_done == 1
+    with pytest.raises(UsageError, match=r"executor 'quueue', and no such .* Did you mean queue\?") as error:
+        train(project, fast)
+    assert "[options.executor.queue]" in error.value.hint
+
+
 def test_an_option_of_a_call_counts_before_the_executors_own_table(
     project: Project, fast: dict[str, str]
 ) -> None:

@@ -472,6 +472,21 @@ def test_a_device_that_there_is_not_is_refused_at_once(project, fast, device: st
     assert project.status().round is None
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_gpu_that_is_not_here_is_refused_at_once(
+    project, fast, monkeypatch: pytest.MonkeyPatch, device: str, dry_run: bool
+) -> None:
+    monkeypatch.setattr("dupekit.jobs.places.cuda_devices", lambda: 0)
+    with pytest.raises(UsageError, match=f"There is no GPU here, and the device is '{device}'"):
+        project.train(Choices(pairs=1, device=device, **fast), dry_run=dry_run)
+    assert project.status().round is None
+    # Another executor's machines may have one.
+    assert project.train(Choices(pairs=1, device=device, **fast, executor="here")).failed == []
+    # Where nothing is to do, nothing is missing.
+    assert project.train(Choices(pairs=1, device=device)).todo == []
+
+
 @pytest.mark.parametrize("choice", [{"pairs": -1}, {"pairs": 0}, {"seed": -1}, {"class_min": 1}])
 def test_numbers_that_cannot_be_are_refused_in_the_api_too(trained, choice: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(choice))):

@@ -86,11 +86,12 @@ def test_commands_end_with_what_status_says(trained: Project, tmp_path: Path) ->
         return said
 
     assert "for review. Next: dupekit export" in end_of("flag")
+    assert "for review. Next: dupekit export" in end_of("train")
     tree, second = trained.export(tmp_path / "tree").tree, tmp_path / "second"
     assert "dupekit apply DEST" in end_of("collect", tree, "--finished", "all", "--yes")
     said = dupekit("export", second, "--again", "all", "--sample", 1, "-p", trained.path).stdout
     assert f"Next: dupekit collect {second} (or" in said
-    for command in (["apply", tmp_path / "fixed"], ["flag"], ["collect", tree], ["undo"]):
+    for command in (["apply", tmp_path / "fixed"], ["flag"], ["train"], ["collect", tree], ["undo"]):
         assert end_of(*command).endswith(f"Next: dupekit collect {second}")
 
 
