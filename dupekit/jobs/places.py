@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dupekit.errors import UsageError
+from dupekit.rounds.in_words import counted
 from dupekit.system.devices import cores, cuda_devices
 
 _ROCM = Path("/dev/kfd")
@@ -78,15 +79,9 @@ def _require(device: str) -> None:
         return
     there, named = cuda_devices(), int(number or 0)
     if named >= there:
-        known = (
-            f"There are {there} GPUs here"
-            if there > 1
-            else "There is 1 GPU here"
-            if there
-            else "There is no GPU here"
-        )
+        known = f"{counted(there, 'GPU')}, counted from 0" if there else "no GPU"
         raise UsageError(
-            f"{known}, and the device is {device!r}.",
+            f"This machine has {known}, and the device is {device!r}.",
             hint="Say --device auto or --device cpu, or see that the NVIDIA driver works and CUDA_VISIBLE_DEVICES hides none.",
         )
 

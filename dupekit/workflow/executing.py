@@ -13,11 +13,12 @@ from dupekit.jobs.under_way import UnderWay
 from dupekit.plugin.checks import Breach, CheckedProgress
 from dupekit.plugin.contract import EXECUTORS, Detaches, Job, Outcome, Previews
 from dupekit.plugin.guard import guarded
+from dupekit.plugin.options import options_for
 from dupekit.plugin.registry import close, fitting, load_tried, make
 from dupekit.rounds.in_words import counted
 from dupekit.settings import Settings
 from dupekit.system.progress import Progress
-from dupekit.workflow.plan import make_executor
+from dupekit.workflow.plan import executor_options, make_executor
 
 
 def require_detaches(name: str) -> None:
@@ -34,9 +35,9 @@ def require_detaches(name: str) -> None:
 
 def require_places(settings: Settings) -> None:
     """Raises UsageError where the settings' executor is this machine, and it lacks the GPUs that they name."""
-    executor, options = make_executor(settings)
-    if isinstance(executor, LocalExecutor):
-        executor.places(settings.device, options)
+    executor = load_tried(EXECUTORS, settings.executor)
+    if issubclass(executor, LocalExecutor):
+        executor.places(settings.device, options_for(executor, executor_options(settings)))
 
 
 def preview(settings: Settings, jobs: list[Job]) -> str | None:

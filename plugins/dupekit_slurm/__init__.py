@@ -15,20 +15,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from dupekit.api import Job, JobError, Outcome, Progress
-from dupekit_slurm.arrays import (
-    Submission,
-    Task,
-    cancel_jobs,
-    cancel_tasks,
-    detach,
-    forget_unless_others,
-    is_detached,
-    outcome_of,
-    submit,
-    take_over,
-)
+from dupekit_slurm.arrays import Submission, cancel_jobs, cancel_tasks, submit, take_over
 from dupekit_slurm.commands import require_slurm
 from dupekit_slurm.options import SlurmOptions
+from dupekit_slurm.records import Task, detach, forget_unless_others, is_detached, outcome_of
 from dupekit_slurm.watching import Watched, watch
 
 __all__ = ["SlurmExecutor", "SlurmOptions"]
@@ -63,7 +53,7 @@ class SlurmExecutor:
             watched += map(Watched, queued.tasks)
             yield from queued.ended
             yield from watch(watched, options, progress)
-            given_up = True  # what is not done now
+            given_up = not progress.cancelled  # what is not done now
         finally:
             left = [one.task for one in watched if one.jobs and one.ended is None]
             with contextlib.suppress(JobError):  # nothing more can be done from here

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from dupekit.api import Job, JobState, worker_command
-from dupekit_slurm.arrays import Record, outcome_of
+from dupekit_slurm.records import Record, outcome_of
 
 _ENDING = {
     signal.SIGUSR1: "its time limit is near",

@@ -1,33 +1,44 @@
-"""Job arrays: submits them, and remembers them across processes.
+"""Job arrays: submitted, taken over, cancelled.
 
 An array is a folder `.slurm/KEY` beside the job folders, and is called "dupekit-KEY" in SLURM. It holds
 text only: `array.json`, what the tasks do and with which options; `array.sh`, what each runs; and a log a task. Where a job
-decodes the images first, `decode.sh` and `decode.log` are its. array.json is there before sbatch is called, and as long as the array may be at work: a dupekit that comes after
-one that was killed at any moment finds its array by it.
+decodes the images first, `decode.sh` and `decode.log` are its. array.json is there before sbatch is called, and as long as the
+array may be at work: a dupekit that comes after one that was killed at any moment finds its array by it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import secrets
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
-from dupekit.api import Job, JobError, Outcome, prepare_command, write_text
+from dupekit.api import Job, JobError, prepare_command, write_text
 from dupekit_slurm.commands import ENDED, call, cancel, outside_of_jobs, states
 from dupekit_slurm.options import SlurmOptions
+from dupekit_slurm.records import (
+    Record,
+    Task,
+    concerned,
+    forget,
+    index_of,
+    name_of,
+    outcome_of,
+    record_of,
+    records_in,
+    tasks_with,
+    write_record,
+)
 
 _LOG = logging.getLogger("dupekit.slurm")
 
-_RECORD, _ARRAY, _DECODE = "array.json", "array.sh", "decode.sh"
+_ARRAY, _DECODE = "array.sh", "decode.sh"
 _DECODED = "decoded"
 """The file beside the arrays that says that the images of the round are decoded."""
 _OF_DECODING = "-decode"
@@ -38,56 +49,6 @@ _COMPLETING = "COMPLETING"
 """Of a task that is ending, and may write a last word."""
 _ENDING_S = 120
 """How long tasks that were cancelled may take to end: SLURM kills after KillWait, 30 seconds by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What array.json holds."""
-
-    options: dict[str, Any]
-    tasks: list[list[str]]
-    """The job folders of each task, by its index."""
-    detached: bool = False
-    """Whether it goes on when nobody waits for it any more."""
-
-    @staticmethod
-    def of(array: Path) -> Record:
-        """Raises FileNotFoundError where nobody waits for this array any more, ValueError or TypeError where it is damaged."""
-        record = Record(**json.loads((array / _RECORD).read_bytes()))
-        if not all(isinstance(folder, str) for share in record.tasks for folder in share):
-            raise TypeError
-        return record
-
-    def has(self, options: SlurmOptions) -> bool:
-        return self.options == asdict(options)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One task of an array: the jobs that one worker does, in order."""
-
-    id: str
-    """SLURM's, such as "4711_0"."""
-    array: Path
-    """Its array's folder."""
-    jobs: tuple[Job, ...]
-
-    @property
-    def log(self) -> Path:
-        return self.array / f"task-{_index(self.id)}.log"
-
-    def last_words(self) -> str:
-        """What it said last, and where."""
-        try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        except OSError:
-            return f"It wrote no log, {self.log}: is that on a file system that the nodes share?"
-        return f"Its last words: {lines[-1]} See {self.log}" if lines else f"See {self.log}"
-
-
-def name_of(array: Path) -> str:
-    """What SLURM calls the array of this folder."""
-    return f"dupekit-{array.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +125,7 @@ def submit(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Task]
     for name, script in new.scripts.items():
         write_text(new.array / name, script)
     folders = [[str(job.folder.absolute()) for job in share] for share in new.shares]
-    _write(new.array, Record(asdict(options), folders))
+    write_record(new.array, Record(asdict(options), folders))
     for job in jobs:
         job.note(None)
     try:
@@ -208,13 +169,13 @@ def cancel_jobs(jobs: Sequence[Job], home: Path) -> None:
 
     Raises JobError where SLURM gives no answer, or they do not end.
     """
-    arrays = [record.parent for record in _records(home)]
+    arrays = [record.parent for record in records_in(home)]
 
     def left() -> bool:
         found = False
         for array in arrays:
             alive = _alive(array)
-            ending = _concerned(array, alive, jobs)
+            ending = concerned(array, alive, jobs)
             _end(array, alive, ending)
             found |= bool(ending)
             if not alive:
@@ -231,7 +192,7 @@ def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Ta
     left alone. Raises JobError where SLURM gives no answer: whoever submits then may do the same runs twice.
     """
     taken: list[Task] = []
-    for record in _records(home):
+    for record in records_in(home):
         array = record.parent
         try:
             alive = _settled(array, jobs, options)
@@ -243,7 +204,7 @@ def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Ta
             ) from error
         _tell_lost(array, jobs, options, alive)
         if alive:
-            taken += _tasks(array, alive, jobs)
+            taken += tasks_with(array, alive, jobs)
         else:
             forget(array)
     return taken
@@ -251,48 +212,25 @@ def take_over(jobs: Sequence[Job], home: Path, options: SlurmOptions) -> list[Ta
 
 def _tell_lost(array: Path, jobs: Sequence[Job], options: SlurmOptions, alive: Collection[str]) -> None:
     """Why runs are submitted again: nobody may have waited when their task ended. `alive` are the tasks that have not."""
-    if (record := _record(array)) is None or not record.has(options):
+    if (record := record_of(array)) is None or not record.is_as_wanted(array, options):
         return
-    indices = {_index(id_) for id_ in alive}
+    indices = {index_of(id_) for id_ in alive}
     ended = [str(index) for index in range(len(record.tasks)) if index not in indices]
-    for task in _tasks(array, ended, [job for job in jobs if outcome_of(job) is None]):
+    for task in tasks_with(array, ended, [job for job in jobs if outcome_of(job) is None]):
         runs = ", ".join(job.name for job in task.jobs)
         _LOG.warning("An earlier task ended without %s, to be submitted again. %s", runs, task.last_words())
 
 
-def forget(array: Path) -> None:
-    """Takes the record away: the array has ended, and a task of it that starts all the same finds nothing to do."""
-    (array / _RECORD).unlink(missing_ok=True)
-
-
-def forget_unless_others(array: Path, told: Collection[Job]) -> None:
-    """Takes the record away where nothing can come of the array any more: it has no other jobs than these, but such that have
-    ended."""
-    record = _record(array)
-    folders = {Path(folder) for share in record.tasks for folder in share} if record else set()
-    others = folders - {job.folder.absolute() for job in told}
-    if all(outcome_of(Job(folder.name, folder)) for folder in others):
-        forget(array)
-
-
-def outcome_of(job: Job) -> Outcome | None:
-    """As `Job.outcome`; None, too, where the folder cannot be read: what is wrong shows when its task has ended."""
-    try:
-        return job.outcome()
-    except OSError:
-        return None
-
-
 def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> Collection[str]:
     """The tasks that are alive, when those of them that have one of these jobs are as wanted, and none is ending."""
-    record = _record(array)
-    as_wanted = record is not None and record.has(options)
+    record = record_of(array)
+    as_wanted = record is not None and record.is_as_wanted(array, options)
     alive: dict[str, str] = {}
 
     def left() -> bool:
         nonlocal alive
         alive = _alive(array)
-        ending = [id_ for id_ in _concerned(array, alive, jobs) if not as_wanted or alive[id_] == _COMPLETING]
+        ending = [id_ for id_ in concerned(array, alive, jobs) if not as_wanted or alive[id_] == _COMPLETING]
         _end(array, alive, ending)
         return bool(ending)
 
@@ -329,59 +267,6 @@ def _cancel_decoding(array: Path) -> None:
         call(["scancel", "--quiet", f"--name={name_of(array)}{_OF_DECODING}"])
 
 
-def _concerned(array: Path, ids: Collection[str], jobs: Sequence[Job]) -> list[str]:
-    """Which of these tasks have one of the jobs; all, where nobody knows."""
-    try:
-        return [task.id for task in _tasks(array, ids, jobs)]
-    except LookupError:
-        return sorted(ids, key=_index)
-
-
-def _tasks(array: Path, ids: Collection[str], jobs: Sequence[Job]) -> list[Task]:
-    """Of these tasks those that have one of the jobs, each with those. Raises LookupError where nobody knows which have."""
-    record = _record(array)
-    if record is None:
-        raise LookupError
-    by_folder = {str(job.folder.absolute()): job for job in jobs}
-    tasks = [
-        Task(
-            id_,
-            array,
-            tuple(by_folder[folder] for folder in record.tasks[_index(id_)] if folder in by_folder),
-        )
-        for id_ in sorted(ids, key=_index)
-    ]
-    return [task for task in tasks if task.jobs]
-
-
-def detach(array: Path) -> None:
-    """Has it go on when nobody waits for it any more."""
-    if record := _record(array):
-        _write(array, replace(record, detached=True))
-
-
-def is_detached(array: Path) -> bool:
-    record = _record(array)
-    return record is not None and record.detached
-
-
-def _write(array: Path, record: Record) -> None:
-    write_text(array / _RECORD, json.dumps(asdict(record), indent=1))
-
-
-def _records(home: Path) -> list[Path]:
-    """Of the arrays that may be at work."""
-    return sorted(home.glob(f"*/{_RECORD}"))
-
-
-def _record(array: Path) -> Record | None:
-    """None where it is missing, damaged, or of another version."""
-    try:
-        return Record.of(array)
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def _withdraw(array: Path) -> None:
     """After sbatch failed: it may have submitted all the same, and only its answer have been lost."""
     with contextlib.suppress(JobError):  # then the record stays, and who comes next asks again
@@ -393,7 +278,3 @@ def _withdraw(array: Path) -> None:
             forget(array)
         if not known:  # it was refused
             shutil.rmtree(array, ignore_errors=True)
-
-
-def _index(id_: str) -> int:
-    return int(id_.rpartition("_")[2])

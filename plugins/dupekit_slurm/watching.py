@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from dupekit.api import Job, JobError, Outcome, Progress
-from dupekit_slurm.arrays import Task, name_of, outcome_of
 from dupekit_slurm.commands import ENDED, states
 from dupekit_slurm.options import SlurmOptions
+from dupekit_slurm.records import Task, name_of, outcome_of
 
 _SILENCE_MIN = 10
 """How much longer than a task's time limit neither SLURM nor a job folder may say anything new."""

@@ -383,7 +383,7 @@ class TestSeveralWorkers:
             ("auto", LocalOptions(devices="0,2"), "There is no GPU 2 here: executor.devices may name 0 to 1"),
             ("cpu", LocalOptions(devices="0"), "executor.devices names GPUs, and the device is 'cpu'"),
             ("cuda:1", LocalOptions(devices="0"), "executor.devices names GPUs, and the device is 'cuda:1'"),
-            ("cuda:2", LocalOptions(), "There are 2 GPUs here, and the device is 'cuda:2'"),
+            ("cuda:2", LocalOptions(), "This machine has 2 GPUs, counted from 0, and the device is 'cuda:2'"),
             ("auto", LocalOptions(workers=2), "executor.workers is for a CPU, and GPUs get a worker each"),
         ],
     )

@@ -222,9 +222,13 @@ class TestEnding:
 
             def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None: ...
 
-        jobs = prepare()
-        assert list(SlurmExecutor().run(jobs, QUICK, Cancelled())) == []
+        jobs = prepare(pairs=2)
+        assert list(SlurmExecutor().run(jobs[:2], QUICK, Cancelled())) == []
         assert commands.calls("scancel") == ["--quiet 7_0 7_1"]
+        SlurmExecutor().submit(jobs[2:], QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        assert list(SlurmExecutor().run(jobs[2:], QUICK, Cancelled())) == []
+        assert len(commands.calls("scancel")) == 1  # what was submitted goes on
 
     def test_where_cancelling_fails_the_array_is_remembered(
         self, prepare: Prepare, finish: Finish, commands: Commands
@@ -367,6 +371,7 @@ class TestTakingOver:
             patch.setattr(watching, "sleep", work)
             assert list(SlurmExecutor().run(jobs, replace(QUICK, lag_s=60), silent)) == [Outcome(job)]
         assert (len(slept), len(commands.calls("sbatch"))) == (1, again)
+        assert all((job.folder / name).is_file() for name in (PREDICTIONS, RESULT))
 
     def test_what_has_other_jobs_goes_on(self, prepare: Prepare, commands: Commands) -> None:
         jobs = prepare(pairs=2)
@@ -375,6 +380,18 @@ class TestTakingOver:
         SlurmExecutor().submit(jobs[2:], QUICK, silent)
         assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (2, [])
         assert len(records(jobs)) == 2
+
+    def test_of_a_project_that_was_moved_is_done_anew(self, prepare: Prepare, commands: Commands) -> None:
+        """Its tasks know it by its old place, be that another way to the same folders."""
+        jobs = prepare()
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        commands.end()
+        old = jobs[0].folder.parents[1]
+        moved = old.rename(old.with_name("moved"))
+        there = [replace(job, folder=moved / job.folder.relative_to(old)) for job in jobs]
+        SlurmExecutor().submit(there, QUICK, silent)
+        assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (2, ["--quiet 7_0 7_1"])
 
     def test_what_does_not_end_is_told(
         self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch

@@ -111,3 +111,28 @@ class TestExecutors:
 
         with pytest.raises(PluginError, match=message):
             check_executor(Forgetful, jobs)
+
+    def test_nothing_is_asked_of_folders_into_which_what_was_stopped_may_write(
+        self, tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(str(register(tmp_path / "site")))
+        asked: list[str] = []
+
+        class Detaching(HereExecutor):
+            def submit(self, jobs: Sequence[Job], options: Any, progress: Progress) -> None:
+                asked.append("submit")
+
+            def cancel(self, jobs: Sequence[Job]) -> None:
+                asked.append("cancel")
+
+            def run(self, jobs: Sequence[Job], options: Any, progress: Progress) -> Iterator[Outcome]:
+                outcomes = list(super().run(jobs, options, progress))
+                asked.append("run")
+                try:
+                    yield from outcomes
+                except GeneratorExit:
+                    asked.append("closed")
+                    raise
+
+        check_executor(Detaching, jobs)
+        assert asked == ["run", "run", "submit", "cancel", "submit", "run", "run", "closed"]

@@ -478,7 +478,7 @@ def test_a_gpu_that_is_not_here_is_refused_at_once(
     project, fast, monkeypatch: pytest.MonkeyPatch, device: str, dry_run: bool
 ) -> None:
     monkeypatch.setattr("dupekit.jobs.places.cuda_devices", lambda: 0)
-    with pytest.raises(UsageError, match=f"There is no GPU here, and the device is '{device}'"):
+    with pytest.raises(UsageError, match=f"This machine has no GPU, and the device is '{device}'"):
         project.train(Choices(pairs=1, device=device, **fast), dry_run=dry_run)
     assert project.status().round is None
     # Another executor's machines may have one.
