@@ -142,9 +142,6 @@ def _histogram(found: Flagged) -> list[tuple[str, int, str]]:
 
 
 def _closing(found: Flagged) -> str:
-    other = Rule(
-        RuleName.SCORE if found.rule.name is RuleName.VOTES else RuleName.VOTES, found.rule.threshold
-    )
     ignored = (
         f"; {found.ignored:,} more {'is' if found.ignored == 1 else 'are'} on the ignore list"
         if found.ignored
@@ -152,7 +149,7 @@ def _closing(found: Flagged) -> str:
     )
     return (
         f"Round {found.round}: {counted(len(found.suspects), 'suspect')} {_words(found.rule, found)};"
-        f" {_words(other, found)} there would be {found.by_other_rule:,}{ignored}."
+        f" {_words(found.rule.other, found)} there would be {found.by_other_rule:,}{ignored}."
     )
 
 

@@ -82,6 +82,8 @@ def printable(text: str) -> str:
         written = escape(char)
         return f"\\u{ord(char):04x}" if written == char else written
 
+    if text.isascii() and text.isprintable():  # nearly all, of which a table may have a million
+        return text
     return _STEERING.sub(one, text)
 
 

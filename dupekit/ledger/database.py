@@ -152,7 +152,12 @@ class Ledger:
         before, self._apart = self._apart, True
         try:
             for name in names:
-                self.rows(f"CREATE TEMP TABLE {name} AS SELECT * FROM main.{name}")
+                # Of a view its own query, not the view: so it reads the copies that there are already.
+                view = self.value(
+                    "SELECT substr(sql, instr(sql, ' AS') + 3) FROM main.sqlite_master WHERE type = 'view' AND name = ?",
+                    (name,),
+                )
+                self.rows(f"CREATE TEMP TABLE {name} AS {view or f'SELECT * FROM main.{name}'}")
             yield
         finally:
             self._apart = before

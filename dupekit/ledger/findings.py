@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupekit.ledger import tallies
 from dupekit.ledger.database import Ledger, as_columns
+from dupekit.ledger.tallies import SAME, by_rule
 from dupekit.review.verdicts import Verdict
 from dupekit.rounds.rules import Rule
 from dupekit.rounds.yields import Decided
@@ -39,45 +42,36 @@ def decided(ledger: Ledger, round_number: int) -> int:
 
 def findings(ledger: Ledger, round_number: int, rule: Rule) -> Findings:
     """Reads a number or two of every image of the round."""
-    verdicts = np.array(
-        ledger.rows(
-            """
-            SELECT image, CASE WHEN verdict = ? THEN -1 ELSE verdict IN (?, ?) END FROM current_verdicts
-            WHERE round = ? ORDER BY image
-            """,
-            (Verdict.UNSURE, Verdict.RELABEL, Verdict.EXPUNGE, round_number),
-        ).fetchall(),
-        np.int64,
-    ).reshape(-1, 2)
-    exported = "SELECT image FROM exported_files JOIN exports ON exports.id = export WHERE round = ? AND"
-    audit, out = (
-        np.array(
-            [image for (image,) in ledger.rows(f"{exported} {which} IS {what}", (round_number,))], np.int64
-        )
-        for which, what in (("stratum", "NOT NULL"), ("withdrawn", "NULL"))
-    )
-    rows = ledger.rows(
+    decided = ledger.rows(
         """
-        SELECT image, votes, score, images.state = 'ok' AND images.digest = tallies.digest
-            AND CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 0 ELSE 1 END
-        FROM tallies JOIN images ON images.id = image JOIN classes AS g ON g.id = given WHERE round = ?
-            AND NOT contradicted
+        SELECT score, v.verdict IN (?, ?), v.image IN (SELECT image FROM exported_files JOIN exports ON exports.id = export
+            WHERE exports.round = ? AND stratum IS NOT NULL)
+        FROM current_verdicts AS v CROSS JOIN tallies ON tallies.round = v.round AND tallies.image = v.image
+        WHERE v.round = ? AND v.verdict != ? AND NOT contradicted
+        """,
+        (Verdict.RELABEL, Verdict.EXPUNGE, round_number, round_number, Verdict.UNSURE),
+    )
+    # Of each image as little as can be; which ones do not count is told from lists, which are short.
+    rows = ledger.rows(
+        f"""
+        SELECT image, score, {by_rule(rule)} FROM tallies CROSS JOIN images ON images.id = image
+        WHERE round = ? AND NOT contradicted AND {SAME}
         """,
         (round_number,),
     )
-    image, votes, score, showable = as_columns(rows, "i8, i8, f8, ?")
-    suspect = rule.flags(votes, score, np.zeros(len(score), bool))
-    of_audit, is_out = np.isin(image, audit), np.isin(image, out)
-    has_verdict = np.isin(image, verdicts[:, 0])
-    said = np.full(len(image), -1)
-    if has_verdict.any():
-        said[has_verdict] = verdicts[np.searchsorted(verdicts[:, 0], image[has_verdict]), 1]
-    sure = said >= 0
-    free = ~has_verdict & showable
+    score, wrong, audit = as_columns(decided, "f8, ?, ?")
+    image, left, suspect = as_columns(rows, "i8, f8, ?")
+    has_verdict = ledger.rows("SELECT image FROM current_verdicts WHERE round = ?", (round_number,))
+    out = ledger.rows(
+        "SELECT image FROM exported_files JOIN exports ON exports.id = export WHERE round = ? AND withdrawn IS NULL",
+        (round_number,),
+    )
+    counts = ~np.isin(image, [*chain.from_iterable(has_verdict), *tallies.ignored(ledger, round_number)])
+    is_out = np.isin(image, [*chain.from_iterable(out)])
     return Findings(
-        Decided(score[sure & ~of_audit], said[sure & ~of_audit] == 1),
-        Decided(score[sure & of_audit], said[sure & of_audit] == 1),
-        score[free & suspect & ~is_out],
-        score[free & suspect & is_out],
-        score[free & ~suspect],
+        Decided(score[~audit], wrong[~audit]),
+        Decided(score[audit], wrong[audit]),
+        left[counts & suspect & ~is_out],
+        left[counts & suspect & is_out],
+        left[counts & ~suspect],
     )

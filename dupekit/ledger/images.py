@@ -263,6 +263,10 @@ def unread(ledger: Ledger) -> list[str]:
     return [path for (path,) in found]
 
 
+def any_present(ledger: Ledger) -> bool:
+    return bool(ledger.value("SELECT EXISTS (SELECT 1 FROM images WHERE state != 'gone')"))
+
+
 def count_present(ledger: Ledger) -> int:
     count: int = ledger.value("SELECT count(*) FROM images WHERE state != 'gone'")
     return count

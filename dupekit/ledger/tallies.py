@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dupekit.ledger.database import Ledger, as_columns
 from dupekit.ledger.images import Columns
-from dupekit.rounds.rules import Rule, Suspect
+from dupekit.rounds.rules import Rule, RuleName, Suspect
 from dupekit.rounds.stability import Stability
 from dupekit.rounds.tally import Tally
 
@@ -40,6 +40,22 @@ class Figures:
     votes: NDArray[np.int32]
     scores: NDArray[np.float64]
     contradicted: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images of a round are suspects, and how many are not, for one reason or another."""
+
+    suspects: int
+    """By the rule that was asked for, without those on the ignore list."""
+    waiting: int
+    """Of these, those that are neither decided nor in a tree that was not called back."""
+    ignored: int
+    """How many more suspects there would be without the ignore list."""
+    by_other_rule: int
+    """How many suspects the other rule would give."""
+    outdated: int
+    """Images that are gone, or have another content than was predicted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,10 +124,16 @@ SAME = "images.state = 'ok' AND images.digest = tallies.digest"
 
 # IN, so that SQLite works the list out once; CASE, because a bare NOT IN of two columns searches the whole list for
 # NULL again for every image (measured: 164 s, not 1.5 s, for 230,000 candidates and a list of 20,000).
-IGNORED = "CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores) THEN 1 ELSE 0 END"
+IGNORED = """
+    CASE WHEN (tallies.digest, given) IN (SELECT digest, classes.id FROM ignores JOIN classes ON name = label)
+        THEN 1 ELSE 0 END"""
 
-# The two rules; parameters: the rule's name, the threshold.
-_BY_RULE = "(contradicted OR CASE ? WHEN 'votes' THEN votes >= ? ELSE score > 0 END)"
+
+def by_rule(rule: Rule) -> str:
+    """The condition that `Rule.flags` stands for."""
+    return f"(contradicted OR {f'votes >= {rule.threshold:d}' if rule.name is RuleName.VOTES else 'score > 0'})"
+
+
 _SHOWN = (
     "SELECT image, path, tallies.digest, g.name, s.name, votes, score, p_given, p_suggested, contradicted"
 )
@@ -132,8 +154,8 @@ def suspects(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     path.
     """
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} {MOST_SUSPICIOUS_FIRST}",
-        (round_number, rule.name, rule.threshold),
+        f"{_SHOWN} {_CANDIDATES} AND {by_rule(rule)} AND NOT {IGNORED} AND {SAME} {MOST_SUSPICIOUS_FIRST}",
+        (round_number,),
     )
     return [_suspect(row) for row in found]
 
@@ -148,27 +170,47 @@ _WAITING = """
 def waiting(ledger: Ledger, round_number: int, rule: Rule) -> list[Suspect]:
     """The suspects that the next batches are taken from, most suspicious first: neither decided nor out."""
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}"
+        f"{_SHOWN} {_CANDIDATES} AND {by_rule(rule)} AND NOT {IGNORED} AND {SAME} AND {_WAITING}"
         f" {MOST_SUSPICIOUS_FIRST}",
-        (round_number, rule.name, rule.threshold, round_number, round_number),
+        (round_number,) * 3,
     )
     return [_suspect(row) for row in found]
 
 
-def count_waiting(ledger: Ledger, round_number: int, rule: Rule) -> int:
-    """How many these are."""
-    found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING}",
-        (round_number, rule.name, rule.threshold, round_number, round_number),
+def counts(ledger: Ledger, round_number: int, rule: Rule) -> Counts:
+    """In one pass over the round: of what neither rule flags only the content is compared."""
+    own, other = by_rule(rule), by_rule(rule.other)
+    found = ledger.rows(
+        f"""
+        WITH found AS MATERIALIZED (
+            SELECT {own} AS own, {other} AS other, {SAME} AS same, {IGNORED} AS ignored, {_WAITING} AS waiting
+            FROM tallies CROSS JOIN images ON images.id = image WHERE round = ? AND ({own} OR {other} OR NOT ({SAME})))
+        SELECT sum(own AND same AND NOT ignored), sum(own AND same AND NOT ignored AND waiting), sum(own AND same AND ignored),
+            sum(other AND same AND NOT ignored), sum(NOT same) FROM found
+        """,
+        (round_number,) * 3,
     )
-    return found
+    return Counts(*(number or 0 for number in found.fetchone()))
+
+
+def ignored(ledger: Ledger, round_number: int) -> list[int]:
+    """The round's images that are on the ignore list: for a whole round this costs half of what `IGNORED` does for each."""
+    found = ledger.rows(
+        """
+        WITH listed AS MATERIALIZED (
+            SELECT ignores.digest AS content, classes.id AS class FROM ignores JOIN classes ON name = label)
+        SELECT image FROM tallies CROSS JOIN listed ON content = digest AND class = given WHERE tallies.round = ?
+        """,
+        (round_number,),
+    )
+    return [image for (image,) in found]
 
 
 def unsuspected(ledger: Ledger, round_number: int, rule: Rule) -> Unsuspected:
     """The images that are no suspects, and neither decided, out, on the ignore list nor changed."""
     rows = ledger.rows(
-        f"SELECT image, score {_CANDIDATES} AND NOT {_BY_RULE} AND NOT {IGNORED} AND {SAME} AND {_WAITING} ORDER BY image",
-        (round_number, rule.name, rule.threshold, round_number, round_number),
+        f"SELECT image, score {_CANDIDATES} AND NOT {by_rule(rule)} AND NOT {IGNORED} AND {SAME} AND {_WAITING} ORDER BY image",
+        (round_number,) * 3,
     )
     return Unsuspected(*as_columns(rows, "i8, f8"))
 
@@ -185,16 +227,6 @@ def of_images(ledger: Ledger, round_number: int, images: Iterable[int]) -> list[
     return found
 
 
-def count(ledger: Ledger, round_number: int, rule: Rule) -> int:
-    """How many these are."""
-    return _count(ledger, round_number, rule, f"NOT {IGNORED}")
-
-
-def ignored(ledger: Ledger, round_number: int, rule: Rule) -> int:
-    """How many more there would be without the ignore list."""
-    return _count(ledger, round_number, rule, IGNORED)
-
-
 _NOT_BEFORE = """
     CASE WHEN (tallies.digest, g.name) IN (SELECT digest, label FROM ignores WHERE round < ?) THEN 0 ELSE 1 END"""
 
@@ -203,8 +235,8 @@ def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
     """How many suspects a round had, whatever has become of the images since: without what was put on the ignore list in
     rounds before it."""
     found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE}",
-        (round_number, rule.name, rule.threshold, round_number),
+        f"SELECT count(*) {_CANDIDATES} AND {by_rule(rule)} AND {_NOT_BEFORE}",
+        (round_number,) * 2,
     )
     return found
 
@@ -212,8 +244,8 @@ def count_of_round(ledger: Ledger, round_number: int, rule: Rule) -> int:
 def suspects_of_round(ledger: Ledger, round_number: int, rule: Rule, *, limit: int) -> list[Suspect]:
     """The first of these, most suspicious first: decided or not."""
     found = ledger.rows(
-        f"{_SHOWN} {_CANDIDATES} AND {_BY_RULE} AND {_NOT_BEFORE} {MOST_SUSPICIOUS_FIRST} LIMIT ?",
-        (round_number, rule.name, rule.threshold, round_number, limit),
+        f"{_SHOWN} {_CANDIDATES} AND {by_rule(rule)} AND {_NOT_BEFORE} {MOST_SUSPICIOUS_FIRST} LIMIT ?",
+        (round_number, round_number, limit),
     )
     return [_suspect(row) for row in found]
 
@@ -232,15 +264,6 @@ def images_of(ledger: Ledger, round_number: int) -> Columns | None:
     )
     found = Columns.of(ledger, rows)
     return found if len(found.ids) else None
-
-
-def outdated(ledger: Ledger, round_number: int) -> int:
-    """How many images of the round are gone or have another content than was predicted."""
-    count: int = ledger.value(
-        f"SELECT count(*) FROM tallies JOIN images ON images.id = image WHERE round = ? AND NOT ({SAME})",
-        (round_number,),
-    )
-    return count
 
 
 def scores(ledger: Ledger, round_number: int) -> Scores:
@@ -277,11 +300,3 @@ def _suspect(row: Sequence[Any]) -> Suspect:
     columns = [*row]
     columns[-1] = bool(columns[-1])
     return Suspect(*columns)
-
-
-def _count(ledger: Ledger, round_number: int, rule: Rule, condition: str) -> int:
-    found: int = ledger.value(
-        f"SELECT count(*) {_CANDIDATES} AND {_BY_RULE} AND {condition} AND {SAME}",
-        (round_number, rule.name, rule.threshold),
-    )
-    return found

@@ -34,6 +34,10 @@ class Rule:
     threshold: int
     """Votes that make a dupe; the rule `score` does not ask for it."""
 
+    @property
+    def other(self) -> Rule:
+        return Rule(RuleName.SCORE if self.name is RuleName.VOTES else RuleName.VOTES, self.threshold)
+
     @overload
     def flags(self, votes: int, score: float, contradicted: bool) -> bool: ...
     @overload

@@ -44,8 +44,9 @@ class Standing:
     pairs_done: int
     out: list[Out]
     """Trees that were not called back, finished or not."""
+    suspects: int
     waiting: int
-    """Suspects that are neither decided nor in one of these."""
+    """Of these, those that are neither decided nor in one of these trees."""
     decided: int
     """Images with a verdict other than unsure."""
     opinions: list[Opinions]
@@ -63,11 +64,13 @@ def standing(session: Session, current: Round) -> Standing:
     ledger, number = session.ledger, current.number
     rule = rule_of(current, session.settings)
     decided = findings.decided(ledger, number)
+    counts = tallies.counts(ledger, number, rule)
     return Standing(
         rule=rule,
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         out=trees_out(session, number),
-        waiting=tallies.count_waiting(ledger, number, rule),
+        suspects=counts.suspects,
+        waiting=counts.waiting,
         decided=decided,
         opinions=opinions.of_round(ledger, number),
         outstanding=verdicts.outstanding(ledger, number),
@@ -108,7 +111,7 @@ def advise(session: Session, current: Round | None, at: Standing | None) -> Advi
 
 
 def _advise(session: Session, current: Round | None, at: Standing | None) -> Advice:
-    if not images.count_present(session.ledger):
+    if not images.any_present(session.ledger):
         return Advice("The dataset has not been scanned.", "dupekit scan")
     if current is None:
         return Advice("No round has been begun.", TRAIN)

@@ -153,7 +153,7 @@ def _nothing_left(session: Session, current: Round, rule: Rule) -> NothingToDo:
     ledger, number = session.ledger, current.number
     out = [one for one in exports.out(ledger, number) if one.open and one.export.purpose is Purpose.REVIEW]
     decided = sum(verdicts.counts(ledger, number).values())
-    ignored = tallies.ignored(ledger, number, rule)
+    ignored = tallies.counts(ledger, number, rule).ignored
     where = [
         *(f"{one.open} without a verdict in {one.place}" for one in out),
         *([f"{decided} decided"] if decided else []),

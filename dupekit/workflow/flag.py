@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dupekit.errors import NothingToDo, UsageError
-from dupekit.ledger import rounds, tallies
+from dupekit.ledger import rounds, tallies, verdicts
 from dupekit.ledger.rounds import Round
 from dupekit.rounds.class_view import ClassView
 from dupekit.rounds.rules import Rule, RuleName, Suspect, default_threshold
@@ -51,19 +51,24 @@ def flag(session: Session, *, rule: RuleName | None = None, threshold: int | Non
         _check(threshold, current)
     if rule is not None or threshold is not None:
         rounds.set_rule(ledger, current.number, rule=rule or RuleName.VOTES, threshold=threshold)
+    with verdicts.worked_out_once(ledger):
+        return _flagged(session)
+
+
+def _flagged(session: Session) -> Flagged:
+    ledger = session.ledger
     current = rounds.current(ledger)
     chosen = rule_in_force(current, session.settings)
-    other = Rule(RuleName.SCORE if chosen.name is RuleName.VOTES else RuleName.VOTES, chosen.threshold)
-    suspects = tallies.suspects(ledger, current.number, chosen)
+    counts = tallies.counts(ledger, current.number, chosen)
     return Flagged(
         round=current.number,
         pairs=current.tallied_pairs,
         pairs_planned=current.pairs,
         rule=chosen,
-        suspects=suspects,
-        by_other_rule=tallies.count(ledger, current.number, other),
-        ignored=tallies.ignored(ledger, current.number, chosen),
-        outdated=tallies.outdated(ledger, current.number),
+        suspects=tallies.suspects(ledger, current.number, chosen),
+        by_other_rule=counts.by_other_rule,
+        ignored=counts.ignored,
+        outdated=counts.outdated,
         view=rounds.view_of(current),
     )
 
@@ -72,7 +77,8 @@ def flag_beside(session: Session) -> Flagged:
     """The suspects as they are now, while another command, such as a training, writes: nothing is recorded. Raises NothingToDo as
     `flag`."""
     with last_round(session, silent):
-        return flag(session)
+        counted(session)
+        return _flagged(session)
 
 
 def counted(session: Session) -> Round:

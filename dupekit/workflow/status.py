@@ -87,6 +87,10 @@ def _status(session: Session) -> Status:
     number = current.number if current else 0
     at = standing(session, current) if current and not current.closed else None
     rule = rule_of(current, settings) if current else None
+    if at:
+        suspects = at.suspects
+    else:
+        suspects = tallies.counts(ledger, number, rule).suspects if rule else 0
     two = at.opinions if at else opinions.of_round(ledger, number)
     return Status(
         dataset=settings.dataset,
@@ -99,7 +103,7 @@ def _status(session: Session) -> Status:
         submitted=submitted(session.folder(number)) if current else None,
         pairs_done=len(rounds.complete_pairs(ledger, number)),
         list_changed=current.stability.share if current and current.stability else None,
-        suspects=tallies.count(ledger, number, rule) if rule else 0,
+        suspects=suspects,
         waiting=at.waiting if at else 0,
         exports=exports.of_round(ledger, number),
         out=at.out if at else [],

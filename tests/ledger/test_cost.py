@@ -71,7 +71,7 @@ def reviewed(path: Path, images: int) -> Iterator[Ledger]:
 
 def flag(ledger: Ledger) -> None:
     found = len(tallies.suspects(ledger, 1, SCORE))
-    assert found == tallies.ignored(ledger, 1, SCORE) > 0
+    assert found == tallies.counts(ledger, 1, SCORE).ignored > 0
 
 
 def take_the_next_batch(ledger: Ledger) -> None:
@@ -135,7 +135,7 @@ def decide_twice(ledger: Ledger) -> None:
         0,
         count // 2,
     )
-    assert tallies.count_waiting(ledger, 1, Rule(RuleName.SCORE, 3)) == 0
+    assert tallies.counts(ledger, 1, SCORE).waiting == 0
 
 
 def tell_the_history(ledger: Ledger) -> None:

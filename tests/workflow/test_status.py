@@ -217,7 +217,7 @@ def test_what_counts_for_the_estimate(review: Project) -> None:
             280, 9, 300 - 4, 2400 - 10 - 3,
         )  # fmt: skip
         assert read.audit.wrong.all()
-        assert tallies.count_waiting(ledger, 1, rule) == 296
+        assert tallies.counts(ledger, 1, rule).waiting == 296
         assert findings.decided(ledger, 1) == 289
 
 
