@@ -87,10 +87,7 @@ def _status(session: Session) -> Status:
     number = current.number if current else 0
     at = standing(session, current) if current and not current.closed else None
     rule = rule_of(current, settings) if current else None
-    if at:
-        suspects = at.suspects
-    else:
-        suspects = tallies.counts(ledger, number, rule).suspects if rule else 0
+    suspects = at.suspects if at else tallies.counts(ledger, number, rule).suspects if rule else 0
     two = at.opinions if at else opinions.of_round(ledger, number)
     return Status(
         dataset=settings.dataset,
