@@ -131,7 +131,9 @@ IGNORED = """
 
 def by_rule(rule: Rule) -> str:
     """The condition that `Rule.flags` stands for."""
-    return f"(contradicted OR {f'votes >= {rule.threshold:d}' if rule.name is RuleName.VOTES else 'score > 0'})"
+    return (
+        f"(contradicted OR {f'votes >= {rule.threshold:d}' if rule.name is RuleName.VOTES else 'score > 0'})"
+    )
 
 
 _SHOWN = (
