@@ -25,15 +25,16 @@ def digest_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, by_way_of: Path | None = None) -> Iterator[BinaryIO]:
     """Opens a file that takes the place of `path` when the block ends without an error.
 
     A reader sees the old content or the new, never a part; after a crash or with a full disk the old is
-    still there. The temporary file stands in the same folder as ".NAME.*.partial".
+    still there. The temporary file is called ".NAME.*.partial" and stands in the same folder, or in another one on the same
+    file system: where only one process writes, and so may clear away what it left when it was killed.
     """
     with naming(path):
         handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.parent
+            prefix=f".{path.name[:100]}.", suffix=".partial", dir=by_way_of or path.parent
         )
     try:
         with naming(path):
@@ -90,9 +91,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_lines(path: Path, paths: list[str]) -> None:
-    """A listing such as before.txt: one escaped path a line, sorted bytewise."""
-    with atomic_write(path) as file:
+def write_lines(path: Path, paths: list[str], *, by_way_of: Path | None = None) -> None:
+    """A listing such as before.txt: one escaped path a line, sorted bytewise. As `atomic_write`."""
+    with atomic_write(path, by_way_of=by_way_of) as file:
         file.writelines(sorted(f"{p}\n".encode() for p in paths))  # no character sorts before the newline
 
 

@@ -134,8 +134,9 @@ def collect(
         finished=read.newly_finished,
         check=check,
     )
-    folder = session.folder(export.round).export(export.key)
-    write_lines(folder / "after.txt", review.places())
+    of_round = session.folder(export.round)
+    folder = of_round.export(export.key)
+    write_lines(folder / "after.txt", review.places(), by_way_of=of_round.path)  # a watcher may write there, too
     events = pick_up_events(folder / EVENTS, read.brought.events)
     overruled = verdicts.overruled(ledger, export, review.verdicts)
     uncounted = {one.verdict.file.path for one in overruled}
