@@ -136,7 +136,9 @@ def collect(
     )
     of_round = session.folder(export.round)
     folder = of_round.export(export.key)
-    write_lines(folder / "after.txt", review.places(), by_way_of=of_round.path)  # a watcher may write there, too
+    write_lines(
+        folder / "after.txt", review.places(), by_way_of=of_round.path
+    )  # a watcher may write there, too
     events = pick_up_events(folder / EVENTS, read.brought.events)
     overruled = verdicts.overruled(ledger, export, review.verdicts)
     uncounted = {one.verdict.file.path for one in overruled}

@@ -152,6 +152,10 @@ class Seen:
     places: dict[str, str]
     ledger: dict[str, list[str]]
 
+    def without(self, *beginnings: str) -> Seen:
+        """But for the places that begin so."""
+        return Seen({p: what for p, what in self.places.items() if not p.startswith(beginnings)}, self.ledger)
+
     def differences(self, other: Seen) -> list[str]:
         """In words, and none where they are equal."""
         found = []

@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.timeout(60 + 20 * KILLS),
 ]
 
+PICTURES = ("tree/.dupekit/reference", "tree/_READ_ME.html")
+"""Of typical images: an export goes on without those that it cannot read."""
 NAMES = ("train", "export", "apply-copy", "apply-hardlink", "apply-symlink", "next", "scan")
 READING = [one for one in SCENARIOS if one.name in NAMES]
 
@@ -88,4 +90,5 @@ def test_a_dataset_that_changes_meanwhile(bench: Bench, scenario: Scenario, chan
             bench.give("scan", "--all", *PROJECT)
         bench.again(scenario, expected)
         # What a scan has seen meanwhile is kept, as gone.
-        bench.check(area.seen() if scenario.name == "scan" else expected.seen, before)
+        after = area.seen() if scenario.name == "scan" else expected.seen
+        bench.check(after, before, but_for=PICTURES if ended.code == 0 else ())
