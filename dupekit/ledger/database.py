@@ -27,9 +27,9 @@ FILE = "ledger.db"
 BUSY_TIMEOUT_S = 30
 COMMIT_TRIES = 20
 """Each as long as the timeout."""
-SPILL_PAGES = 8_192
-"""A transaction that changes more pages, 32 MiB, writes some before its end: from then on nobody else can read. SQLite's own limit of
-500 is reached a tenth of the way through the predictions of a large run."""
+SPILL_PAGES = 8_000
+"""A transaction that changes more pages, 31 MiB, writes some before its end: from then on nobody else can read. SQLite's own limit of
+500 is reached a tenth of the way through the predictions of a large run. No multiple of 256: SQLite takes that for 0, which is never."""
 DAMAGED = "If it is damaged, restore it from a backup; `dupekit verify` looks at all of it."
 
 _S = TypeVar("_S")

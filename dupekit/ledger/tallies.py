@@ -86,9 +86,12 @@ def replace(
     `class_numbers` are those of the tally's classes, by which all other suggestions are known.
     """
     stability: Stability | None = None
+    counted = list(
+        tallies
+    )  # before the transaction: in a large one nobody else can read, and counting takes longer than writing
     with ledger.write() as db:
         db.execute("DELETE FROM tallies WHERE round = ?", (round_number,))
-        for part in tallies:
+        for part in counted:
             if part.score_before is not None:
                 own = Stability.between(part.score_before, part.score)
                 stability = own if stability is None else stability + own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class References:
     without: NDArray[np.bool_]
     """Which stand for nothing, and are like nothing."""
     _directions: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    _known: dict[int, Reference] = field(default_factory=dict)
 
     def typical(self, label: str, count: int) -> list[Reference]:
         """The most typical images of a class: those that the models are surest of, and among these confirmed ones first. No
@@ -107,19 +108,24 @@ class References:
         return at if at < len(self.standings.images) and self.standings.images[at] == image else None
 
     def _reference(self, row: int, similarity: float | None = None) -> Reference:
-        s = self.standings
-        image = int(s.images[row])
-        decided = s.verdicts.get(image)
-        sure = decided is not None and decided.verdict in (Verdict.CORRECT, Verdict.RELABEL)
-        return Reference(
-            image=image,
-            path=s.paths[row],
-            digest=s.digests[row],
-            label=decided.label if decided and sure else s.given[row],
-            confirmed=sure or bool(s.ignored[row]),
-            probability_given=float(s.probability_given[row]),
-            similarity=None if similarity is None or similarity == -np.inf else float(similarity),
-        )
+        """Of a typical image there is one, however often it is shown: beside a large tree's images, half a million times."""
+        known = self._known.get(row)
+        if known is None:
+            s = self.standings
+            image = int(s.images[row])
+            decided = s.verdicts.get(image)
+            sure = decided is not None and decided.verdict in (Verdict.CORRECT, Verdict.RELABEL)
+            known = self._known[row] = Reference(
+                image=image,
+                path=s.paths[row],
+                digest=s.digests[row],
+                label=decided.label if decided and sure else s.given[row],
+                confirmed=sure or bool(s.ignored[row]),
+                probability_given=float(s.probability_given[row]),
+            )
+        if similarity is None or similarity == -np.inf:
+            return known
+        return replace(known, similarity=float(similarity))
 
 
 def references(

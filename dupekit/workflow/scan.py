@@ -21,6 +21,8 @@ from dupekit.system.progress import Progress, stage
 from dupekit.workflow.session import Session
 
 _T = TypeVar("_T")
+_Known = tuple[str, int, int]
+"""As a File."""
 
 _AT_A_TIME = 4096
 """Files that are recorded at a time: a killed scan goes on where it was."""
@@ -91,7 +93,7 @@ def find_changes(session: Session, progress: Progress, *, every: bool = False) -
     )
 
 
-def _known(session: Session, label: str) -> Iterator[list[File]]:
+def _known(session: Session, label: str) -> Iterator[list[_Known]]:
     return images.known_files(session.ledger, label, max_pixels=session.settings.max_pixels)
 
 
@@ -105,14 +107,14 @@ class _Differences:
         self.example: str | None = None
         self._every = every
 
-    def add(self, files: list[File], known: Iterable[list[File]]) -> None:
+    def add(self, files: list[File], known: Iterable[list[_Known]]) -> None:
         """Files and what is known, both by path, of one class."""
         start = 0
         for block in known:
-            stop = bisect_right(files, block[-1].path, start, key=lambda file: file.path)
+            stop = bisect_right(files, block[-1][0], start, key=lambda file: file.path)
             part, start = files[start:stop], stop
-            if part != block:
-                self._compare(part, {file.path: file for file in block})
+            if part != block:  # a File is a tuple
+                self._compare(part, {row[0]: File._make(row) for row in block})
             elif self._every:
                 self.to_read.extend(part)
         self._compare(files[start:], {})

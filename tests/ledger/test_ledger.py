@@ -11,6 +11,7 @@ import pytest
 from dupekit.dataset.scan import Content, File
 from dupekit.errors import LedgerError
 from dupekit.ledger import Ledger, images
+from dupekit.ledger.database import SPILL_PAGES
 
 
 @pytest.fixture
@@ -115,3 +116,9 @@ def test_what_was_acknowledged_survives_sigkill(path) -> None:
             assert count >= acknowledged * 50
             assert count % 50 == 0
             assert ledger.value("PRAGMA integrity_check") == "ok"
+
+
+def test_a_large_transaction_is_not_held_in_memory(tmp_path: Path) -> None:
+    """SQLite takes a multiple of 256 pages for 0, and then holds all that a transaction changes."""
+    with Ledger(tmp_path / "ledger.db", create=True) as ledger:
+        assert ledger.value("PRAGMA cache_spill") == SPILL_PAGES

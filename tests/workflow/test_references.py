@@ -91,6 +91,9 @@ def test_without_features_the_most_typical_stand_beside_and_nothing_is_alike(tra
     found = found_in(trained)
     image = numbers(trained)["ciliate/wrong_amoeba.png"]
     assert found.beside(image, "amoeba", 4) == found.typical("amoeba", 4)
+    assert (
+        found.beside(image, "amoeba", 1)[0] is found.typical("amoeba", 1)[0]
+    )  # one, beside however many images
     assert found.alike(image, 4) == []
     own = found.typical("amoeba", 3)
     assert found.beside(own[0].image, "amoeba", 2) == own[1:3]  # never itself
