@@ -30,7 +30,7 @@ from dupekit.dataset.images import Fit, Images
 from dupekit.dataset.pixels import RULES
 from dupekit.errors import CacheError
 from dupekit.files.json_text import parse_json
-from dupekit.files.write import write_text
+from dupekit.files.write import clear_partials, write_text
 from dupekit.system.progress import Progress, silent
 
 _INDEX = np.dtype([("digest", "S32"), ("crc", "<u4")])
@@ -239,6 +239,7 @@ class CachedArray:
 
     def _prepare(self) -> None:
         """Makes the files, or brings them back to the last complete row; starts anew on another layout."""
+        clear_partials(self.folder)
         meta = self.folder / "array.json"
         layout = json.dumps({"version": 1, "shape": list(self.shape), "dtype": self.dtype.str})
         rows, index = self.folder / "rows.bin", self.folder / "index.bin"

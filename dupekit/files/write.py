@@ -72,9 +72,9 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces the file's content by UTF-8 text, atomically."""
-    with atomic_write(path) as file:
+def write_text(path: Path, text: str, *, by_way_of: Path | None = None) -> None:
+    """Replaces the file's content by UTF-8 text. As `atomic_write`."""
+    with atomic_write(path, by_way_of=by_way_of) as file:
         file.write(text.encode())
 
 

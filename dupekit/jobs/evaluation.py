@@ -203,7 +203,7 @@ class EvaluationFolder:
             keep_model=False,
             class_max=trial.plan.class_max,
         )
-        write_model(folder / JOB, job)
+        write_model(folder / JOB, job, by_way_of=self.path)  # as RoundFolder does
         return Job(folder.name, folder)
 
     def predicted(self, arm: Arm, seed: int) -> NDArray[np.int32] | None:

@@ -114,9 +114,9 @@ class ResultFile(_File):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def write_model(path: Path, model: BaseModel) -> None:
-    """Writes a file of the round or job folder, atomically."""
-    write_text(path, model.model_dump_json(indent=1, by_alias=True))
+def write_model(path: Path, model: BaseModel, *, by_way_of: Path | None = None) -> None:
+    """Writes a file of the round or job folder. As `files.write.atomic_write`."""
+    write_text(path, model.model_dump_json(indent=1, by_alias=True), by_way_of=by_way_of)
 
 
 def read_model(path: Path, kind: type[_Model]) -> _Model:

@@ -199,7 +199,8 @@ class RoundFolder:
             class_max=plan.class_max,
             keep_model=keep_model,
         )
-        write_model(folder / JOB, job)
+        # Not through the run's own folder: there a worker that outlives its dupekit for a moment clears away what it takes for its own.
+        write_model(folder / JOB, job, by_way_of=self.path)
         return Job(folder.name, folder)
 
     def held_out(self, pair: int, half: Half) -> NDArray[np.intp]:

@@ -174,8 +174,8 @@ def _run_alike(
     for one in prepared:
         with _logging_to(one.job):
             outcome = _run(one, models, trainer, validator, predict_options, progress)
-        _note(one.job, None if outcome else JobState.CUT_OFF)
         if outcome is None:
+            _note(one.job, JobState.CUT_OFF)
             return
         yield outcome
 
@@ -329,7 +329,13 @@ def _conclude(one: _Prepared, model: Model, agreeing: int, *, training: float, p
         notes=dict(model.notes),
         features=model.input.features if isinstance(model.input, FeatureInput) else None,
     )
-    write_model(one.job.folder / RESULT, result)
+    _write_result(one.job, result)
+
+
+def _write_result(job: Job, result: ResultFile) -> None:
+    """The last thing that is done of a run: whoever is killed then leaves nothing behind."""
+    _note(job, None)
+    write_model(job.folder / RESULT, result)
 
 
 def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
@@ -341,11 +347,9 @@ def _failed(job: Job, error: BaseException, at: Named | None = None) -> Outcome:
     # The folder itself may be what is missing.
     with contextlib.suppress(OSError), open_regular(job.folder / LOG, "a+b") as log:
         log.write(told.encode(errors="backslashreplace"))
+    result = ResultFile(name=job.name, status="failed", error=text, finished=now(), versions=_versions())
     with contextlib.suppress(OSError):
-        write_model(
-            job.folder / RESULT,
-            ResultFile(name=job.name, status="failed", error=text, finished=now(), versions=_versions()),
-        )
+        _write_result(job, result)
     return Outcome(job, text)
 
 

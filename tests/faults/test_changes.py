@@ -14,15 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.scenarios import KILLS, PROJECT, SCENARIOS, SEED, Scenario
-from tests.faults.trial import Bench
+from tests.faults.trial import PICTURES, Bench
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc"),
     pytest.mark.timeout(60 + 20 * KILLS),
 ]
 
-PICTURES = ("tree/.dupekit/reference", "tree/_READ_ME.html")
-"""Of typical images: an export goes on without those that it cannot read."""
 NAMES = ("train", "export", "apply-copy", "apply-hardlink", "apply-symlink", "next", "scan")
 READING = [one for one in SCENARIOS if one.name in NAMES]
 
