@@ -83,7 +83,7 @@ def _next_dataset(session: Session, dataset: Path | None, ended: Round, begun: E
 
 def _as_set(session: Session, dataset: Path) -> str:
     """What the settings say of a dataset: relative to the project, where they said it so of the one that it lies beside."""
-    if session.movable and dataset.parent == absolute(session.dataset).parent:
+    if session.goes_along(dataset):
         return unescape(relative(escape(str(dataset)), session.root))
     return str(dataset)
 
