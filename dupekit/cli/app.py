@@ -166,7 +166,9 @@ def _open_streams() -> None:
 def _of_system(error: OSError) -> str:
     """What the system refused, on which file, and what would help."""
     what = error.strerror or str(error)
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    file = (error.filename2 if full else None) or error.filename  # of a copy, the second found no room
+    place = os.fsdecode(file) if isinstance(file, str | bytes | os.PathLike) else ""
     said = f"{place} cannot be read or written: {what}." if place else f"The system refused: {what}."
     remedy = {
         errno.ENOSPC: "Make room there",

@@ -221,6 +221,9 @@ def show_plan(plan: Trained) -> None:
 
 
 def show_end(done: Trained, project: Project) -> None:
+    from dupekit.workflow.submitted import train_by
+
+    again = train_by(done.executor, project.settings.executor)
     if done.failed:
         by_error: dict[str, list[str]] = {}
         for run in done.failed:
@@ -245,11 +248,11 @@ def show_end(done: Trained, project: Project) -> None:
         number = len(done.submitted)
         say(
             f"{runs}, {number} {'is' if number == 1 else 'are'} submitted.\n"
-            "They go on without dupekit. `dupekit status` says how far they are; `dupekit train` takes up what is done, and waits for"
-            " the others."
+            f"They go on without dupekit. `dupekit status` says how far they are; `{again}` takes up what is done,"
+            " and waits for the others."
         )
     elif missing:
-        say(f"{runs}.\nNext: dupekit train", tone=Tone.BAD)
+        say(f"{runs}.\nNext: {again}", tone=Tone.BAD)
     elif done.near_chance:
         say(
             f"{runs}, but the models agree with only {agreement} of the given labels, where naming the largest class every"

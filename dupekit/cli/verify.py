@@ -51,6 +51,11 @@ def verify(
             )
         if any(d.where.endswith(IMAGES) for d in found.differences):
             say(f"Delete {IMAGES} where it is wrong: `dupekit train` writes it anew from the ledger.")
+        if any("/runs/" in d.where for d in found.differences if d.what == "round"):
+            say(
+                "In a round that is open, delete the folder of a damaged run: `dupekit train` repeats that run alone. What was imported,"
+                " restore from a backup."
+            )
     else:
         counts = ", ".join(
             counted(count, what.removesuffix("s")) for what, count in found.checked.items() if count

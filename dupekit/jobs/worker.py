@@ -172,6 +172,8 @@ def _run_alike(
         return
     models = _train(trainer.plugin, [one.task for one in prepared], progress)
     for one in prepared:
+        if progress.cancelled:  # which a trainer need not look at
+            return
         with _logging_to(one.job):
             outcome = _run(one, models, trainer, validator, predict_options, progress)
         if outcome is None:

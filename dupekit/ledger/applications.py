@@ -56,10 +56,12 @@ def record(
     who: str,
     made: Sequence[Correction],
     new_paths: Mapping[int, str],
+    movable: bool = False,
     once: bool = False,
 ) -> None:
     """Records that a corrected dataset was written, and what was corrected in it; with `once` not where the round's last
-    application is this one. `new_paths` has the place of each corrected image that is in it."""
+    application is this one. `new_paths` has the place of each corrected image that is in it; with `movable` the dataset goes with
+    the project."""
     rows = [
         (c.image, c.path, c.old_label, c.new_label or "", new_paths.get(c.image, ""), c.digest)
         for c in sorted(made, key=lambda correction: correction.image)
@@ -70,7 +72,7 @@ def record(
         number = db.execute(
             "INSERT INTO applications (round, at, destination, mode, who, collection)"
             " VALUES (?, ?, ?, ?, ?, (SELECT max(id) FROM collections))",
-            (round_number, now(), destination, mode, who),
+            (round_number, now(), ledger.as_recorded(destination, movable=movable), mode, who),
         ).lastrowid
         db.executemany(
             "INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -108,7 +110,7 @@ def every(ledger: Ledger) -> list[Application]:
 
 
 def _applications(ledger: Ledger, which: str, *values: int) -> list[Application]:
-    found = ledger.rows(f"SELECT id, round, destination, mode, at FROM applications {which}", values)
+    found = ledger.rows(f"SELECT id, round, placed(destination), mode, at FROM applications {which}", values)
     return [Application(*row) for row in found]
 
 

@@ -66,7 +66,7 @@ def steps(ledger: Ledger) -> list[Step]:
                 ON decided.collection = c.id
             UNION ALL
             SELECT id, 'apply', round, at, who,
-                (SELECT count(*) FROM corrections WHERE application = applications.id), destination, undone,
+                (SELECT count(*) FROM corrections WHERE application = applications.id), placed(destination), undone,
                 coalesce(collection, 0), id
             FROM applications
             UNION ALL

@@ -17,7 +17,7 @@ from dupekit.rounds.rules import Rule, RuleName
 from dupekit.rounds.yields import Yield, estimate
 from dupekit.workflow.flag import rule_of
 from dupekit.workflow.session import LOCK, Session
-from dupekit.workflow.submitted import submitted
+from dupekit.workflow.submitted import submitted, train_by
 from dupekit.workflow.trees_out import trees_out
 
 TRAIN = "dupekit train"
@@ -105,7 +105,11 @@ def advice(session: Session) -> Advice:
 def advise(session: Session, current: Round | None, at: Standing | None) -> Advice:
     """What is next, from what is known already; `at` of a round that is open."""
     said = _advise(session, current, at)
-    if said.command == TRAIN and (holder := at_work(session.root / LOCK)) and holder.what == "train":
+    if (
+        (said.command or "").startswith(TRAIN)
+        and (holder := at_work(session.root / LOCK))
+        and holder.what == "train"
+    ):
         return Advice(f"{said.why} A training is at work (process {holder.pid}).", None)
     return said
 
@@ -123,7 +127,7 @@ def _advise(session: Session, current: Round | None, at: Standing | None) -> Adv
         return Advice("The import of predictions was cut off.", "dupekit import-predictions FILES")
     if at.pairs_done < current.pairs and not (at.out or at.decided):
         if found := submitted(session.folder(current.number)):
-            return Advice(str(found), TRAIN)
+            return Advice(str(found), train_by(found.executor, session.settings.executor))
         return Advice(f"{at.pairs_done} of {current.pairs} pairs are complete.", TRAIN)
     return _review(at)
 

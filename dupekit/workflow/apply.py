@@ -92,6 +92,7 @@ def apply(
             who=who or user(),
             made=corrections,
             new_paths=plan.new_paths,
+            movable=session.goes_along(destination),
             once=finished,  # an earlier call may have been killed while it cleared up
         )
 

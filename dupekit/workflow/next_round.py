@@ -20,7 +20,7 @@ from dupekit.system.stamp import user
 from dupekit.workflow.executing import call_back
 from dupekit.workflow.scan import Scan, check_place, find_changes, scan
 from dupekit.workflow.session import Session
-from dupekit.workflow.submitted import submitted
+from dupekit.workflow.submitted import submitted, train_by
 from dupekit.workflow.trees_out import trees_out, uncollected
 
 
@@ -83,7 +83,7 @@ def _next_dataset(session: Session, dataset: Path | None, ended: Round, begun: E
 
 def _as_set(session: Session, dataset: Path) -> str:
     """What the settings say of a dataset: relative to the project, where they said it so of the one that it lies beside."""
-    if session.movable and dataset.parent == absolute(session.dataset).parent:
+    if session.goes_along(dataset):
         return unescape(relative(escape(str(dataset)), session.root))
     return str(dataset)
 
@@ -104,7 +104,8 @@ def _made_of_links(ledger: Ledger, dataset: Path) -> bool:
 def _refuse_unfinished(session: Session, current: Round) -> None:
     found = []
     if runs := submitted(session.folder(current.number)):
-        found.append(f"{runs} Take them up: dupekit train. Or have --drop cancel them")
+        command = train_by(runs.executor, session.settings.executor)
+        found.append(f"{runs} Take them up: {command}. Or have --drop cancel them")
     for one in trees_out(session, current.number):
         tree = one.place
         if one.open:

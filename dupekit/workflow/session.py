@@ -46,6 +46,10 @@ class Session:
         """Whether the dataset goes with the project, for its settings name it relative to that."""
         return not Path(self.settings.dataset).is_absolute()
 
+    def goes_along(self, dataset: Path) -> bool:
+        """Whether this one, an absolute path, goes with the project, too: it lies beside the dataset."""
+        return self.movable and dataset.parent == absolute(self.dataset).parent
+
     def folder(self, round_number: int) -> RoundFolder:
         return RoundFolder(self.root, round_number)
 

@@ -44,6 +44,11 @@ class Submitted:
         return sum(state not in (JobState.DONE, JobState.FAILED) for state in self.runs.values())
 
 
+def train_by(executor: str, usual: str) -> str:
+    """The command that goes on by this executor; by another, such as the project's usual one, it would cancel what is submitted."""
+    return "dupekit train" if executor == usual else f"dupekit train --executor {executor}"
+
+
 def submitted(folder: RoundFolder) -> Submitted | None:
     """Raises JobError where it cannot be read."""
     under_way = UnderWay(folder)

@@ -244,7 +244,9 @@ def _looked(
         how = look(*args, **kwargs)
     except DupekitError as error:
         how = error.message
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        how = f"cannot be read: {error.strerror or error}"
+    except (ValueError, EOFError) as error:
         how = str(error)
     if how:
         yield Fault(where, how)

@@ -47,6 +47,7 @@ class _Work:
             code = self._worker.wait()
             if code not in _CRASHES:
                 break
+            _say(f"A worker crashed, or had too little memory ({signal.Signals(-code).name}).")
             rest = [job for job in rest if outcome_of(job) is None][1:]
         _note([job for job in jobs if outcome_of(job) is None], JobState.CUT_OFF)
         if self._told:

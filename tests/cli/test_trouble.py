@@ -14,6 +14,7 @@ import pytest
 from dupekit.project import Project
 from dupekit.review.ignore_list import to_csv
 from dupekit.testing import make_dataset
+from tests.faults.mounts import mounted
 from tests.support import CLASSES, dupekit
 
 
@@ -62,6 +63,18 @@ def test_what_the_system_refuses_is_said_with_the_file_and_a_remedy(trained, tmp
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert f"{file} cannot be read or written: File too large." in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file system is mounted")
+def test_of_a_copy_the_full_disk_is_named(trained, tmp_path) -> None:
+    trained.flag(threshold=3)
+    small = tmp_path / "small"
+    small.mkdir()
+    with mounted(small, "-t", "tmpfs", "-o", "size=8k", "tmpfs"):
+        said = dupekit("export", small / "tree", "-p", trained.path, code=1).stderr
+        assert said.startswith(f"dupekit: {small}/.tree.")
+        assert "No space left on device.\nMake room there" in said
+        assert list(small.iterdir()) == []
 
 
 def test_names_that_the_encoding_lacks_end_nothing(tmp_path, fast) -> None:

@@ -299,6 +299,18 @@ def test_nothing_is_begun_or_failed_once_nobody_waits(jobs, monkeypatch) -> None
     assert [job.outcome() for job in jobs] == [Outcome(jobs[0]), None, None, None]
 
 
+def test_a_trainer_that_does_not_look_begins_no_other_run(jobs, monkeypatch) -> None:
+    progress = Recorder()
+
+    class Deaf(CentroidTrainer):
+        def train(self, task: TrainTask[Any], told: Progress) -> Model:
+            progress.cancelled = True
+            return super().train(task, silent)
+
+    monkeypatch.setattr("dupekit.testing.CentroidTrainer", Deaf)
+    assert list(run_batches([jobs], progress)) == [Outcome(jobs[0])]
+
+
 def test_jobs_are_relative_to_their_folder(jobs, tmp_path) -> None:
     moved = tmp_path / "mounted" / "elsewhere"
     moved.parent.mkdir()

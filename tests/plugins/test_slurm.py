@@ -178,6 +178,7 @@ def test_a_run_that_takes_its_worker_down_spoils_no_other(prepare: Prepare) -> N
     assert (array / "task-0.log").read_text().startswith("set up\n")
     assert errors["p01-a"] is not None
     assert "_0 ended (COMPLETED) before this run was done" in errors["p01-a"]
+    assert "A worker crashed, or had too little memory (SIGKILL)." in errors["p01-a"]
     assert errors["p01-a"].endswith(f"See {array / 'task-0.log'}")
 
 

@@ -48,7 +48,10 @@ def test_submits_and_takes_up(project: Project, fast: dict[str, str]) -> None:
     assert (done.submitted, done.failed, done.left, done.waiting) == (every, [], [], [])
     assert queued(project) == every
     assert states(project) == dict.fromkeys(every, JobState.WAITING)
-    assert str(project.advice()) == "4 of 4 runs submitted to queue have not ended. Next: dupekit train"
+    assert (
+        str(project.advice())
+        == "4 of 4 runs submitted to queue have not ended. Next: dupekit train --executor queue"
+    )
     work(runs_of(project), "p01-a", "p01-b")
     assert states(project) == {**dict.fromkeys(every, JobState.WAITING), "p01-a": "done", "p01-b": "done"}
 
@@ -56,7 +59,9 @@ def test_submits_and_takes_up(project: Project, fast: dict[str, str]) -> None:
     assert project.status().pairs_done == 1
     assert queued(project) == ["p02-a", "p02-b"]
     work(runs_of(project))
-    assert str(project.advice()) == "2 runs submitted to queue, all ended. Next: dupekit train"
+    assert (
+        str(project.advice()) == "2 runs submitted to queue, all ended. Next: dupekit train --executor queue"
+    )
     done = train(project, fast, detach=False)
     assert (done.submitted, done.failed, done.left) == ([], [], [])
     assert (project.status().pairs_done, states(project)) == (2, None)
@@ -134,7 +139,10 @@ def test_says_what_was_begun_and_what_was_cut_off(project: Project, fast: dict[s
     assert states(project) == {"p01-a": "at work", "p01-b": "waiting"}
     for folder in (first, second):
         (folder / "state.txt").write_text("cut off")
-    assert str(project.advice()) == "2 of 2 runs submitted to queue were cut off. Next: dupekit train"
+    assert (
+        str(project.advice())
+        == "2 of 2 runs submitted to queue were cut off. Next: dupekit train --executor queue"
+    )
 
 
 def test_two_executors_do_not_do_the_same_runs(
@@ -166,7 +174,7 @@ def test_a_round_does_not_end_under_what_was_submitted(
 
     train(project, fast)
     work(runs_of(project), "p01-a")
-    said = r"- 3 of 4 runs submitted to queue have not ended\. Take them up: dupekit train\. Or have --drop cancel them"
+    said = r"- 3 of 4 runs submitted to queue have not ended\. Take them up: dupekit train --executor queue\. Or have --drop cancel them"
     with pytest.raises(UsageError, match=said):
         project.next_round()
     with monkeypatch.context() as patch:

@@ -12,6 +12,7 @@ import pytest
 
 from dupekit import Choices
 from dupekit.project import Project
+from dupekit.workflow.collect import all_finished
 from tests.support import dupekit
 
 
@@ -98,6 +99,20 @@ def test_a_round_that_was_begun_elsewhere_goes_on(beside: Project) -> None:
     again.undo()
     assert 'dataset = "../data"' in (again.path / "dupekit.toml").read_text()
     assert again.verify().differences == []
+
+
+def test_the_corrected_dataset_goes_with_the_project(beside: Project) -> None:
+    beside.flag(threshold=1)
+    beside.export()
+    beside.collect(finished=all_finished)
+    beside.apply(beside.path.parent / "corrected")
+    moved = elsewhere(beside)
+    assert str(moved.path.parent / "corrected") in dupekit("status", "-p", moved.path).stdout
+    assert str(moved.path.parent / "corrected") in dupekit("history", "-p", moved.path).stdout
+    assert moved.verify().checked["corrected images"]
+    moved.next_round()
+    again = Project(moved.path.parent.rename(moved.path.parent.with_name("third")) / moved.path.name)
+    assert again.verify().checked["corrections"]
 
 
 def test_it_is_evaluated_elsewhere(beside: Project) -> None:

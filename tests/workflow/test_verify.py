@@ -115,7 +115,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "split gone": (
         lambda p: (p / ROUND / "splits/p02.npy").unlink(),
-        "round", f"{ROUND}/splits/p02.npy", "No such file",
+        "round", f"{ROUND}/splits/p02.npy", "cannot be read: No such file",
     ),
     "result gone": (
         lambda p: (p / ROUND / "runs/p03-b/result.json").unlink(),
@@ -154,6 +154,16 @@ def test_images_of_a_round_that_are_wrong_are_mended_as_it_says(trained: Project
     said = dupekit("verify", "-p", trained.path, code=1).stdout
     assert "Delete images.npz where it is wrong: `dupekit train` writes it anew from the ledger." in said
     file.unlink()
+    dupekit("train", "-p", trained.path)
+    dupekit("verify", "-p", trained.path)
+
+
+def test_a_run_that_is_damaged_is_mended_as_it_says(trained: Project) -> None:
+    run = trained.path / ROUND / "runs/p01-a"
+    os.truncate(run / "predictions.npz", 100)
+    said = dupekit("verify", "-p", trained.path, code=1).stdout
+    assert "delete the folder of a damaged run: `dupekit train` repeats that run alone." in said
+    shutil.rmtree(run)
     dupekit("train", "-p", trained.path)
     dupekit("verify", "-p", trained.path)
 
