@@ -147,14 +147,6 @@ def read_result(folder: Path) -> ResultFile | None:
     return result if result.status == "done" else None
 
 
-def finished(folder: Path) -> bool:
-    """Whether a run is done, as its own folder says."""
-    try:
-        return read_result(folder) is not None
-    except JobError:
-        return False
-
-
 def read_weights(file: Path, count: int) -> NDArray[np.float32]:
     """How much each image of a round counts in the second stage, shape (count,).
 

@@ -16,6 +16,7 @@ from dupekit.errors import JobError
 from dupekit.files.arrays import DAMAGED, Arrays, write_array, writing_rows
 from dupekit.files.regular import open_regular
 from dupekit.files.write import atomic_write
+from dupekit.jobs.files import read_result
 from dupekit.plugin.contract import PREDICTIONS
 
 
@@ -118,3 +119,14 @@ class PredictionReader:
         for start in range(0, len(self.images), size):
             stop = min(start + size, len(self.images))
             yield self.until(int(self.images[stop - 1]) + 1)
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run is done, as its own folder says, and its predictions are no damaged archive."""
+    try:
+        if read_result(folder) is None:
+            return False
+        with PredictionReader(folder):
+            return True
+    except JobError:
+        return False

@@ -11,9 +11,10 @@ from typing import Any
 
 from dupekit.errors import DatasetError, UsageError
 from dupekit.files.paths import absolute
-from dupekit.jobs.files import Choice, Half, finished, run_name
+from dupekit.jobs.files import Choice, Half, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
 from dupekit.jobs.images import RoundImages
+from dupekit.jobs.predictions import finished
 from dupekit.ledger import Ledger, images, rounds
 from dupekit.ledger.database import understood
 from dupekit.ledger.images import ClassSize

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dupekit.errors import DupekitError, JobError, UsageError
-from dupekit.jobs.files import Half, finished, run_name
+from dupekit.jobs.files import Half, run_name
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.predictions import finished
 from dupekit.jobs.under_way import UnderWay
 from dupekit.ledger import Ledger, rounds
 from dupekit.ledger.images import ClassSize

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dupekit.jobs.files import Half, finished
+from dupekit.jobs.files import Half
 from dupekit.jobs.folder import Plan, RoundFolder
+from dupekit.jobs.predictions import finished
 from dupekit.ledger import Ledger, rounds
 from dupekit.rounds.stages import weights
 from dupekit.rounds.tally import tally

@@ -761,10 +761,9 @@ def test_predictions_that_were_lost_are_made_again(trained, fast, damage: str) -
     else:
         content = (folder / "predictions.npz").read_bytes()
         (folder / "predictions.npz").write_bytes(content[: len(content) // 2])
-        with pytest.raises(JobError, match=r"predictions\.npz cannot be read"):
-            trained.train(Choices(pairs=4, **fast))
-        shutil.rmtree(folder)  # as its hint says
-    assert "p02-a" in trained.train(Choices(pairs=4, **fast)).todo
+    assert trained.train(Choices(**fast)).todo == ["p02-a"]
+    assert trained.verify().differences == []
+    assert "p02-a" not in trained.train(Choices(pairs=4, **fast)).todo
     assert trained.status().pairs_done == 4
     assert len(trained.scores()) == len(before)
 
