@@ -126,8 +126,18 @@ def write_record(array: Path, record: Record) -> None:
 
 
 def records_in(home: Path) -> list[Path]:
-    """Of the arrays that may be at work."""
-    return sorted(home.glob(f"*/{RECORD}"))
+    """Of the arrays that may be at work. Of a copied project they are those of the original, which goes on with them."""
+    return sorted(record for record in home.glob(f"*/{RECORD}") if not _is_copy(record))
+
+
+def _is_copy(file: Path) -> bool:
+    """Whether a record still stands where its array was submitted, and is another file there."""
+    if (record := record_of(file.parent)) is None:
+        return False
+    places = {
+        Path(folder).parent / file.relative_to(file.parents[2]) for share in record.tasks for folder in share
+    }
+    return any(place.exists() and not place.samefile(file) for place in places)
 
 
 def record_of(array: Path) -> Record | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 from collections.abc import Sequence
@@ -392,6 +393,20 @@ class TestTakingOver:
         there = [replace(job, folder=moved / job.folder.relative_to(old)) for job in jobs]
         SlurmExecutor().submit(there, QUICK, silent)
         assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (2, ["--quiet 7_0 7_1"])
+
+    def test_of_a_project_that_was_copied_goes_on_for_the_original(
+        self, prepare: Prepare, commands: Commands
+    ) -> None:
+        jobs = prepare()
+        SlurmExecutor().submit(jobs, QUICK, silent)
+        commands.answer("squeue", "7_0|RUNNING\n7_1|PENDING\n")
+        old = jobs[0].folder.parents[1]
+        copy = shutil.copytree(old, old.with_name("copy"))
+        there = [replace(job, folder=copy / job.folder.relative_to(old)) for job in jobs]
+        commands.answer("sbatch", "8\n")
+        SlurmExecutor().submit(there, QUICK, silent)
+        assert (len(commands.calls("sbatch")), commands.calls("scancel")) == (2, [])
+        assert len(records(jobs)) == 1
 
     def test_what_does_not_end_is_told(
         self, prepare: Prepare, finish: Finish, commands: Commands, monkeypatch: pytest.MonkeyPatch
