@@ -226,6 +226,10 @@ def _settled(array: Path, jobs: Sequence[Job], options: SlurmOptions) -> Collect
     record = record_of(array)
     as_wanted = record is not None and record.is_as_wanted(array, options)
     alive: dict[str, str] = {}
+    if record and (others := record.other_options(options)) and concerned(array, _alive(array), jobs):
+        _LOG.warning(
+            "%s was submitted with other options (%s): its tasks are cancelled.", name_of(array), others
+        )
 
     def left() -> bool:
         nonlocal alive

@@ -28,9 +28,20 @@ class Record:
     def of(array: Path) -> Record:
         """Raises FileNotFoundError where nobody waits for this array any more, ValueError or TypeError where it is damaged."""
         record = Record(**json.loads((array / RECORD).read_bytes()))
-        if not all(isinstance(folder, str) for share in record.tasks for folder in share):
+        if not isinstance(record.options, dict) or not all(
+            isinstance(folder, str) for share in record.tasks for folder in share
+        ):
             raise TypeError
         return record
+
+    def other_options(self, options: SlurmOptions) -> str:
+        """Those that it was submitted with otherwise, as in "jobs_per_task 1, now 2"; empty where there are none."""
+        now = asdict(options)
+        return ", ".join(
+            f"{name} {before}, now {now.get(name)}"
+            for name, before in self.options.items()
+            if before != now.get(name)
+        )
 
     def is_as_wanted(self, array: Path, options: SlurmOptions) -> bool:
         """Whether its tasks do with these options what lies where its array does now, for a project may have been moved."""

@@ -319,7 +319,7 @@ class TestTakingOver:
 
     @pytest.mark.parametrize("damage", ["other options", "{}", "[1]", '{"options": {}, "tasks": []}', "\x00"])
     def test_what_is_not_as_wanted_is_cancelled_and_its_end_waited_for(
-        self, prepare: Prepare, finish: Finish, commands: Commands, damage: str
+        self, prepare: Prepare, commands: Commands, damage: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         jobs = prepare()
         array = leave_behind(commands, jobs, replace(QUICK, timeout_min=7))
@@ -341,6 +341,7 @@ class TestTakingOver:
             assert list(SlurmExecutor().run(jobs[1:], QUICK, silent)) == [Outcome(jobs[1])]
         assert commands.calls("scancel") == ["--quiet 7_1"]
         assert (len(waited), len(commands.calls("sbatch"))) == (3, 1)
+        assert ("other options (timeout_min 7, now" in caplog.text) == (damage == "other options")
         assert not (array / "array.json").exists()
 
     @pytest.mark.parametrize(
