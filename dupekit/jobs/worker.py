@@ -83,10 +83,9 @@ class _Prepared:
     job: Job
     file: JobFile
     task: TrainTask[Any]
-    held_out: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    labels: NDArray[np.int32]
-    """Of the held-out images."""
+    of_round: _Round
+    is_held_out: NDArray[np.bool_]
+    """Which of the round's images it predicts: of a million images and twenty runs their numbers would take hundreds of megabytes."""
 
 
 def run_batches(batches: Iterable[Sequence[Job]], progress: Progress) -> Iterator[Outcome]:
@@ -199,11 +198,14 @@ def _run(
             raise model
         trained = time.perf_counter()
         at = validator
-        predicting = PredictTask(model, one.task.pool, one.held_out, one.file.device, one.task.cache, options)
-        agreeing = _predicted(one, checked_blocks(validator.plugin.predict(predicting, progress), predicting))
+        held_out = np.flatnonzero(one.is_held_out)
+        predicting = PredictTask(model, one.task.pool, held_out, one.file.device, one.task.cache, options)
+        blocks = checked_blocks(validator.plugin.predict(predicting, progress), predicting)
+        agreeing = _predicted(one, held_out, blocks)
         predicted = time.perf_counter()
         with stage(progress, "writing predictions"):
-            _conclude(one, model, agreeing, training=trained - started, predicting=predicted - trained)
+            seconds = {"training": trained - started, "predicting": predicted - trained}
+            _conclude(one, model, agreeing, of=len(held_out), **seconds)
     except (Exception, SystemExit) as error:
         if at is validator and isinstance(error, PluginError):  # it is the model that it does not take
             said = f"{validator} refuses the model of {str(trainer)[0].lower()}{str(trainer)[1:]}: {error.message}"
@@ -277,7 +279,6 @@ def _round(job: Job, file: JobFile) -> _Round:
 def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepared:
     with open_regular(job.folder / file.split, "rb") as content:
         second = np.load(content, allow_pickle=False)
-    held_out = np.flatnonzero(second if file.half is Half.A else ~second)
     rows = np.flatnonzero(~second if file.half is Half.A else second)
     if file.class_max is not None:
         rows = rows[capped(of_round.labels[rows], file.class_max, seed=file.seed)]
@@ -297,24 +298,26 @@ def _prepare(job: Job, file: JobFile, of_round: _Round, options: Any) -> _Prepar
         options=options,
         weights=weights,
     )
-    return _Prepared(job, file, task, held_out, of_round.ids[held_out], of_round.labels[held_out])
+    return _Prepared(job, file, task, of_round, second if file.half is Half.A else ~second)
 
 
-def _predicted(one: _Prepared, blocks: Iterable[NDArray[np.float32]]) -> int:
+def _predicted(one: _Prepared, held_out: NDArray[np.int64], blocks: Iterable[NDArray[np.float32]]) -> int:
     """Writes the blocks as they come; returns how many of the predictions agree with the given labels."""
     done = agreeing = 0
-    classes = len(one.task.classes)
-    with writing_predictions(one.job.folder, images=one.ids, classes=classes) as write:
+    classes, labels = len(one.task.classes), one.of_round.labels[held_out]
+    with writing_predictions(one.job.folder, images=one.of_round.ids[held_out], classes=classes) as write:
         for block in blocks:
             stored = block.astype(np.float16)  # as it is counted, too
             write(stored)
-            agreeing += int(agrees(stored, one.labels[done : done + len(stored)]).sum())
+            agreeing += int(agrees(stored, labels[done : done + len(stored)]).sum())
             done += len(stored)
     return agreeing
 
 
-def _conclude(one: _Prepared, model: Model, agreeing: int, *, training: float, predicting: float) -> None:
-    """Writes result.json: the run has ended."""
+def _conclude(
+    one: _Prepared, model: Model, agreeing: int, *, of: int, training: float, predicting: float
+) -> None:
+    """Writes result.json: the run has ended. So many of the predictions agree with the given labels, `of` so many."""
     if not one.file.keep_model:
         model.path.unlink(missing_ok=True)
     result = ResultFile(
@@ -324,8 +327,8 @@ def _conclude(one: _Prepared, model: Model, agreeing: int, *, training: float, p
         seconds_training=round(training, 3),
         seconds_predicting=round(predicting, 3),
         images_trained=len(one.task.rows),
-        images_predicted=len(one.held_out),
-        agreement=agreeing / len(one.held_out) if len(one.held_out) else 0.0,
+        images_predicted=of,
+        agreement=agreeing / of if of else 0.0,
         host=platform.node(),
         versions=_versions(),
         notes=dict(model.notes),
