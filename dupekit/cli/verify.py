@@ -18,7 +18,6 @@ from dupekit.cli.output import (
 from dupekit.cli.progress_bars import progress_bars
 from dupekit.cli.tables import FIRST, Toned, names, table, texts
 from dupekit.cli.terminal import Tone
-from dupekit.jobs.images import IMAGES
 
 
 def verify(
@@ -49,8 +48,8 @@ def verify(
                 "Where the dataset was meant to change: dupekit scan, or, where size and time are as they were,"
                 " dupekit scan --all."
             )
-        if any(d.where.endswith(IMAGES) for d in found.differences):
-            say(f"Delete {IMAGES} where it is wrong: `dupekit train` writes it anew from the ledger.")
+        if any(d.where.endswith("/images.npz") for d in found.differences):
+            say("Delete images.npz where it is wrong: `dupekit train` writes it anew from the ledger.")
         if any("/runs/" in d.where for d in found.differences if d.what == "round"):
             say(
                 "In a round that is open, delete the folder of a damaged run: `dupekit train` repeats that run alone. What was imported,"

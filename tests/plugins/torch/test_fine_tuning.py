@@ -76,6 +76,7 @@ def test_frozen_blocks_stay_and_all_others_move(train_from: int) -> None:
 
 
 def test_new_layers_take_longer_steps() -> None:
+    torch.manual_seed(0)  # some draws leave half of a layer next to no gradient
     made = network(train_from=16).train()
     before = {name: value.clone() for name, value in made.named_parameters()}
     descent = Descent(made, weight_decay=0.0, muon=False, new=made.beginning_anew, faster=HEAD_PACE)
