@@ -136,9 +136,8 @@ def collect(
     )
     of_round = session.folder(export.round)
     folder = of_round.export(export.key)
-    write_lines(
-        folder / "after.txt", review.places(), by_way_of=of_round.path
-    )  # a watcher may write there, too
+    # A watcher may write into the export's folder, too, so that no half of a file is cleared away there.
+    write_lines(folder / "after.txt", review.places(), by_way_of=of_round.path)
     events = pick_up_events(folder / EVENTS, read.brought.events)
     overruled = verdicts.overruled(ledger, export, review.verdicts)
     uncounted = {one.verdict.file.path for one in overruled}

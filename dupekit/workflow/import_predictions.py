@@ -254,7 +254,7 @@ def _record(
     kept = np.flatnonzero(predicted)
     place = np.cumsum(predicted) - 1  # of a readable image among those of the round
     classes = {label for one in read for label in one.classes}
-    of_round = round_images(session.place, session.movable, classes, columns.take(kept), None)
+    of_round = round_images(session.place, classes, columns.take(kept), None, movable=session.movable)
     dealt = layers([np.where(one.rows >= 0, place[one.rows], -1) for one in read], len(kept))
     folder = session.folder(number)
     if (begun := rounds.latest(session.ledger)) and begun.number == number:  # cut off, and now done anew

@@ -115,7 +115,8 @@ def find_work(session: Session, choices: Choices, progress: Progress) -> Work:
     if begun.imported:
         raise UsageError(
             f"The predictions of round {found.number} were imported: there is nothing to train in it.",
-            hint="Review it, or end it with `dupekit next`: then `dupekit train` begins another round.",
+            hint="Review it, or end it with `dupekit next`: then `dupekit train` begins another round. An import that was cut off,"
+            " as `dupekit status` says, is finished by the same `dupekit import-predictions`.",
         )
     plan = as_begun(session, begun, choices)
     folder = session.folder(found.number)
@@ -156,7 +157,8 @@ def assess(session: Session, *, class_min: int, view: ClassView | None = None) -
     sizes = images.class_sizes(session.ledger, view)
     classes = [size.name for size in sizes if size.different >= class_min]
     refuse_few_classes(classes, class_min, view)
-    return round_images(session.place, session.movable, classes, images.readable(session.ledger), view)
+    found = images.readable(session.ledger)
+    return round_images(session.place, classes, found, view, movable=session.movable)
 
 
 def refuse_few_classes(classes: Sequence[str], class_min: int, view: ClassView | None) -> None:

@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 def round_images(
-    dataset: str, movable: bool, classes: Iterable[str], columns: Columns, view: ClassView | None
+    dataset: str, classes: Iterable[str], columns: Columns, view: ClassView | None, *, movable: bool
 ) -> RoundImages:
-    """The images of the dataset that are of these classes, as the view sees them."""
+    """The images of the dataset that are of these classes, as the view sees them; `movable` as in RoundImages."""
     classes = sorted(classes, key=sort_key)
     number = {label: i for i, label in enumerate(classes)}
     trained = [number.get(trained_as(view, label) or "", -1) for label in columns.classes]
@@ -51,7 +51,8 @@ def known_images(ledger: Ledger, number: int) -> RoundImages | None:
     imported = understood(Plan.model_validate, known.plan).imported
     there = (found.classes[label] for label in np.unique(found.labels).tolist())
     own = {name for label in there if (name := trained_as(view, label))}
-    return round_images(known.dataset, known.movable, imported.classes if imported else own, found, view)
+    classes = imported.classes if imported else own
+    return round_images(known.dataset, classes, found, view, movable=known.movable)
 
 
 def ensure_images(ledger: Ledger, folder: RoundFolder) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from dupekit import Choices
 from dupekit.project import Project
-from dupekit.workflow.collect import all_finished
 from tests.support import dupekit
 
 
@@ -82,15 +81,20 @@ def elsewhere(project: Project) -> Project:
     return Project(place.rename(place.with_name("there")) / project.path.name)
 
 
+def correct(project: Project) -> None:
+    """Reviews it, and writes a corrected dataset beside the original."""
+    project.flag(threshold=1)
+    export = project.export()
+    for file in export.tree.glob("ciliate/*.png"):
+        file.unlink()
+    project.collect(finished=["amoeba", "diatom"])
+    project.apply(project.path.parent / "corrected")
+
+
 def test_a_round_that_was_begun_elsewhere_goes_on(beside: Project) -> None:
     moved = elsewhere(beside)
     assert moved.train(Choices(pairs=3)).failed == []
-    moved.flag(threshold=1)
-    export = moved.export()
-    for file in export.tree.glob("ciliate/*.png"):
-        file.unlink()
-    moved.collect(finished=["amoeba", "diatom"])
-    moved.apply(moved.path.parent / "corrected")
+    correct(moved)
     assert moved.verify().differences == []
     moved.next_round()
     assert 'dataset = "../corrected"' in (moved.path / "dupekit.toml").read_text()
@@ -102,10 +106,7 @@ def test_a_round_that_was_begun_elsewhere_goes_on(beside: Project) -> None:
 
 
 def test_the_corrected_dataset_goes_with_the_project(beside: Project) -> None:
-    beside.flag(threshold=1)
-    beside.export()
-    beside.collect(finished=all_finished)
-    beside.apply(beside.path.parent / "corrected")
+    correct(beside)
     moved = elsewhere(beside)
     assert str(moved.path.parent / "corrected") in dupekit("status", "-p", moved.path).stdout
     assert str(moved.path.parent / "corrected") in dupekit("history", "-p", moved.path).stdout
@@ -116,11 +117,6 @@ def test_the_corrected_dataset_goes_with_the_project(beside: Project) -> None:
 
 
 def test_it_is_evaluated_elsewhere(beside: Project) -> None:
-    beside.flag(threshold=1)
-    export = beside.export()
-    for file in export.tree.glob("ciliate/*.png"):
-        file.unlink()
-    beside.collect(finished=["amoeba", "diatom"])
-    beside.apply(beside.path.parent / "corrected")
+    correct(beside)
     moved = elsewhere(beside)
     assert moved.evaluate().original == str(moved.path.parent / "data")
